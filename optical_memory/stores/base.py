@@ -1,0 +1,71 @@
+"""The store: append-only, exact and durable. Everything else in the library is a cache of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from optical_memory.turns import Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """The plan of a session as its last epoch left it: opaque bytes and a version for compare-and-set."""
+
+    version: int
+    data: bytes
+
+
+class Store(Protocol):
+    """Turns, one small state and named blobs for each session. Safe for threads and for many processes.
+
+    A method that returns has done its work durably. Session ids are any non-empty text up to 512 characters.
+    Errors: StoreUnavailableError, StoreCorruptError; others where named.
+    """
+
+    def append(self, session: str, turns: Sequence[Turn]) -> list[Turn]:
+        """Store turns atomically, in order, and return them with their ``seq``.
+
+        A turn whose id is stored already with an equal digest is returned as it is stored; one with another
+        digest raises DuplicateTurnError and nothing of the call is stored. Ids of forgotten turns stay taken.
+        """
+
+    def turns(self, session: str, *, after: int = -1, before: int | None = None, limit: int | None = None) -> list[Turn]:
+        """Return turns with ``after < seq < before`` in order, at most ``limit`` of them."""
+
+    def get(self, session: str, turn_ids: Sequence[str]) -> list[Turn]:
+        """Return the turns with these ids that exist, in the session's order."""
+
+    def count(self, session: str) -> int:
+        """Return the number of turns stored now."""
+
+    def search(self, session: str, query: str, k: int) -> list[Turn]:
+        """Return at most ``k`` turns ranked by relevance to words of ``query``, best first, any language."""
+
+    def load_state(self, session: str) -> State | None:
+        """Return the state, or None where none was saved."""
+
+    def save_state(self, session: str, data: bytes, *, expected: int) -> State:
+        """Replace the state if its version is ``expected`` (0: none yet); else raise ConflictError."""
+
+    def get_blob(self, session: str, key: str) -> bytes | None:
+        """Return a cached blob (a page, a layout), or None."""
+
+    def put_blobs(self, session: str, blobs: dict[str, bytes]) -> None:
+        """Cache blobs. Losing them costs time only."""
+
+    def delete_blobs(self, session: str, keys: Sequence[str] | None = None) -> int:
+        """Delete these blobs (None: all) and return how many there were."""
+
+    def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
+        """Really delete turns, with every index entry and the freed space, and return how many there were."""
+
+    def delete_session(self, session: str) -> int:
+        """Really delete a session with its turns, state and blobs; return how many turns there were."""
+
+    def sessions(self) -> list[str]:
+        """Return the ids of all sessions, sorted."""
+
+    def close(self) -> None:
+        """Release connections. A closed store raises StoreUnavailableError."""
