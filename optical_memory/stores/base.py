@@ -31,7 +31,9 @@ class Store(Protocol):
         digest raises DuplicateTurnError and nothing of the call is stored. Ids of forgotten turns stay taken.
         """
 
-    def turns(self, session: str, *, after: int = -1, before: int | None = None, limit: int | None = None) -> list[Turn]:
+    def turns(
+        self, session: str, *, after: int = -1, before: int | None = None, limit: int | None = None
+    ) -> list[Turn]:
         """Return turns with ``after < seq < before`` in order, at most ``limit`` of them."""
 
     def get(self, session: str, turn_ids: Sequence[str]) -> list[Turn]:
