@@ -119,13 +119,14 @@ def _load(name: str) -> Profile:
     rows = data.pop("tiers")
     data["detail"] = {row["name"]: row["detail"] for row in rows if "detail" in row}
     data["legibility"] = {row["name"]: row["legibility"] for row in rows if "legibility" in row}
-    data["tiers"] = tuple(_tier(row["name"], *row["size"], formula, row.get("detail")) for row in rows)
-    data["gist"] = _tier("gist", *data["gist"], formula, None)
+    data["tiers"] = tuple(_tier(row["name"], row["size"], formula, row.get("detail")) for row in rows)
+    data["gist"] = _tier("gist", data["gist"], formula, None)
     data["grid"], data["gist_grid"] = Grid(**data["grid"]), Grid(**data["gist_grid"])
     data["price"] = Price(**data["price"])
     data["sides"] = dict(data["sides"])
     return Profile(name=name, **(data | {"formula": formula}))
 
 
-def _tier(name: str, width: int, height: int, formula: Formula, detail: str | None) -> Tier:
+def _tier(name: str, size: list[int], formula: Formula, detail: str | None) -> Tier:
+    width, height = size
     return Tier(name=name, width=width, height=height, tokens=image_tokens(formula, width, height, detail))
