@@ -101,12 +101,12 @@ def compare(text: str, reading: str, identifiers: Sequence[str] = ()) -> Compari
     Every occurrence of an identifier counts. Time grows with the product of the lengths over 64: about 10 ms for
     10,000 characters.
     """
-    reading = _bounded(text, reading)
     edits, length = _edits(text, reading)
     edits_folded, length_folded = _edits(" ".join(text.split()), " ".join(reading.split()))
     found = exact = wrong = 0
     places = [(start, name) for name in identifiers if name for start in _occurrences(text, name)]
     if places:
+        reading = _bounded(text, reading)
         before, after = _alignment(text, reading)
         for start, name in places:
             read = _read_as(reading, before, after, start, start + len(name))
@@ -137,12 +137,13 @@ def _occurrences(text: str, name: str) -> Iterable[int]:
 def _alignment(text: str, reading: str) -> tuple[list[int], list[int]]:
     """Map each place in ``text``, its end included, to its place in ``reading``: before and after what was inserted."""
     before, after = [0] * (len(text) + 1), [0] * (len(text) + 1)
-    for tag, first, last, read_first, read_last in Levenshtein.opcodes(text, reading).as_list():
-        for place in range(first + 1, last + 1):
+    for change in Levenshtein.opcodes(text, reading):
+        advance = change.tag in ("equal", "replace")
+        for place in range(change.src_start + 1, change.src_end + 1):
             # Equal and replaced runs go place by place; a deleted run begins and ends where it fell out.
-            before[place] = after[place] = read_first + (place - first if tag in ("equal", "replace") else 0)
-        if tag == "insert":
-            after[first] = read_last
+            before[place] = after[place] = change.dest_start + (place - change.src_start if advance else 0)
+        if change.tag == "insert":
+            after[change.src_start] = change.dest_end
     return before, after
 
 
