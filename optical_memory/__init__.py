@@ -1,1 +1,63 @@
 """Long-context memory for LLM agents: exact on disk, text while fresh, page images that fade with age."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optical_memory.asynchronous import AsyncOpticalMemory
+    from optical_memory.budget import Profile, get_profile, profiles
+    from optical_memory.context import Context
+    from optical_memory.errors import OpticalMemoryError
+    from optical_memory.memory import OpticalMemory
+    from optical_memory.model import load_model
+    from optical_memory.pages import render
+    from optical_memory.readers import load_reader
+    from optical_memory.renderers.base import Page
+    from optical_memory.turns import Turn
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AsyncOpticalMemory",
+    "Context",
+    "OpticalMemory",
+    "OpticalMemoryError",
+    "Page",
+    "Profile",
+    "Turn",
+    "get_profile",
+    "load_model",
+    "load_reader",
+    "profiles",
+    "render",
+]
+
+_HOMES = {
+    "AsyncOpticalMemory": "asynchronous",
+    "Context": "context",
+    "OpticalMemory": "memory",
+    "OpticalMemoryError": "errors",
+    "Page": "renderers.base",
+    "Profile": "budget",
+    "Turn": "turns",
+    "get_profile": "budget",
+    "load_model": "model",
+    "load_reader": "readers",
+    "profiles": "budget",
+    "render": "pages",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used, so that importing the package costs next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"optical_memory.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

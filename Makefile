@@ -1,0 +1,49 @@
+# `make demo` and `make test` set up all they need on a fresh Debian or Ubuntu machine (Python 3.11+).
+PYTHON ?= python3
+BIN := .venv/bin
+GPU := $(shell command -v nvidia-smi 2>/dev/null)
+# Without a GPU the CPU build of PyTorch is taken: 200 MB instead of several GB.
+TORCH := $(if $(GPU),torch>=2.4,torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 10)
+EXTRAS := chromium,redis,rapidocr,langchain,model,transformers,endpoint,service
+
+.PHONY: demo test test-slow check format bench clean
+
+demo: .venv/.demo
+	$(BIN)/optical-memory demo
+
+test: .venv/.test check
+	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
+
+test-slow: .venv/.test
+	$(BIN)/pytest -m slow
+
+check: .venv/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.test
+	$(BIN)/python -m benchmarks
+
+.venv/.torch:
+	scripts/system_packages.sh
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade pip
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install -q $(TORCH) || $(BIN)/pip install -q torch==2.13.0
+	touch $@
+
+.venv/.demo: .venv/.torch pyproject.toml
+	$(BIN)/pip install -q -e '.[chromium,rapidocr,model,demo]'
+	touch $@
+
+.venv/.test: .venv/.torch pyproject.toml
+	scripts/system_packages.sh --test
+	$(BIN)/pip install -q -e '.[$(EXTRAS),demo,dev]'
+	touch $@ .venv/.demo
+
+clean:
+	rm -rf .venv demo-report .pytest_cache .mypy_cache .ruff_cache

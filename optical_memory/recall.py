@@ -1,0 +1,104 @@
+"""Recall: from a question, a turn id or a spot on a page back to the exact words in the store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from optical_memory.errors import InputError, OpticalMemoryError
+from optical_memory.turns import Turn, transcript
+
+MAX_TURNS = 20
+"""Most turns that one call of the tool returns."""
+MAX_CHARACTERS = 16_000
+"""Most characters of text that one call of the tool returns; the rest is asked for with ``offset``."""
+
+DESCRIPTION = (
+    "Look up the exact words of the earlier conversation. Give a question or some words to search for, or the id of "
+    "a turn, or the id of a page and a line on it. Use it whenever an exact value from an older page matters."
+)
+PARAMETERS: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "question": {"type": "string", "description": "Words or a question to search the whole history for."},
+        "turn_id": {"type": "string", "description": "Id of one turn to read in full."},
+        "page": {"type": "string", "description": "Id of a page, as its label gives it."},
+        "line": {"type": "integer", "minimum": 1, "description": "Line on the page, counted from 1 at its top."},
+        "k": {"type": "integer", "minimum": 1, "maximum": MAX_TURNS, "description": "Most turns to return."},
+        "offset": {"type": "integer", "minimum": 0, "description": "First character to return of a long answer."},
+    },
+    "additionalProperties": False,
+}
+
+Lookup = Callable[..., list[Turn]]
+
+
+@dataclass(frozen=True, slots=True)
+class RecallTool:
+    """The ``recall`` tool for a model: its schema, and the call. Unpacks as ``schema, call``.
+
+    ``schema`` is an OpenAI function tool; :meth:`schema_for` gives the shape of other providers. Calling it never
+    raises on what a model may send: mistakes come back as text that says how to ask.
+    """
+
+    lookup: Lookup
+    name: str = "recall"
+    description: str = DESCRIPTION
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """JSON schema of the arguments."""
+        return dict(PARAMETERS)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The tool in OpenAI's chat format."""
+        return self.schema_for("openai")
+
+    def schema_for(self, format: str) -> dict[str, Any]:
+        """Return the tool as ``format`` ("openai", "responses", "anthropic", "gemini", "huggingface") wants it."""
+        named = {"name": self.name, "description": self.description}
+        if format in ("openai", "huggingface"):
+            return {"type": "function", "function": named | {"parameters": self.parameters}}
+        if format == "responses":
+            return {"type": "function"} | named | {"parameters": self.parameters}
+        if format == "anthropic":
+            return named | {"input_schema": self.parameters}
+        if format == "gemini":
+            return {"functionDeclarations": [named | {"parametersJsonSchema": self.parameters}]}
+        raise InputError(f"unknown format {format!r}; use openai, responses, anthropic, gemini or huggingface")
+
+    def __iter__(self) -> Iterator[Any]:
+        """Unpack as ``schema, call``."""
+        return iter((self.schema, self.__call__))
+
+    def __call__(self, arguments: str | dict[str, Any] | None = None, /, **more: Any) -> str:
+        """Answer a call. ``arguments`` may be the JSON text that the model wrote, a dict, or keywords."""
+        try:
+            asked = json.loads(arguments) if isinstance(arguments, str) else dict(arguments or {})
+            asked |= more
+            offset = int(asked.pop("offset", 0) or 0)
+            asked["k"] = max(1, min(int(asked.get("k") or 5), MAX_TURNS))
+            turns = self.lookup(**asked)
+        except (OpticalMemoryError, ValueError, TypeError) as error:
+            return f"recall could not answer: {error}"
+        return _answer(turns, max(offset, 0))
+
+
+def _answer(turns: Sequence[Turn], offset: int) -> str:
+    """Write turns out for a model, bounded; what is left out is counted and can be asked for."""
+    if not turns:
+        return "recall found nothing. Try other words, or fewer."
+    text = "\n\n".join(_record(turn) for turn in turns)
+    part = text[offset : offset + MAX_CHARACTERS]
+    left = len(text) - offset - len(part)
+    return part + (f"\n[{left:,} more characters: ask again with offset={offset + len(part)}]" if left > 0 else "")
+
+
+def _record(turn: Turn) -> str:
+    header, body = transcript(turn)
+    at = datetime.fromtimestamp(turn.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC") if turn.created_at else ""
+    return f"[turn {turn.id}{', ' + at if at else ''}] {header}:\n{body}"

@@ -1,0 +1,204 @@
+"""Sealing: turns become pages, pages become gists. Deterministic, so that any process seals alike."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from optical_memory.budget import Profile, count_tokens
+from optical_memory.epoch import Entry
+from optical_memory.excerpt import excerpt
+from optical_memory.facts import extract, facts_line
+from optical_memory.policies.ladder import legible_tiers
+from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
+from optical_memory.renderers.layout import Run, lay_out
+from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
+
+FACTS_TOKENS = 40
+"""Most tokens of the facts beside one page."""
+LABEL_TOKENS = 20
+"""Upper bound of a label, ``[excerpt 0123456789ab]``, in tokens."""
+MAX_TURN_PAGES = 64
+"""Most pages that one turn is laid out on; of a longer one the beginning and the end are shown."""
+IMPORTANCE: Mapping[str, float] = {"system": 1.0, "developer": 1.0, "user": 0.8, "assistant": 0.5, "tool": 0.3}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """An entry with what is drawn for it. ``layout`` is None for an entry that can only be text."""
+
+    entry: Entry
+    runs: tuple[Run, ...]
+    layout: Layout | None
+
+    @property
+    def text(self) -> str:
+        """The entry as a text record."""
+        return "\n".join(f"{run.header} {run.text}" for run in self.runs)
+
+
+class Sealer:
+    """Seals turns for one target model and one renderer."""
+
+    def __init__(self, profile: Profile, renderer: Renderer) -> None:
+        """Pages are laid out on the profile's grid with what the renderer can draw; its key is part of their ids."""
+        self.profile = profile
+        self.renderer = renderer
+        self.tiers = legible_tiers(profile)
+
+    def seal(self, turns: Sequence[Turn]) -> list[Sealed]:
+        """Seal a segment (whole groups of turns). Pinned groups stand alone; instructions are left out."""
+        segment = (turns[0].seq, turns[-1].seq)
+        out: list[Sealed] = []
+        run: list[Turn] = []
+        for group in groups(turns):
+            floor = next((turn.pin for turn in group if turn.pin is not False), None)
+            if floor is None:
+                run.extend(group)
+                continue
+            out += self._pages(run, segment) + self._pages(group, segment, floor="text" if floor is True else str(floor))
+            run = []
+        return out + self._pages(run, segment)
+
+    def gist(self, runs: Sequence[Run], covered: Sequence[Entry]) -> Sealed:
+        """Make one gist page of the next level from the runs of the entries it replaces (oldest first)."""
+        profile = self.profile
+        kept, layout = self.one_page([bounded(run, profile.grid.capacity * len(covered) * 2) for run in runs])
+        first, last = covered[0], covered[-1]
+        weight = [max(entry.text_tokens, 1) for entry in covered]
+        importance = sum(w * e.importance for w, e in zip(weight, covered, strict=True)) / sum(weight)
+        facts = self.facts(layout.text)
+        entry = Entry(
+            id=layout.id,
+            level=max(entry.level for entry in covered) + 1,
+            tier="gist",
+            costs={"gist": profile.gist.tokens + self._overhead(facts)},
+            first_seq=first.first_seq,
+            last_seq=last.last_seq,
+            segment=(first.first_seq, last.last_seq),
+            last_at=last.last_at,
+            text_tokens=sum(entry.text_tokens for entry in covered),
+            importance=importance,
+            facts=facts,
+        )
+        return Sealed(entry=entry, runs=tuple(kept), layout=layout)
+
+    @property
+    def gist_tokens(self) -> int:
+        """Most tokens that one gist page can cost."""
+        return self.profile.gist.tokens + LABEL_TOKENS + FACTS_TOKENS
+
+    def _lay_out(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
+        return lay_out(runs, grid, renderer_key=self.renderer.key, repertoire=self.renderer.repertoire)
+
+    def one_page(self, runs: Sequence[Run]) -> tuple[Sequence[Run], Layout]:
+        """Excerpt runs until they fit on one gist page; each try asks for less, as row ends cost cells too."""
+        capacity = self.profile.gist_grid.capacity
+        for share in (1.0, 0.9, 0.75, 0.5, 0.25):
+            kept = excerpt(runs, int(capacity * share)) if runs else runs
+            layouts = self._lay_out(kept, self.profile.gist_grid)
+            if len(layouts) == 1:
+                break
+        return kept, layouts[0]
+
+    def arrival(self, turn: Turn, limit_tokens: int) -> list[tuple[Layout, Tier]]:
+        """Lay out a large result for showing at once: the sharpest tier that costs at most ``limit_tokens``.
+
+        Where even the smallest tier costs more, an excerpt of it is shown. Empty where text is cheaper.
+        """
+        run = bounded(run_of(turn), self.profile.grid.capacity * MAX_TURN_PAGES)
+        layouts = self._lay_out([run], self.profile.grid)
+        for tier in self.tiers:
+            if len(layouts) * tier.tokens <= limit_tokens:
+                return [(layout, tier) for layout in layouts]
+        if not self.tiers or self.tiers[-1].tokens > limit_tokens:
+            return []
+        smallest = self.tiers[-1]
+        fitting = limit_tokens // smallest.tokens
+        kept = excerpt([run], int(self.profile.grid.capacity * fitting * 0.9))
+        layouts = self._lay_out(kept, self.profile.grid)[:fitting]
+        return [(layout, smallest) for layout in layouts]
+
+    def _pages(self, turns: Iterable[Turn], segment: tuple[int, int], floor: str | None = None) -> list[Sealed]:
+        turns = [turn for turn in turns if turn.role not in INSTRUCTION_ROLES]
+        if not turns:
+            return []
+        grid = self.profile.grid
+        runs = [bounded(run_of(turn), grid.capacity * MAX_TURN_PAGES) for turn in turns]
+        if floor == "text":
+            return [self._text_entry(turns, runs, segment, floor)]
+        by_id = {turn.id: (turn, run) for turn, run in zip(turns, runs, strict=True)}
+        out = []
+        for layout in self._lay_out(runs, grid):
+            on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
+            page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
+            text_tokens = count_tokens(layout.text, self.profile)
+            facts = self.facts(layout.text)
+            costs = self._costs(text_tokens, self._overhead(facts))
+            if not costs:
+                costs = {"text": text_tokens + LABEL_TOKENS}
+            entry = _entry(layout.id, page_turns, segment, costs, text_tokens, floor=floor, facts=facts)
+            out.append(Sealed(entry=entry, runs=page_runs, layout=layout))
+        return out
+
+    def _text_entry(self, turns: list[Turn], runs: list[Run], segment: tuple[int, int], floor: str) -> Sealed:
+        digest = hashlib.sha256(repr(runs).encode("utf-8", "surrogatepass")).hexdigest()
+        text_tokens = sum(count_tokens(f"{run.header} {run.text}\n", self.profile) for run in runs)
+        entry = _entry(digest, turns, segment, {"text": text_tokens + LABEL_TOKENS}, text_tokens, floor=floor)
+        return Sealed(entry=entry, runs=tuple(runs), layout=None)
+
+    def _costs(self, text_tokens: int, overhead: int) -> dict[str, int]:
+        """Tiers that are cheaper than the text, sharpest first: an image never costs more than its text."""
+        costs = {tier.name: tier.tokens + overhead for tier in self.tiers}
+        return {name: tokens for name, tokens in costs.items() if tokens < text_tokens}
+
+    def facts(self, text: str) -> str:
+        """Return the line of facts that travels beside a page with this text."""
+        return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile))
+
+    def _overhead(self, facts: str) -> int:
+        return LABEL_TOKENS + (count_tokens(facts, self.profile) if facts else 0)
+
+
+def run_of(turn: Turn) -> Run:
+    """Return what a page shows of a turn."""
+    header, body = transcript(turn)
+    return Run(turn_id=turn.id, role=turn.role, text=body, header=f"{header}:")
+
+
+def bounded(run: Run, characters: int) -> Run:
+    """Return the run with at most ``characters`` of its text: its beginning and its end, the gap counted."""
+    gap = len(run.text) - characters
+    if gap <= 0:
+        return run
+    head, tail = characters * 3 // 4, characters // 4
+    return replace(run, text=f"{run.text[:head]}\n[… {gap:,} characters left out here …]\n{run.text[-tail:]}")
+
+
+def _entry(
+    page_id: str,
+    turns: Sequence[Turn],
+    segment: tuple[int, int],
+    costs: Mapping[str, int],
+    text_tokens: int,
+    *,
+    floor: str | None = None,
+    facts: str = "",
+) -> Entry:
+    weights = [len(turn.text) + 1 for turn in turns]
+    judged = [IMPORTANCE[turn.role] if turn.importance is None else turn.importance for turn in turns]
+    return Entry(
+        id=page_id,
+        level=0,
+        tier=next(iter(costs)),
+        costs=costs,
+        first_seq=turns[0].seq,
+        last_seq=turns[-1].seq,
+        segment=segment,
+        last_at=turns[-1].created_at,
+        text_tokens=text_tokens,
+        importance=sum(w * i for w, i in zip(weights, judged, strict=True)) / sum(weights),
+        floor=floor,
+        facts=facts,
+    )

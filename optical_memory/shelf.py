@@ -1,0 +1,136 @@
+"""The shelf: what the entries of an archive show. Laid out once; after a restart, again from the exact turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+from optical_memory.budget import Profile
+from optical_memory.context import Block
+from optical_memory.epoch import Entry
+from optical_memory.errors import InputError, NotFoundError
+from optical_memory.gallery import Gallery
+from optical_memory.renderers.base import Layout, Page, Tier
+from optical_memory.renderers.layout import Run
+from optical_memory.sealing import Sealed, Sealer, run_of
+from optical_memory.stores.base import Store
+from optical_memory.tail import page_label
+from optical_memory.turns import INSTRUCTION_ROLES, Turn
+
+ID_LENGTH = 12
+"""Characters of a page id that labels show and that name its segment in the store."""
+GIST_TURNS = 2_000
+"""Most turns that a lost gist is made from again."""
+
+
+class LostEntryError(Exception):
+    """A page cannot be laid out again: its turns changed under it. The builder seals the history anew."""
+
+
+class Shelf:
+    """Layouts and pages of one session's entries."""
+
+    def __init__(self, store: Store, session: str, sealer: Sealer, gallery: Gallery) -> None:
+        """Entries are looked up in the store when they are first asked for."""
+        self._store, self._session = store, session
+        self._sealer, self._gallery = sealer, gallery
+        self._known: dict[str, Sealed] = {}
+
+    @property
+    def profile(self) -> Profile:
+        """The target model."""
+        return self._sealer.profile
+
+    def put(self, sealed: Iterable[Sealed]) -> None:
+        """Take in what was just sealed, and note in the store where it came from."""
+        blobs: dict[str, bytes] = {}
+        for item in sealed:
+            self._known[item.entry.id] = item
+            blobs[f"segment/{item.entry.id[:ID_LENGTH]}"] = json.dumps(item.entry.segment).encode()
+            if item.entry.level:
+                data = json.dumps([asdict(run) for run in item.runs])
+                blobs[f"runs/{item.entry.id}"] = data.encode("utf-8", "surrogatepass")
+        if blobs:
+            self._store.put_blobs(self._session, blobs)
+
+    def keep_only(self, entries: Iterable[Entry]) -> None:
+        """Let go of everything but these entries."""
+        keep = {entry.id for entry in entries}
+        self._known = {key: value for key, value in self._known.items() if key in keep}
+
+    def runs(self, entry: Entry) -> list[Run]:
+        """Return the text of an entry: what was kept of it, else what the exact turns that it covers say."""
+        if entry.id in self._known:
+            return list(self._known[entry.id].runs)
+        blob = self._store.get_blob(self._session, f"runs/{entry.id}") if entry.level else None
+        if blob is not None:
+            return [Run(**item) for item in json.loads(blob.decode("utf-8", "surrogatepass"))]
+        return [run_of(turn) for turn in self._turns_of(entry) if turn.role not in INSTRUCTION_ROLES]
+
+    def sealed(self, entry: Entry) -> Sealed:
+        """Return an entry with its layout."""
+        if entry.id not in self._known and entry.level:
+            kept, layout = self._sealer.one_page(self.runs(entry))
+            self._known[entry.id] = Sealed(entry=entry, runs=tuple(kept), layout=layout)
+        elif entry.id not in self._known:
+            first, last = entry.segment
+            for item in self._sealer.seal(self._store.turns(self._session, after=first - 1, before=last + 1)):
+                self._known.setdefault(item.entry.id, item)
+            if entry.id not in self._known:
+                raise LostEntryError(entry.id)
+        return self._known[entry.id]
+
+    def block(self, entry: Entry) -> Block:
+        """Return an entry as the model sees it."""
+        sealed = self.sealed(entry)
+        if entry.tier == "text" or sealed.layout is None:
+            return Block(text=f"[record {entry.id[:ID_LENGTH]}]\n{sealed.text}")
+        page = self.page(entry, self.profile.tier(entry.tier))
+        return Block(text=page_label(page), page=page)
+
+    def page(self, entry: Entry, tier: Tier) -> Page:
+        """Return an entry's page at any tier. Raises NotFoundError for a record that has no page."""
+        layout = self.sealed(entry).layout
+        if layout is None:
+            raise NotFoundError(f"{entry.id[:ID_LENGTH]!r} is a record of text, not a page")
+        return self._gallery.page(layout, tier, gist=entry.level > 0, facts=entry.facts)
+
+    def turns_on(self, page_id: str, line: int | None, entries: Sequence[Entry], pages: Sequence[Page]) -> list[Turn]:
+        """Return the exact turns on a page, or on one line of it (from 1), also of pages no longer shown.
+
+        ``pages`` are pages that are no entries. Errors: NotFoundError, InputError for a line below 1.
+        """
+        if line is not None and line < 1:
+            raise InputError(f"lines are counted from 1, not {line!r}")
+        layout = self._find(page_id.strip(), entries, pages)
+        if layout is None:
+            raise NotFoundError(f"no page {page_id!r} in session {self._session!r}")
+        spans = layout.spans
+        if line is not None:
+            spans = tuple(span for span in spans if span.first_row <= line - 1 <= span.last_row)
+            if not spans:
+                raise NotFoundError(f"page {page_id!r} has no text on line {line}")
+        return self._store.get(self._session, list(dict.fromkeys(span.turn_id for span in spans)))
+
+    def _find(self, page_id: str, entries: Sequence[Entry], pages: Sequence[Page]) -> Layout | None:
+        if len(page_id) < ID_LENGTH:
+            return None
+        for page in pages:
+            if page.id.startswith(page_id):
+                return page.layout
+        for entry in entries:
+            if entry.id.startswith(page_id):
+                return self.sealed(entry).layout
+        blob = self._store.get_blob(self._session, f"segment/{page_id[:ID_LENGTH]}")
+        if blob is None:
+            return None
+        first, last = json.loads(blob)
+        for item in self._sealer.seal(self._store.turns(self._session, after=first - 1, before=last + 1)):
+            if item.entry.id.startswith(page_id):
+                return item.layout
+        return None
+
+    def _turns_of(self, entry: Entry) -> list[Turn]:
+        after = max(entry.first_seq, entry.last_seq - GIST_TURNS) - 1
+        return self._store.turns(self._session, after=after, before=entry.last_seq + 1)

@@ -1,0 +1,161 @@
+"""The text tail: turns since the archive, shown as they are. Grows at its end only, so the prefix stays warm.
+
+A result that is larger than the inline limit is shown as page images from the moment it arrives: the choice is
+made once, from the turn alone, and so does not change until the turn is sealed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from optical_memory.budget import Profile, count_message, count_tokens
+from optical_memory.renderers.base import Layout, Page, Tier
+from optical_memory.sealing import Sealer
+from optical_memory.turns import Part, Turn, open_calls
+
+OPEN_TURNS = 64
+"""Turns after which a group stops waiting for results; what still comes is shown as a record."""
+
+MakePage = Callable[[Layout, Tier], Page]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Turns that stay together, and how they are shown.
+
+    ``shown`` are the turns with large results replaced by a pointer, ``pages`` the images of those results, sent
+    in a user turn after the last result. ``tokens`` is the cost as shown, ``text_tokens`` as exact text.
+    """
+
+    turns: tuple[Turn, ...]
+    shown: tuple[Turn, ...]
+    pages: tuple[Page, ...]
+    tokens: int
+    text_tokens: int
+    open: bool
+
+    def messages(self, url_of: Callable[[Page], str]) -> Iterator[Turn]:
+        """Yield the turns to send; images go after the last result, as providers demand."""
+        yield from self.shown
+        if self.pages and not self.open:
+            yield pages_turn(f"pages-{self.turns[0].id}", [(page_label(page), page) for page in self.pages], url_of)
+
+
+class Tail:
+    """The turns since the archive, in whole groups; only the last group may still be open."""
+
+    def __init__(self, sealer: Sealer, make_page: MakePage, inline_tokens: int, group_tokens: int) -> None:
+        """Results over ``inline_tokens`` become pages; all pages of one group cost at most ``group_tokens``."""
+        self._sealer = sealer
+        self._make_page = make_page
+        self._inline_tokens = inline_tokens
+        self._group_tokens = group_tokens
+        self._counts: dict[str, int] = {}
+        self.groups: list[Group] = []
+        self.tokens = 0
+        self.text_tokens = 0
+
+    @property
+    def profile(self) -> Profile:
+        """The target model."""
+        return self._sealer.profile
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """All turns of the tail, in order."""
+        return tuple(turn for group in self.groups for turn in group.turns)
+
+    def append(self, turn: Turn) -> None:
+        """Add the next turn, to the open group if there is one."""
+        turns: tuple[Turn, ...] = (turn,)
+        if self.groups and self.groups[-1].open:
+            turns = (*self._drop_last().turns, turn)
+        self._add(self._show(turns))
+
+    def drop_first(self, count: int) -> list[Group]:
+        """Take the oldest ``count`` groups out, as they go into the archive."""
+        taken, self.groups = self.groups[:count], self.groups[count:]
+        self.tokens -= sum(group.tokens for group in taken)
+        self.text_tokens -= sum(group.text_tokens for group in taken)
+        for group in taken:
+            for turn in group.turns:
+                self._counts.pop(turn.id, None)
+        return taken
+
+    def _add(self, group: Group) -> None:
+        self.groups.append(group)
+        self.tokens += group.tokens
+        self.text_tokens += group.text_tokens
+
+    def _drop_last(self) -> Group:
+        group = self.groups.pop()
+        self.tokens -= group.tokens
+        self.text_tokens -= group.text_tokens
+        return group
+
+    def _count(self, turn: Turn) -> int:
+        if turn.id not in self._counts:
+            self._counts[turn.id] = count_message(turn, self.profile)
+        return self._counts[turn.id]
+
+    def _show(self, turns: tuple[Turn, ...]) -> Group:
+        exact = [self._count(turn) for turn in turns]
+        results = max(1, sum(len(turn.tool_calls) for turn in turns))
+        limit = min(self._inline_tokens, self._group_tokens // results)
+        shown, pages, tokens = [], [], 0
+        for turn, cost in zip(turns, exact, strict=True):
+            images = self._images(turn, limit) if cost > limit and _may_be_pages(turn) else []
+            pointer = replace(turn, text=_pointer(turn, cost, images), raw=None, raw_format=None)
+            pointer_cost = count_message(pointer, self.profile) if images else 0
+            image_cost = sum(page.tokens + count_tokens(page_label(page), self.profile) for page in images)
+            if images and pointer_cost + image_cost < cost:
+                shown.append(pointer)
+                pages += images
+                tokens += pointer_cost + image_cost
+            else:
+                shown.append(turn)
+                tokens += cost
+        if pages:
+            tokens += self.profile.message_tokens
+        return Group(
+            turns=turns,
+            shown=tuple(shown),
+            pages=tuple(pages),
+            tokens=tokens,
+            text_tokens=sum(exact),
+            open=len(turns) < OPEN_TURNS and bool(open_calls(turns)),
+        )
+
+    def _images(self, turn: Turn, limit_tokens: int) -> list[Page]:
+        return [self._make_page(layout, tier) for layout, tier in self._sealer.arrival(turn, limit_tokens)]
+
+
+def _may_be_pages(turn: Turn) -> bool:
+    """Only results and answers; a user's words, tool calls and a turn's own images stay as they are."""
+    return turn.role in ("tool", "assistant") and not turn.tool_calls and not turn.parts and turn.pin is False
+
+
+def _pointer(turn: Turn, tokens: int, pages: list[Page]) -> str:
+    count = "1 page image" if len(pages) == 1 else f"{len(pages)} page images"
+    return (
+        f"[{tokens:,} tokens of text, shown as {count} in the next user message; "
+        f"exact words: recall(turn_id={turn.id!r})]"
+    )
+
+
+def page_label(page: Page) -> str:
+    """The text beside a page: its id, what kind it is, and the facts on it."""
+    kind = "excerpt" if page.kind == "gist" else "page"
+    return f"[{kind} {page.id[:12]}]" + (f" {page.facts}" if page.facts else "")
+
+
+def pages_turn(turn_id: str, pieces: list[tuple[str, Page | None]], url_of: Callable[[Page], str]) -> Turn:
+    """Build the user turn that carries pages and records, each page behind its label."""
+    parts: list[Part] = []
+    for text, page in pieces:
+        parts.append(Part(kind="text", text=text))
+        if page is not None:
+            width, height = page.size
+            parts.append(Part(kind="image", url=url_of(page), width=width, height=height))
+    return Turn(id=turn_id, role="user", text="\n".join(text for text, _ in pieces), parts=tuple(parts))
