@@ -53,8 +53,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, rotary: Rotary, attend: Attend, layer: int) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
-        heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (B, H + 2G, T, C)
-        q, k, v = heads.split((self.heads, self.kv_heads, self.kv_heads), dim=1)  # (B, H or G, T, C)
+        heads = torch.unflatten(self.qkv(x), -1, (-1, self.head_dim)).transpose(1, 2)  # (B, H + 2G, T, C)
+        q, k, v = heads.tensor_split((self.heads, self.heads + self.kv_heads), dim=1)  # (B, H or G, T, C)
         out = attend(layer, rotate(q, rotary), rotate(k, rotary), v)  # (B, H, T, C)
         mixed: Tensor = self.out(out.transpose(1, 2).flatten(2))  # (B, T, D)
         return mixed

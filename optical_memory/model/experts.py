@@ -86,7 +86,9 @@ class MixtureOfExperts(nn.Module):
         flat = x.flatten(0, 1)  # (B*T, D)
         weights, chosen = self.router(flat)  # (B*T, K) each
         out = self.experts(flat, weights, chosen).view_as(x)  # (B, T, D)
-        return out if self.shared is None else out + self.shared(x)  # (B, T, D)
+        if self.shared is not None:
+            out = out + self.shared(x)  # (B, T, D)
+        return out
 
 
 def grouped_product(rows: Tensor, weight: Tensor, ends: Tensor) -> Tensor:

@@ -1,0 +1,89 @@
+"""What SAM and CLIP share: the MLP, tables of positions, and attention in two ways, plain and fused.
+
+Shapes: N images or windows, A heads, S = h*w places in row order, C channels of a head.
+
+SAM adds to each attention score a bias that depends on the query and on how far the key lies from it in rows and in
+columns: ``bias[q, k] = rows[q, k's row] + columns[q, k's column]``. Written out, that is an (S, S) table for each
+head of each image. The fused form makes the bias a part of the product of query and key instead::
+
+    [q, rows[q], columns[q]] . [k, one_hot(k's row), one_hot(k's column)]  =  q . k + bias[q, k]
+
+so that any fused attention kernel computes it, with C + h + w channels in place of C and no (S, S) table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+AttentionKind = Literal["fused", "eager"]
+
+
+class Attend(Protocol):
+    """Attention over all places, with an optional bias from relative rows and columns."""
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+        """Take (N, A, S, C) three times, (N, A, S, h) and (N, A, S, w); return (N, A, S, C)."""
+
+
+def eager(q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
+    """Attend with every score written out: the plain reference."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)  # (N, A, S, S)
+    if rows is not None and columns is not None:
+        scores = scores + (rows.unsqueeze(-1) + columns.unsqueeze(-2)).flatten(-2)  # (N, A, S, h*w)
+    out: Tensor = scores.softmax(dim=-1) @ v  # (N, A, S, C)
+    return out
+
+
+def fused(q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
+    """Attend with PyTorch's fused kernels; the bias goes into the product of query and key."""
+    if rows is None or columns is None:
+        return F.scaled_dot_product_attention(q, k, v)  # (N, A, S, C)
+    channels, height, width = q.shape[-1], rows.shape[-1], columns.shape[-1]
+    # Kernels want equal channels in q, k and v, and a multiple of 8: the rest is zeros.
+    total = -(-(channels + height + width) // 8) * 8
+    scale = channels**-0.5
+    where = places(height, width, q)  # (S, h + w)
+    where = where.expand(*k.shape[:-1], -1)  # (N, A, S, h + w)
+    q = F.pad(torch.cat((q, rows / scale, columns / scale), dim=-1), (0, total - channels - height - width))
+    k = F.pad(torch.cat((k, where), dim=-1), (0, total - channels - height - width))  # (N, A, S, total)
+    v = F.pad(v, (0, total - channels))  # (N, A, S, total)
+    return F.scaled_dot_product_attention(q, k, v, scale=scale)[..., :channels]  # (N, A, S, C)
+
+
+def places(height: int, width: int, like: Tensor) -> Tensor:
+    """Return for each place a one-hot row followed by a one-hot column: (h*w, h + w), type and device as ``like``."""
+    row = torch.eye(height, dtype=like.dtype, device=like.device).repeat_interleave(width, dim=0)  # (h*w, h)
+    column = torch.eye(width, dtype=like.dtype, device=like.device).repeat(height, 1)  # (h*w, w)
+    return torch.cat((row, column), dim=-1)  # (h*w, h + w)
+
+
+ATTENTION: Mapping[AttentionKind, Attend] = {"fused": fused, "eager": eager}
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, width: int, inner: int, activation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, inner)
+        self.down = nn.Linear(inner, width)
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to (..., D)."""
+        out: Tensor = self.down(self.activation(self.up(x)))  # (..., D)
+        return out
+
+
+def resized(table: Tensor, side: int) -> Tensor:
+    """Resample a square table of positions, bicubic, antialiased, in float32: (1, L, L, D) -> (1, side, side, D)."""
+    if table.shape[1] == side:
+        return table
+    channels_first = table.float().permute(0, 3, 1, 2)  # (1, D, L, L)
+    out = F.interpolate(channels_first, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
+    return out.permute(0, 2, 3, 1).to(table.dtype)  # (1, side, side, D)

@@ -1,0 +1,135 @@
+"""The windowed half of DeepEncoder: SAM's image encoder (ViT-B) and a convolutional compressor behind it.
+
+Shapes: B images, side S px, patch grid H x W (S/16 each), D channels, A heads, C channels of a head, window w.
+Most layers attend within windows of 14 x 14 patches; a few attend everywhere. Two stride-2 convolutions behind the
+neck leave one token for 64 x 64 px. Sources: Segment Anything (arXiv 2304.02643), DeepSeek-OCR (arXiv 2510.18234).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, resized
+from optical_memory.model.config import SamConfig
+
+
+class Attention(nn.Module):
+    """Self-attention with decomposed relative positions, within windows or everywhere (``window`` None)."""
+
+    def __init__(self, config: SamConfig, *, window: int | None, attention: AttentionKind) -> None:
+        super().__init__()
+        self.heads, self.window, self.attend = config.heads, window, ATTENTION[attention]
+        side, channels = window or config.grid, config.width // config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width)
+        self.out = nn.Linear(config.width, config.width)
+        self.rel_pos_h = nn.Parameter(torch.randn(2 * side - 1, channels) * 0.02)
+        self.rel_pos_w = nn.Parameter(torch.randn(2 * side - 1, channels) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, D) to (B, H, W, D)."""
+        height, width = x.shape[1:3]
+        side = self.window or height
+        # The published order is pad, then qkv. A padded place is then the bias alone, which adding the bias after
+        # the padding gives as well, without the product over the padding.
+        qkv = split_windows(F.linear(x, self.qkv.weight), side) + self.qkv.bias  # (n, w, w, 3D)
+        q, k, v = (
+            torch.unflatten(qkv, -1, (3, self.heads, -1)).permute(3, 0, 4, 1, 2, 5).unbind()
+        )  # (n, A, w, w, C) each
+        rows = torch.einsum("naijc,ikc->naijk", q, relative(self.rel_pos_h, side))  # (n, A, w, w, w)
+        columns = torch.einsum("naijc,jkc->naijk", q, relative(self.rel_pos_w, side))  # (n, A, w, w, w)
+        out = self.attend(*(each.flatten(2, 3) for each in (q, k, v, rows, columns)))  # (n, A, w*w, C)
+        out = torch.unflatten(out.transpose(1, 2).flatten(2), 1, (side, side))  # (n, w, w, D)
+        mixed: Tensor = self.out(join_windows(out, height, width))  # (B, H, W, D)
+        return mixed
+
+
+class Layer(nn.Module):
+    """Attention, then the MLP, each on the normalised residual stream."""
+
+    def __init__(self, config: SamConfig, *, window: int | None, attention: AttentionKind) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
+        self.attention = Attention(config, window=window, attention=attention)
+        self.norm2 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
+        self.mlp = Mlp(config.width, config.mlp_width, F.gelu)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, H, W, D) to (B, H, W, D)."""
+        x = x + self.attention(self.norm1(x))  # (B, H, W, D)
+        x = x + self.mlp(self.norm2(x))  # (B, H, W, D)
+        return x
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of (B, D, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, D, H, W) to (B, D, H, W)."""
+        return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (B, D, H, W)
+
+
+class Sam(nn.Module):
+    """Patches, positions, layers, neck and compressor."""
+
+    def __init__(self, config: SamConfig, *, attention: AttentionKind = "fused") -> None:
+        super().__init__()
+        self.config = config
+        self.patch = nn.Conv2d(3, config.width, config.patch_size, stride=config.patch_size)
+        self.positions = nn.Parameter(torch.randn(1, config.grid, config.grid, config.width) * 0.02)
+        windows = [
+            None if index in config.global_attn_indexes else config.window_size for index in range(config.layers)
+        ]
+        self.layers = nn.ModuleList(Layer(config, window=each, attention=attention) for each in windows)
+        neck = config.neck_channels
+        self.neck = nn.Sequential(
+            nn.Conv2d(config.width, neck, 1, bias=False),
+            ChannelNorm(neck, eps=config.layer_norm_eps),
+            nn.Conv2d(neck, neck, 3, padding=1, bias=False),
+            ChannelNorm(neck, eps=config.layer_norm_eps),
+        )
+        widths = (neck, *config.downsample_channels)
+        self.compressor = nn.Sequential(
+            *(nn.Conv2d(a, b, 3, stride=2, padding=1, bias=False) for a, b in pairwise(widths))
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map normalised pixels (B, 3, S, S) to (B, D_out, S/64, S/64)."""
+        x = self.patch(pixels).permute(0, 2, 3, 1)  # (B, H, W, D)
+        x = x + resized(self.positions, x.shape[1])  # (B, H, W, D)
+        for layer in self.layers:
+            x = layer(x)  # (B, H, W, D)
+        x = self.neck(x.permute(0, 3, 1, 2))  # (B, 256, H, W)
+        out: Tensor = self.compressor(x)  # (B, 1024, H/4, W/4)
+        return out
+
+
+def split_windows(x: Tensor, side: int) -> Tensor:
+    """Cut (B, H, W, D) into windows, zeros added below and at the right to fill them: (B*n, side, side, D)."""
+    x = F.pad(x, (0, 0, 0, -x.shape[2] % side, 0, -x.shape[1] % side))  # (B, H', W', D)
+    x = torch.unflatten(torch.unflatten(x, 2, (-1, side)), 1, (-1, side))  # (B, H'/side, side, W'/side, side, D)
+    return x.transpose(2, 3).flatten(0, 2)  # (B*n, side, side, D)
+
+
+def join_windows(x: Tensor, height: int, width: int) -> Tensor:
+    """Undo :func:`split_windows`: (B*n, side, side, D) -> (B, H, W, D)."""
+    side = x.shape[1]
+    down, across = -(-height // side), -(-width // side)
+    x = torch.unflatten(x, 0, (-1, down, across)).transpose(2, 3)  # (B, down, side, across, side, D)
+    return x.flatten(1, 2).flatten(2, 3)[:, :height, :width]  # (B, H, W, D)
+
+
+def relative(table: Tensor, side: int) -> Tensor:
+    """Look up the vector for each pair of query and key on one axis: (2L - 1, C) -> (side, side, C).
+
+    A table made for another side is resampled linearly, in float32, as published.
+    """
+    wanted = 2 * side - 1
+    if len(table) != wanted:
+        resampled = F.interpolate(table.float().t().unsqueeze(0), size=wanted, mode="linear")  # (1, C, 2*side - 1)
+        table = resampled.squeeze(0).t().to(table.dtype)  # (2*side - 1, C)
+    place = torch.arange(side, device=table.device)
+    return table[place.unsqueeze(1) - place + side - 1]  # (side, side, C)
