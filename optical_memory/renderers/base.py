@@ -68,7 +68,8 @@ class Layout:
 
     ``cells`` is (rows, columns) uint32: a code point, 0 for an empty cell, ``WIDE`` for the right half of the wide
     character at its left. ``text`` is what a perfect reader returns. ``id`` is the content's hash (hex): equal
-    ids, equal cells and spans, on any machine.
+    ids, equal cells and spans, on any machine. ``marks`` are combining marks by the index of the cell (row * columns
+    + column) whose character they stand on, for renderers that draw them.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Layout:
     cells: npt.NDArray[np.uint32]
     text: str
     spans: tuple[Span, ...] = ()
+    marks: tuple[tuple[int, str], ...] = ()
 
     @property
     def turn_ids(self) -> tuple[str, ...]:

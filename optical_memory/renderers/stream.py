@@ -1,0 +1,95 @@
+"""A run of text as one long row of cells, before it is cut into pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from optical_memory.renderers import base
+from optical_memory.renderers.visible import (
+    COMBINING,
+    FILLER_MARK,
+    HEADER_MARK,
+    NARROW,
+    NEWLINE_MARK,
+    TAB_MARK,
+    WIDE,
+    Repertoire,
+    escape,
+)
+
+Flow = Literal["reflow", "lines"]
+Cells = npt.NDArray[np.uint32]
+_Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(slots=True)
+class Stream:
+    """Cells, and the plain text that they stand for.
+
+    ``places`` gives the cell of each character of ``text``; None: character i lies in cell i. ``marks`` are
+    combining marks by cell.
+    """
+
+    text: str = ""
+    cells: Cells = field(default_factory=lambda: np.zeros(0, np.uint32))
+    places: npt.NDArray[np.int64] | None = None
+    marks: dict[int, str] = field(default_factory=dict)
+
+    def text_between(self, first: int, end: int) -> str:
+        """Return the text whose glyphs lie in cells ``first`` to ``end`` (exclusive)."""
+        if self.places is None:
+            return self.text[first:end]
+        start, stop = np.searchsorted(self.places, (first, end))
+        return self.text[start:stop]
+
+
+def stream_of(source: str, columns: int, flow: Flow, repertoire: Repertoire, *, header: bool = False) -> Stream:
+    """Turn source text into a stream, behind the header mark where ``header``; in lines, lines fill whole rows."""
+    text, codes, classes = escape(source, repertoire)
+    if header:
+        text = HEADER_MARK + text
+        codes = np.concatenate((np.array([ord(HEADER_MARK)], np.uint32), codes))
+        classes = np.concatenate((np.array([NARROW], np.uint8), classes))
+    is_newline = codes == ord("\n")
+    cells = np.where(is_newline, np.uint32(ord(NEWLINE_MARK)), codes)
+    cells[codes == ord("\t")] = ord(TAB_MARK)
+    if flow == "reflow" and not classes.any():  # all NARROW
+        return Stream(text, cells)
+    is_wide, is_mark = classes == WIDE, classes == COMBINING
+    ends, is_filled = _ends(is_wide, is_mark, is_newline if flow == "lines" else None, columns)
+    # A combining mark has no width: it ends where its base ends, and lies in the same cell.
+    places = np.maximum.accumulate(np.where(is_mark, 0, ends - 1 - is_wide))
+    out = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint32)
+    out[places[~is_mark]] = cells[~is_mark]
+    out[places[is_wide] + 1] = base.WIDE
+    out[places[is_filled] - 1] = ord(FILLER_MARK)
+    marks: dict[int, str] = {}
+    for index in np.flatnonzero(is_mark).tolist():
+        place = int(places[index])
+        marks[place] = marks.get(place, "") + text[index]
+    return Stream(text, out, places, marks)
+
+
+def _ends(is_wide: _Mask, is_mark: _Mask, is_break: _Mask | None, columns: int) -> tuple[npt.NDArray[np.int64], _Mask]:
+    """Return for each character the cell after its last one, and whether a filler stands before it.
+
+    The column is even at the start of a row and after a wide character. So a wide character needs a filler when
+    the number of narrow ones since the last such place is odd.
+    """
+    is_narrow = ~(is_wide | is_mark)
+    stops = np.flatnonzero(is_wide if is_break is None else is_wide | is_break)
+    narrow = np.cumsum(is_narrow, dtype=np.int32)[stops]
+    gaps = np.diff(narrow, prepend=0) - is_narrow[stops]
+    is_filled = np.zeros(len(is_wide), np.bool_)
+    is_filled[stops] = is_wide[stops] & (gaps % 2 == 1)
+    widths = is_narrow.view(np.int8) + 2 * is_wide.view(np.int8) + is_filled.view(np.int8)
+    ends = np.cumsum(widths, dtype=np.int64)
+    if is_break is not None:
+        padding = np.cumsum(-np.diff(ends[is_break], prepend=0) % columns)
+        line = np.cumsum(is_break) - is_break
+        ends += np.concatenate(([0], padding))[line]
+    return ends, is_filled
