@@ -1,1 +1,68 @@
-"""."""
+"""Where turns are kept: the protocol, its three implementations and the URLs that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+
+from optical_memory.errors import InputError
+from optical_memory.stores.base import State, Store
+from optical_memory.stores.memory import MemoryStore
+from optical_memory.stores.sqlite import SqliteStore
+
+__all__ = ["MemoryStore", "SqliteStore", "State", "Store", "open_store"]
+
+GROUP = "optical_memory.stores"
+"""Entry points of this group are functions from a URL to a Store, named by the URL's scheme."""
+
+
+def open_store(store: str | Store) -> Store:
+    """Return the store that a URL names; a Store is returned as it is.
+
+    ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``redis://host:6379/0``, ``rediss://…``,
+    or a scheme that an installed package offers. Raises InputError for anything else, MissingExtraError where
+    redis is not installed, and the errors of the store itself.
+    """
+    if not isinstance(store, str):
+        if all(callable(getattr(store, method, None)) for method in ("append", "turns", "search", "save_state")):
+            return store
+        raise InputError(f"not a store or the URL of one: {store!r}")
+    scheme, separator, _ = store.partition("://")
+    if not separator:
+        raise InputError(f"not the URL of a store: {store!r}; for a file use 'sqlite:///{store}'")
+    opener = _OPENERS.get(scheme)
+    if opener is not None:
+        return opener(store)
+    offered = {point.name: point for point in entry_points(group=GROUP)}
+    if scheme not in offered:
+        known = ", ".join(sorted({*_OPENERS, *offered}))
+        raise InputError(f"unknown scheme {scheme!r} in {store!r}; there are {known}")
+    found: Store = offered[scheme].load()(store)
+    return found
+
+
+def _open_memory(url: str) -> Store:
+    if url != "memory://":
+        raise InputError(f"{url!r}: stores in memory have no name, each is private to its object; use 'memory://'")
+    return MemoryStore()
+
+
+def _open_sqlite(url: str) -> Store:
+    path = url.removeprefix("sqlite:///")
+    if path in ("", url, ":memory:"):
+        raise InputError(f"{url!r} names no file; use 'sqlite:///relative.db', 'sqlite:////absolute.db' or 'memory://'")
+    return SqliteStore(path)
+
+
+def _open_redis(url: str) -> Store:
+    from optical_memory.stores.redis import RedisStore
+
+    return RedisStore(url)
+
+
+_OPENERS: dict[str, Callable[[str], Store]] = {
+    "memory": _open_memory,
+    "sqlite": _open_sqlite,
+    "redis": _open_redis,
+    "rediss": _open_redis,
+}

@@ -20,9 +20,15 @@ class State:
 class Store(Protocol):
     """Turns, one small state and named blobs for each session. Safe for threads and for many processes.
 
-    A method that returns has done its work durably. Session ids are any non-empty text up to 512 characters.
+    A method that returns has done its work as durably as ``durability`` says. Session ids are any non-empty text up
+    to 512 characters; turn ids and blob keys have the same limit. What is larger than a limit of
+    :mod:`optical_memory.stores.record` is a LimitError.
     Errors: StoreUnavailableError, StoreCorruptError; others where named.
     """
+
+    @property
+    def durability(self) -> str:
+        """What a write that returned survives, in words for people."""
 
     def append(self, session: str, turns: Sequence[Turn]) -> list[Turn]:
         """Store turns atomically, in order, and return them with their ``seq``.
@@ -45,6 +51,9 @@ class Store(Protocol):
     def search(self, session: str, query: str, k: int) -> list[Turn]:
         """Return at most ``k`` turns ranked by relevance to words of ``query``, best first, any language."""
 
+    def forgotten(self, session: str) -> dict[int, str]:
+        """Return the ids of forgotten turns by their ``seq``, in order: both stay taken."""
+
     def load_state(self, session: str) -> State | None:
         """Return the state, or None where none was saved."""
 
@@ -54,6 +63,9 @@ class Store(Protocol):
     def get_blob(self, session: str, key: str) -> bytes | None:
         """Return a cached blob (a page, a layout), or None."""
 
+    def blob_keys(self, session: str) -> list[str]:
+        """Return the keys of all blobs, sorted."""
+
     def put_blobs(self, session: str, blobs: dict[str, bytes]) -> None:
         """Cache blobs. Losing them costs time only."""
 
@@ -61,10 +73,16 @@ class Store(Protocol):
         """Delete these blobs (None: all) and return how many there were."""
 
     def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
-        """Really delete turns, with every index entry and the freed space, and return how many there were."""
+        """Really delete turns, with every index entry and the freed space, and return how many there were.
+
+        What was deleted or replaced before in any other way (state, blobs) is purged with them: do those first.
+        """
 
     def delete_session(self, session: str) -> int:
-        """Really delete a session with its turns, state and blobs; return how many turns there were."""
+        """Really delete a session with its turns, state and blobs; return how many turns there were.
+
+        Nothing of it stays, forgotten ids included: a new session may take its name and begins at 0.
+        """
 
     def sessions(self) -> list[str]:
         """Return the ids of all sessions, sorted."""

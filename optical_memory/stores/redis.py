@@ -1,0 +1,255 @@
+"""A store on a Redis server or cluster (plain Redis 6.2 or newer, no modules), for agents on many machines."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+from optical_memory.errors import ConflictError, StoreCorruptError, StoreUnavailableError
+from optical_memory.stores import record, redis_scripts, redis_server
+from optical_memory.stores.base import State
+from optical_memory.stores.index import Mirror
+from optical_memory.turns import Turn
+
+_log = logging.getLogger(__name__)
+_SESSIONS = "om:sessions"
+_MOST_NAMES = 1_000
+_MOST_REPLY_BYTES = 8 << 20
+_MOST_PLACES = 5_000
+_LAST = 1 << 52  # Lua counts in doubles
+_MOST_LISTED = 10_000
+
+
+def session_keys(session: str) -> dict[str, str]:
+    """Return the keys of a session, all of one cluster slot: its id is the hash tag, escaped so that it is whole."""
+    tag = quote(record.name("session id", session), safe="")
+    return {part: f"om:{{{tag}}}:{part}" for part in ("meta", "ids", "turns", "forgotten", "blobs")}
+
+
+class RedisStore:
+    """Sessions on the Redis server at ``url`` (``redis://`` or ``rediss://``); a cluster is recognised.
+
+    ``timeout`` is in seconds for each reply. ``durability`` says what the server's settings promise; where that is
+    nothing, a warning is logged. Searching reads a session's turns into an index in this process's memory, once,
+    and then only what is new.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+        self._url = url
+        self._timeout = timeout
+        self._client: Any = redis_server.connect(url, timeout)
+        self._mirror = Mirror()
+        self._mirror_lock = threading.Lock()
+        self._listed: set[str] = set()
+        self._durability = ""
+        if not self.check():
+            _log.warning("what is stored in this Redis may be lost: %s", self._durability)
+
+    @property
+    def durability(self) -> str:
+        """What a write that returned survives, by the server's settings when they were last checked."""
+        return self._durability
+
+    def check(self) -> bool:
+        """Read the server's settings again and return whether writes outlive it."""
+        with self._use() as client:
+            lasts, self._durability = redis_server.durability(client)
+        return lasts
+
+    def append(self, session: str, turns: Sequence[Turn]) -> list[Turn]:
+        """Store turns atomically, in order; see the protocol."""
+        session_keys(session)
+        records = record.records(turns)
+        if not records:
+            return []
+        fields = [part for found in records.values() for part in (found.id, found.digest.hex(), found.body)]
+        reply = self._make(session, redis_scripts.APPEND, ("meta", "ids", "turns"), *fields)
+        if reply[0] in (b"forgotten", b"taken"):
+            record.check_same(record.unpack(reply[1]), None if reply[0] == b"forgotten" else b"", b"other")
+        places = dict(zip(records, zip(reply[1::2], reply[2::2], strict=True), strict=True))
+        stored = {turn.id: turn for turn in reversed(turns)}
+        for turn_id, (seq, body) in places.items():
+            if body is None:
+                raise StoreCorruptError(f"the turn at {seq} of {session!r} is missing")
+            stored[turn_id] = record.decode(body, seq) if body else replace(stored[turn_id], seq=seq)
+        return [stored[turn.id] for turn in turns]
+
+    def turns(
+        self, session: str, *, after: int = -1, before: int | None = None, limit: int | None = None
+    ) -> list[Turn]:
+        """Return turns with ``after < seq < before`` in order, at most ``limit`` of them."""
+        return list(self._turns(session, after, before, limit))
+
+    def get(self, session: str, turn_ids: Sequence[str]) -> list[Turn]:
+        """Return the turns with these ids that exist, in the session's order."""
+        found: dict[int, Turn] = {}
+        for names in _chunks(sorted({record.name("turn id", turn_id) for turn_id in turn_ids})):
+            found |= _decoded(self._eval(session, redis_scripts.GET, ("ids", "turns"), *names))
+        return [found[seq] for seq in sorted(found)]
+
+    def count(self, session: str) -> int:
+        """Return the number of turns stored now."""
+        return int(self._call("hlen", session_keys(session)["turns"]))
+
+    def search(self, session: str, query: str, k: int) -> list[Turn]:
+        """Return at most ``k`` turns ranked by relevance to words of ``query``, best first, any language."""
+        birth, count, forgotten = self._eval(session, redis_scripts.SHAPE, ("meta", "turns", "forgotten"))
+        with self._mirror_lock:
+            if not count:
+                self._mirror.drop(session)
+                return []
+            places = self._mirror.search(
+                session,
+                query,
+                min(k, count),
+                birth=birth,
+                forgotten=forgotten,
+                newer=lambda seq: self._turns(session, seq, None, None),
+                gone=lambda: self.forgotten(session),
+            )
+        bodies = self._call("hmget", session_keys(session)["turns"], places) if places else []
+        return [record.decode(body, seq) for seq, body in zip(places, bodies, strict=True) if body is not None]
+
+    def forgotten(self, session: str) -> dict[int, str]:
+        """Return the ids of forgotten turns by their places, in order."""
+        found = self._call("hgetall", session_keys(session)["forgotten"])
+        return {
+            seq: record.unpack(turn_id) for seq, turn_id in sorted((int(key), value) for key, value in found.items())
+        }
+
+    def load_state(self, session: str) -> State | None:
+        """Return the state, or None where none was saved."""
+        version, data = self._call("hmget", session_keys(session)["meta"], ["version", "state"])
+        return None if version is None else State(version=int(version), data=data)
+
+    def save_state(self, session: str, data: bytes, *, expected: int) -> State:
+        """Replace the state if its version is ``expected`` (0: none yet); else raise ConflictError."""
+        data = record.value("state", data)
+        token = uuid.uuid4().hex
+        made, version = self._make(session, redis_scripts.SAVE_STATE, ("meta",), expected, data, token)
+        if made < 0:
+            raise ConflictError(f"the state of {session!r} is at version {version}, not {expected}")
+        return State(version=version, data=data)
+
+    def get_blob(self, session: str, key: str) -> bytes | None:
+        """Return a cached blob (a page, a layout), or None."""
+        found: bytes | None = self._call("hget", session_keys(session)["blobs"], record.name("blob key", key))
+        return found
+
+    def blob_keys(self, session: str) -> list[str]:
+        """Return the keys of all blobs, sorted."""
+        return sorted(map(record.unpack, self._call("hkeys", session_keys(session)["blobs"])))
+
+    def put_blobs(self, session: str, blobs: dict[str, bytes]) -> None:
+        """Cache blobs. Losing them costs time only."""
+        session_keys(session)
+        pairs = [(record.name("blob key", key), record.value("blob", data)) for key, data in blobs.items()]
+        for pair in pairs:
+            self._make(session, redis_scripts.PUT_BLOBS, ("meta", "blobs"), *pair)
+
+    def delete_blobs(self, session: str, keys: Sequence[str] | None = None) -> int:
+        """Delete these blobs (None: all) and return how many there were."""
+        if keys is None:
+            return int(self._eval(session, redis_scripts.DELETE_ALL, ("blobs",)))
+        chunks = _chunks([record.name("blob key", key) for key in keys])
+        return sum(self._call("hdel", session_keys(session)["blobs"], *names) for names in chunks)
+
+    def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
+        """Really delete turns; see the protocol. The server rewrites its files in the background."""
+        names = [record.name("turn id", turn_id) for turn_id in turn_ids]
+        keys = ("ids", "turns", "forgotten")
+        count = sum(self._eval(session, redis_scripts.DELETE_TURNS, keys, *some) for some in _chunks(names))
+        self._purge(session)
+        return count
+
+    def delete_session(self, session: str) -> int:
+        """Really delete a session; see the protocol. The server rewrites its files in the background."""
+        keys = ("turns", "meta", "ids", "forgotten", "blobs")
+        count = int(self._eval(session, redis_scripts.DELETE_ALL, keys))
+        self._listed.discard(session)
+        self._call("srem", _SESSIONS, record.pack(session))
+        if self._call("hlen", session_keys(session)["meta"]):  # made again in between, by another process
+            self._call("sadd", _SESSIONS, record.pack(session))
+        self._purge(session)
+        return count
+
+    def sessions(self) -> list[str]:
+        """Return the ids of all sessions, sorted."""
+        with self._use() as client:
+            listed = sorted({record.unpack(name) for name in client.sscan_iter(_SESSIONS, count=_MOST_NAMES)})
+            found: list[str] = []
+            for some in _chunks(listed):
+                pipeline = client.pipeline(transaction=False)
+                for session in some:
+                    pipeline.hlen(session_keys(session)["meta"])
+                found += [session for session, fields in zip(some, pipeline.execute(), strict=True) if fields]
+        return found
+
+    def close(self) -> None:
+        """Release connections. A closed store raises StoreUnavailableError."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+            with self._mirror_lock:
+                self._mirror.close()
+
+    def _turns(self, session: str, after: int, before: int | None, limit: int | None) -> Iterator[Turn]:
+        place = min(max(after + 1, 0), _LAST)
+        stop = _LAST if before is None else max(min(before, _LAST), 0)
+        left = _LAST if limit is None else min(max(limit, 0), _LAST)
+        while left and place < stop:
+            bounds = (place, stop, left, _MOST_REPLY_BYTES, _MOST_PLACES)
+            place, stop, *pairs = self._eval(session, redis_scripts.RANGE, ("ids", "turns"), *bounds)
+            yield from _decoded(pairs).values()
+            left -= len(pairs) // 2
+
+    def _make(self, session: str, script: str, parts: tuple[str, ...], *fields: Any) -> Any:
+        """Run a script that makes the session if it is not there, and list it among the sessions.
+
+        It is listed before, so that a crash leaves no session unlisted (:meth:`sessions` leaves out the names of
+        none), and again once it was made, since it may have been deleted, and unlisted, in between.
+        """
+        if session not in self._listed:
+            self._call("sadd", _SESSIONS, record.pack(session))
+            if len(self._listed) >= _MOST_LISTED:
+                self._listed.clear()
+            self._listed.add(session)
+        reply = self._eval(session, script, parts, uuid.uuid4().bytes, *fields)
+        if reply[0] == 1:
+            self._call("sadd", _SESSIONS, record.pack(session))
+        return reply
+
+    def _purge(self, session: str) -> None:
+        with self._mirror_lock:
+            self._mirror.drop(session)
+        with self._use() as client:
+            redis_server.purge(client, session_keys(session)["meta"], self._timeout)
+
+    def _eval(self, session: str, script: str, parts: tuple[str, ...], *fields: Any) -> Any:
+        keys = session_keys(session)
+        return self._call("eval", script, len(parts), *(keys[part] for part in parts), *fields)
+
+    def _call(self, command: str, *arguments: Any) -> Any:
+        with self._use() as client:
+            return getattr(client, command)(*arguments)
+
+    @contextmanager
+    def _use(self) -> Iterator[Any]:
+        if self._client is None:
+            raise StoreUnavailableError("the Redis store is closed")
+        with redis_server.errors(self._url):
+            yield self._client
+
+
+def _decoded(pairs: Sequence[Any]) -> dict[int, Turn]:
+    return {seq: record.decode(body, seq) for seq, body in zip(pairs[::2], pairs[1::2], strict=True)}
+
+
+def _chunks(names: list[Any]) -> Iterator[list[Any]]:
+    return (names[start : start + _MOST_NAMES] for start in range(0, len(names), _MOST_NAMES))

@@ -1,0 +1,114 @@
+"""What the Redis store does in one atomic step, as Lua scripts, each over the keys of one session.
+
+Keys of a session: ``meta`` (birth, version, state, token), ``ids`` (turn id → "place:digest", the digest empty once
+forgotten), ``turns`` (place → body), ``forgotten`` (place → turn id) and ``blobs``. An id keeps its entry for ever,
+so that the number of ids is the next place: places have no gap and are never given again.
+"""
+
+APPEND = """
+-- KEYS: meta ids turns; ARGV: birth, then id, digest, body of each turn. Reply: made, then place, held body ('': new).
+local meta, ids, turns = unpack(KEYS)
+for i = 2, #ARGV, 3 do
+  local held = redis.call('HGET', ids, ARGV[i])
+  local digest = held and string.match(held, ':(.*)$')
+  if digest == '' then return {'forgotten', ARGV[i]} end
+  if digest and digest ~= ARGV[i + 1] then return {'taken', ARGV[i]} end
+end
+local reply = {redis.call('HSETNX', meta, 'birth', ARGV[1])}
+local length = redis.call('HLEN', ids)
+for i = 2, #ARGV, 3 do
+  local held = redis.call('HGET', ids, ARGV[i])
+  local place = length
+  local body = ''
+  if held then
+    place = tonumber(string.match(held, '^%d+'))
+    body = redis.call('HGET', turns, place)
+  else
+    redis.call('HSET', ids, ARGV[i], place .. ':' .. ARGV[i + 1])
+    redis.call('HSET', turns, place, ARGV[i + 2])
+    length = length + 1
+  end
+  reply[#reply + 1] = place
+  reply[#reply + 1] = body
+end
+return reply
+"""
+
+RANGE = """
+-- KEYS: ids turns; ARGV: first place, end, most turns, most bytes, most places. Reply: next place, end, place, body …
+local first = tonumber(ARGV[1])
+local stop = math.min(tonumber(ARGV[2]), redis.call('HLEN', KEYS[1]))
+local reply, size, place = {first, stop}, 0, first
+while place < stop and place < first + tonumber(ARGV[5]) and size < tonumber(ARGV[4])
+    and #reply < 2 * tonumber(ARGV[3]) + 2 do
+  local body = redis.call('HGET', KEYS[2], place)
+  if body then
+    reply[#reply + 1] = place
+    reply[#reply + 1] = body
+    size = size + #body
+  end
+  place = place + 1
+end
+reply[1] = place
+return reply
+"""
+
+GET = """
+-- KEYS: ids turns; ARGV: ids. Reply: place, body of each that is stored now.
+local reply = {}
+for _, id in ipairs(ARGV) do
+  local held = redis.call('HGET', KEYS[1], id)
+  local place = held and string.match(held, '^%d+')
+  local body = place and redis.call('HGET', KEYS[2], place)
+  if body then
+    reply[#reply + 1] = tonumber(place)
+    reply[#reply + 1] = body
+  end
+end
+return reply
+"""
+
+SAVE_STATE = """
+-- KEYS: meta; ARGV: birth, expected version, data, token of this call. Reply: made (-1: another version), version.
+local meta = KEYS[1]
+local version = tonumber(redis.call('HGET', meta, 'version') or 0)
+if redis.call('HGET', meta, 'token') == ARGV[4] then return {0, version} end -- sent again: the reply was lost
+if version ~= tonumber(ARGV[2]) then return {-1, version} end
+local made = redis.call('HSETNX', meta, 'birth', ARGV[1])
+redis.call('HSET', meta, 'version', version + 1, 'state', ARGV[3], 'token', ARGV[4])
+return {made, version + 1}
+"""
+
+PUT_BLOBS = """
+-- KEYS: meta blobs; ARGV: birth, then key, data of each blob. Reply: made.
+local made = redis.call('HSETNX', KEYS[1], 'birth', ARGV[1])
+for i = 2, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
+return {made}
+"""
+
+DELETE_TURNS = """
+-- KEYS: ids turns forgotten; ARGV: ids. Reply: how many there were.
+local count = 0
+for _, id in ipairs(ARGV) do
+  local held = redis.call('HGET', KEYS[1], id)
+  local place = held and string.match(held, '^%d+')
+  if place and redis.call('HDEL', KEYS[2], place) == 1 then
+    redis.call('HSET', KEYS[1], id, place .. ':')
+    redis.call('HSET', KEYS[3], place, id)
+    count = count + 1
+  end
+end
+return count
+"""
+
+DELETE_ALL = """
+-- KEYS: a hash, then any others. Reply: how many entries the first had.
+local count = redis.call('HLEN', KEYS[1])
+redis.call('DEL', unpack(KEYS))
+return count
+"""
+
+SHAPE = """
+-- KEYS: meta turns forgotten. Reply: birth, turns, forgotten turns.
+return {redis.call('HGET', KEYS[1], 'birth'), redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])}
+"""
