@@ -1,0 +1,33 @@
+"""The command line: ``optical-memory COMMAND``. Every command explains itself with ``--help``."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from optical_memory.cli import bench, demo, inspection, pages
+from optical_memory.errors import OpticalMemoryError
+
+app = typer.Typer(
+    name="optical-memory",
+    help="Long-context memory for LLM agents: text while fresh, page images that fade with age.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+demo.register(app)
+pages.register(app)
+inspection.register(app)
+bench.register(app)
+
+
+def main() -> None:
+    """Run the command line; an error on purpose ends it with one clear line and status 1."""
+    try:
+        app()
+    except OpticalMemoryError as error:
+        Console(stderr=True).print(f"[bold red]{type(error).__name__}[/]:", end=" ")
+        Console(stderr=True, markup=False, highlight=False).print(str(error))
+        sys.exit(1)

@@ -1,0 +1,87 @@
+"""``optical-memory demo``: the main job on a real conversation, with a table and a report to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optical_memory.cli import show
+from optical_memory.errors import OpticalMemoryError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    file: Annotated[
+        Path | None, typer.Argument(help="Transcript in OpenAI message format (JSON or JSON lines). Default: one that ships.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="Target model.")] = "mini",
+    budget: Annotated[int, typer.Option(help="Most tokens of the context.")] = 8_000,
+    renderer: Annotated[str | None, typer.Option(help="chromium or dense. Default: Chromium where one is found.")] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option(help="Readers to measure the pages with; repeat for several. 'none': skip.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")] = Path("demo-report"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """Feed a long real conversation to a memory turn by turn, and write a report of what the model would see.
+
+    Example: optical-memory demo my-session.jsonl --profile claude --budget 16000
+    """
+    from optical_memory.memory import OpticalMemory
+    from optical_memory.report.build import write_report
+    from optical_memory.report.demo import example, play, read_transcript
+
+    messages = read_transcript(file) if file else example()
+    memory = OpticalMemory(file.stem if file else "airline-shift", profile=profile, budget=budget, renderer=renderer)
+    with memory, show.progress() as bars:
+        task = bars.add_task("conversation", total=len(messages))
+        run = play(memory, messages, lambda: bars.advance(task))
+        scores = _scores(memory, reader or ["mini", "rapidocr"], bars)
+        task = bars.add_task("report", total=None)
+        path = write_report(output, memory, run, scores, lambda: bars.advance(task))
+        bars.update(task, total=bars.tasks[task].completed)
+        figures = memory.stats() | {"seconds": round(run.seconds, 2), "report": str(path)}
+    if as_json:
+        show.print_json(figures)
+        return
+    rows: list[tuple[str, object]] = [
+        ("turns", f"{figures['turns']:,}"),
+        ("text tokens of the whole history", f"{figures['text_tokens']:,}"),
+        ("context tokens", f"{figures['context_tokens']:,} of {budget:,}"),
+        ("compression", f"{figures['compression']} : 1"),
+        *((f"pages at {tier}", count) for tier, count in figures["pages"].items()),
+        ("recent turns as text", figures["recent_turns"]),
+        ("changes of the prefix (epochs)", figures["epoch"]),
+        ("seconds", figures["seconds"]),
+    ]
+    show.table(f"{memory.session}, profile {profile}, renderer {figures['renderer']}", ("", ""), rows)
+    show.out.print(f"Report: [link=file://{path.resolve()}]{path}[/link]")
+
+
+def _scores(memory: Any, readers: list[str], bars: Any) -> dict[str, Any]:
+    """Measure the memory's own pages with each reader; one that is not installed is left out and named."""
+    from optical_memory.fidelity import score
+    from optical_memory.readers import load_reader
+
+    found: dict[str, Any] = {}
+    for name in readers:
+        if name == "none":
+            continue
+        try:
+            reader = load_reader(name)
+        except OpticalMemoryError as error:
+            show.err.print(f"{name} does not read here: {error}", markup=False, highlight=False)
+            continue
+        by_tier = memory.pages_by_tier(1 if name == "rapidocr" else 4)
+        task = bars.add_task(f"reading with {name}", total=len(by_tier))
+        found[name] = {}
+        for tier, pages in by_tier.items():
+            found[name] |= score({tier: pages}, reader)
+            bars.advance(task)
+    return found

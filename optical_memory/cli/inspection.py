@@ -1,0 +1,68 @@
+"""``optical-memory inspect``: what the model sees of a session, now and at any earlier age."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from optical_memory.cli import show
+from optical_memory.errors import NotFoundError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("inspect")(inspect)
+
+
+def inspect(
+    session: Annotated[str, typer.Argument(help="Id of the session.")],
+    store: Annotated[str, typer.Option(help="Where it is kept.")] = "sqlite:///memory.db",
+    profile: Annotated[str, typer.Option(help="Target model.")] = "deepseek-ocr",
+    budget: Annotated[int, typer.Option(help="Most tokens of the context.")] = 8_000,
+    renderer: Annotated[str | None, typer.Option(help="chromium or dense. Default: Chromium where one is found.")] = None,
+    at: Annotated[int | None, typer.Option(help="Look at the age of this many turns. Default: now.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the pages into this folder.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the messages as JSON.")] = False,
+) -> None:
+    """Show what the model sees: the archive page by page, then the recent turns. Changes nothing in the session.
+
+    Example: optical-memory inspect trip-planning --store sqlite:///memory.db --at 200 -o seen
+    """
+    from optical_memory.memory import OpticalMemory
+    from optical_memory.stores import open_store
+
+    kept = open_store(store)
+    if session not in kept.sessions():
+        raise NotFoundError(f"no session {session!r} in {store}; there are: {', '.join(kept.sessions()[:20]) or 'none'}")
+    with OpticalMemory(session, profile=profile, budget=budget, renderer=renderer) as memory:
+        turns = kept.turns(session, limit=at)
+        kept.close()
+        with show.progress() as bars:
+            task = bars.add_task("replaying", total=len(turns))
+            for turn in turns:
+                memory.store.append(session, [turn])
+                memory.context()
+                bars.advance(task)
+        if as_json:
+            show.print_json(memory.messages())
+            return
+        context = memory.context()
+        show.out.print(context.explain(), markup=False, highlight=False)
+        rows = [_row(number, block) for number, block in enumerate(context.archive, 1)]
+        show.table("archive, oldest first", ("what", "tier", "tokens", "turns", "facts"), rows)
+        for turn in context.recent[-10:]:
+            show.out.print(f"{turn.role}: {turn.text[:200]!r}", markup=False, highlight=False)
+        if output is not None:
+            output.mkdir(parents=True, exist_ok=True)
+            for number, page in enumerate(context.pages, 1):
+                (output / f"{number:03d}-{page.tier}-{page.id[:12]}.png").write_bytes(page.png)
+            show.out.print(f"{len(context.pages)} pages in {output}", highlight=False)
+
+
+def _row(number: int, block: Any) -> tuple[object, ...]:
+    if block.page is None:
+        return (f"{number}. {block.text.splitlines()[0]}", "text", "", "", "")
+    page = block.page
+    return (f"{number}. {page.id[:12]}", page.tier, page.tokens, len(page.turn_ids), page.facts[:60])
