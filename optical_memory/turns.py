@@ -27,10 +27,12 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part of a multimodal turn.
+    """One part of a turn whose content is more than one text.
 
-    ``kind`` is "text", "image" or "other". Text parts have ``text``; image parts have ``url`` (a data or web
-    URL) and, where known, ``width`` and ``height`` in px. ``raw`` is the provider's own part, kept whole.
+    ``kind`` is "text", "image" or "other" (sound, files, reasoning, refusals, …). Text parts have ``text``; image
+    parts have ``url`` (a data or web URL) and, where known, ``width`` and ``height`` in px; sound, video and files
+    have ``url``; a refusal has ``text``. ``raw`` is what these fields do not say: hints beside an image, and for
+    other parts the provider's own part, with its ``type``.
     """
 
     kind: Literal["text", "image", "other"]
@@ -40,16 +42,28 @@ class Part:
     height: int | None = None
     raw: Mapping[str, Any] | None = None
 
+    @property
+    def label(self) -> str:
+        """What stands for a part that is not text: ``[image 640×480]``, ``[audio]``, ``[file report.pdf]``."""
+        words: list[str] = [self.kind]
+        if self.kind == "image" and self.width and self.height:
+            words.append(f"{self.width}×{self.height}")
+        elif self.kind == "other" and self.raw:
+            words = [str(self.raw.get("type") or self.kind), str(self.raw.get("filename") or "")]
+        return f"[{_one_line(' '.join(words))}]"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """One message of a conversation, exact and immutable.
 
-    ``text`` is all of its text (what pages show and recall searches); ``parts`` is filled only for content that
-    is more than text. ``pin`` is False, True (never leaves text) or the name of the tier it never falls below.
-    ``importance`` runs from 0 to 1 (None: judged by role). ``created_at`` is in seconds since 1970, UTC.
+    ``text`` is all of its text (what recall searches; :func:`transcript` adds calls and placeholders); ``parts`` is
+    filled only for content that is more than text, and then holds the text as well. ``pin`` is False, True (never
+    leaves text) or the name of the tier it never falls below. ``importance`` runs from 0 to 1 (None: judged by
+    role). ``created_at`` is in seconds since 1970, UTC.
     ``seq`` is the place in the session, from 0, given by the store. ``raw`` is the provider's message as it came
-    in and ``raw_format`` its format, so that it can leave again without loss.
+    in and ``raw_format`` its format, so that it can leave again without loss: a copy of a turn with other content
+    must drop both.
     """
 
     id: str
@@ -70,8 +84,17 @@ class Turn:
         """Refuse what no provider could have sent."""
         if self.role not in ROLES:
             raise UnknownRoleError(f"unknown role {self.role!r}; use one of {', '.join(ROLES)}")
+        if not isinstance(self.id, str) or not self.id:
+            raise InputError(f"the id of a turn must be a non-empty string, not {self.id!r}")
+        if not isinstance(self.text, str):
+            raise InputError(f"the text of a turn must be a string, not {type(self.text).__name__}")
         if self.importance is not None and not 0 <= self.importance <= 1:
             raise InputError(f"importance must be between 0 and 1, not {self.importance!r}")
+
+    @property
+    def is_instruction(self) -> bool:
+        """Whether this is an instruction (system or developer), which stays text for ever."""
+        return self.role in INSTRUCTION_ROLES
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-ready dict without defaults, ``seq`` included when known."""
@@ -96,8 +119,17 @@ class Turn:
             fields["parts"] = tuple(Part(**part) for part in data.get("parts", ()))
             fields["tool_calls"] = tuple(ToolCall(**call) for call in data.get("tool_calls", ()))
             return cls(**fields)
-        except TypeError as error:
+        except (TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(f"not a stored turn: {error}") from error
+
+    @property
+    def content(self) -> tuple[Part, ...]:
+        """The turn's parts, its text among them, whether ``parts`` was filled or not."""
+        if not self.text or any(part.text for part in self.parts):
+            return self.parts
+        return (Part(kind="text", text=self.text), *self.parts)
 
     @property
     def digest(self) -> str:
@@ -132,27 +164,104 @@ class Segment:
         return self.turns[-1].seq
 
 
-def groups(turns: Iterable[Turn]) -> Iterator[tuple[Turn, ...]]:
+PATIENCE = 8
+"""Answers that the model may begin before a call that is still without a result counts as given up."""
+
+
+def groups(turns: Iterable[Turn], *, patience: int = PATIENCE) -> Iterator[tuple[Turn, ...]]:
     """Split turns, in order, into the smallest runs that may be separated from one another.
 
     A turn with tool calls stays with everything up to its last result, whatever comes between. Calls whose
-    results are not there yet hold every later turn: the last group stays open until they arrive.
+    results are not there yet hold every later turn: the last group stays open until they arrive, or until the
+    model has begun ``patience`` further answers (runs of assistant turns). Then they are given up, so that an
+    interrupted call does not hold the history open for ever; a result that comes later still stands alone.
     """
-    run: list[Turn] = []
-    waiting: set[str] = set()
+    turns = list(turns)
+    ends = _ends(turns, patience)
+    start = reach = 0
+    for place, end in enumerate(ends):
+        reach = max(reach, end)
+        if reach == place:
+            yield tuple(turns[start : place + 1])
+            start = reach = place + 1
+    if start < len(turns):
+        yield tuple(turns[start:])
+
+
+def _ends(turns: Sequence[Turn], patience: int) -> list[int]:
+    """Return for each turn the place of the last result that its calls have or still wait for."""
+    ends = list(range(len(turns)))
+    waiting: dict[str, list[tuple[int, int]]] = {}  # call id -> (place, answers begun) of its calls
+    answers, previous = 0, ""
+    for place, turn in enumerate(turns):
+        answers += turn.role == "assistant" != previous
+        previous = turn.role
+        for call in turn.tool_calls:
+            waiting.setdefault(call.id, []).append((place, answers))
+        if turn.tool_call_id and (made := waiting.get(turn.tool_call_id)):
+            called, begun = made.pop(0)
+            if answers - begun <= patience:
+                ends[called] = place
+    for called, begun in (made for calls in waiting.values() for made in calls):
+        if answers - begun <= patience:
+            ends[called] = len(turns)
+    return ends
+
+
+def open_calls(turns: Iterable[Turn]) -> dict[str, ToolCall]:
+    """Return the tool calls among ``turns`` that have no result after them yet, by id, oldest first."""
+    waiting: dict[str, ToolCall] = {}
     for turn in turns:
-        run.append(turn)
-        waiting.update(call.id for call in turn.tool_calls)
+        waiting.update((call.id, call) for call in turn.tool_calls)
         if turn.tool_call_id is not None:
-            waiting.discard(turn.tool_call_id)
-        if not waiting:
-            yield tuple(run)
-            run = []
-    if run:
-        yield tuple(run)
+            waiting.pop(turn.tool_call_id, None)
+    return waiting
 
 
-def open_calls(turns: Sequence[Turn]) -> frozenset[str]:
-    """Return the ids of the tool calls among ``turns`` that have no result among them yet."""
-    called = {call.id for turn in turns for call in turn.tool_calls}
-    return frozenset(called - {turn.tool_call_id for turn in turns if turn.tool_call_id})
+def join_text(role: str, parts: Iterable[Part], *, labels: bool = False) -> str:
+    """Return the text of ``parts``, with placeholders for the rest where ``labels``.
+
+    Neighbouring texts of an assistant are one text (providers cut them at citations and between streamed pieces);
+    all else stands on lines of its own.
+    """
+    out: list[str] = []
+    joined = False
+    for part in parts:
+        pieces = [part.label] if labels and part.kind != "text" else []
+        pieces += [part.text] if part.text else []
+        if not pieces:
+            joined = False
+            continue
+        piece = " ".join(pieces)
+        if joined and part.kind == "text":
+            out[-1] += piece
+        else:
+            out.append(piece)
+        joined = role == "assistant" and part.kind == "text"
+    return "\n".join(out)
+
+
+def transcript(turn: Turn) -> tuple[str, str]:
+    """Return what a page, a record or an index shows of a turn: a header of one line, and the body.
+
+    The header says who speaks: ``user``, ``assistant Anna``, ``tool result search (x8zK2d)``, with the end of the
+    call's id. The body is the text with placeholders for images and other parts in their places, then each call
+    on a line: ``tool call search (x8zK2d) {"q": "…"}``. Nothing of a turn is invisible.
+    """
+    header: str = "tool result" if turn.role == "tool" else turn.role
+    if turn.name:
+        header += f" {_one_line(turn.name)}"
+    if turn.tool_call_id:
+        header += f" ({_short(turn.tool_call_id)})"
+    body = join_text(turn.role, turn.content, labels=True)
+    calls = [f"tool call {_one_line(call.name)} ({_short(call.id)}) {call.arguments}" for call in turn.tool_calls]
+    return header, "\n".join([body, *calls] if body else calls)
+
+
+def _short(call_id: str) -> str:
+    return _one_line(call_id[-6:])
+
+
+def _one_line(name: str, limit: int = 64) -> str:
+    words = " ".join(name.split())
+    return words if len(words) <= limit else f"{words[: limit - 1]}…"

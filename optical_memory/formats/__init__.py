@@ -1,1 +1,210 @@
-"""."""
+"""Message formats of the providers: any of them to turns, and turns to any of them.
+
+``docs/formats.md`` says what travels between formats and what stays behind.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from optical_memory.errors import InputError, NotFoundError
+from optical_memory.formats.anthropic import Anthropic
+from optical_memory.formats.base import Calls, Fields, Format, Message, content_fields, copied, travelling
+from optical_memory.formats.gemini import Gemini
+from optical_memory.formats.huggingface import HuggingFace
+from optical_memory.formats.openai import OpenAI
+from optical_memory.formats.repair import repaired
+from optical_memory.formats.responses import Responses
+from optical_memory.turns import Turn
+
+__all__ = ["FORMATS", "Format", "Message", "detect", "from_turns", "get_format", "split_system", "to_turns"]
+
+FORMATS: Mapping[str, Format] = {
+    each.name: each for each in (OpenAI(), Responses(), Anthropic(), Gemini(), HuggingFace())
+}
+PIECE = "optical_memory.piece"
+"""Key in ``Turn.raw`` of a turn cut from a message that holds several: which message, and which place in it."""
+
+
+def get_format(name: str) -> Format:
+    """Return a format by name. Errors: NotFoundError."""
+    try:
+        return FORMATS[name]
+    except (KeyError, TypeError):
+        raise NotFoundError(f"no format {name!r}; use one of {', '.join(FORMATS)}") from None
+
+
+def detect(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the format of each message.
+
+    A message is known by roles, keys and part types that only one format has. One that several formats share (plain
+    text from a user) has the format of the nearest known message before it, else of the first known one, else
+    "openai".
+    """
+    known = [_detected(message) for message in messages]
+    last = next((name for name in known if name), OpenAI.name)
+    out = []
+    for name in known:
+        last = name or last
+        out.append(last)
+    return out
+
+
+def _detected(message: Any) -> str | None:
+    if not isinstance(message, Mapping):
+        return None
+    order = (Gemini.name, Responses.name, Anthropic.name, OpenAI.name, HuggingFace.name)
+    return next((name for name in order if FORMATS[name].recognises(message)), None)
+
+
+def to_turns(
+    messages: Iterable[Any],
+    format: str | None = None,
+    *,
+    before: Sequence[Turn] = (),
+    created_at: float | None = None,
+) -> list[Turn]:
+    """Return the turns of provider messages, in order.
+
+    One message may hold several turns (results of parallel calls). A turn's id is the message's own where it has
+    one, else a random one; ``#1``, ``#2``… is added for further turns of one message. ``format`` None: see
+    :func:`detect`. ``before``: turns that came earlier, for formats whose results name no call. ``created_at`` is
+    in seconds since 1970 (None: now). Objects of the providers' libraries are taken as their JSON.
+
+    Errors: InputError and UnknownRoleError name the message's index and the field; nothing is returned then.
+    """
+    given = [_checked(message, place) for place, message in enumerate(_listed(messages))]
+    names = detect(given) if format is None else [get_format(format).name] * len(given)
+    calls = Calls(before)
+    now = time.time() if created_at is None else created_at
+    out: list[Turn] = []
+    for place, (message, name) in enumerate(zip(given, names, strict=True)):
+        try:
+            cut = FORMATS[name].parse(message, calls)
+            out += _turns(cut, message, FORMATS[name], now)
+        except InputError as error:
+            raise type(error)(f"message {place}: {error}") from None
+    return out
+
+
+def from_turns(turns: Iterable[Turn], format: str, *, repair: bool = True) -> list[Message]:
+    """Return turns as messages of ``format``.
+
+    A turn that came in this format leaves as it came, unknown fields included; turns that were one message are one
+    again. Others are built from what they hold. ``repair`` pairs calls and results as the provider demands (see
+    :mod:`optical_memory.formats.repair`); without it, what came in this format leaves exactly, valid or not.
+    For "anthropic" and "gemini" instructions are messages of role "system" in the list: :func:`split_system`.
+
+    Errors: NotFoundError for an unknown format.
+    """
+    target = get_format(format)
+    steps = repaired(list(turns), target) if repair else list(turns)
+    out: list[Message] = []
+    for run in _runs(steps, target, repair):
+        joined = run[0].role == "assistant" and len(run) > 1
+        if joined or not all(target.is_own(turn) for turn in run):
+            out += target.build(run)
+        else:
+            out += [copied(turn.raw) for turn in run]
+    return list(_rejoined(out, target))
+
+
+def split_system(messages: Sequence[Message], format: str) -> tuple[Any, list[Message]]:
+    """Take the instructions out of a list of messages, as the provider's API wants them.
+
+    "anthropic": ``system`` is a string, or a list of text blocks. "gemini": the ``systemInstruction`` content.
+    Other formats keep instructions in the list: ``system`` is None. None as well where there are none.
+    """
+    target = get_format(format)
+    if not target.system_apart:
+        return None, list(messages)
+    system = [message for message in messages if message.get("role") == "system"]
+    rest = [message for message in messages if message.get("role") != "system"]
+    if not system:
+        return None, rest
+    if target.body == "parts":
+        return {"parts": [part for message in system for part in message["parts"]]}, rest
+    if len(system) == 1:
+        return system[0]["content"], rest
+    blocks: list[Message] = []
+    for message in system:
+        content = message["content"]
+        blocks += content if isinstance(content, list) else [target.text_part(content)]
+    return blocks, rest
+
+
+def _listed(messages: Iterable[Any]) -> list[Any]:
+    if isinstance(messages, (str, bytes, Mapping)) or not isinstance(messages, Iterable):
+        raise InputError(f"messages must be a list of messages, not {type(messages).__name__}")
+    return list(messages)
+
+
+def _checked(message: Any, place: int) -> Message:
+    try:
+        message = copied(message)
+    except InputError as error:
+        raise InputError(f"message {place}: {error}") from None
+    if not isinstance(message, dict):
+        raise InputError(f"message {place} must be an object, not {type(message).__name__}")
+    return message
+
+
+def _turns(cut: Sequence[Fields], message: Message, source: Format, created_at: float) -> Iterator[Turn]:
+    given = message.get("id")
+    whole = given if isinstance(given, str) and given else uuid.uuid4().hex
+    for place, fields in enumerate(cut):
+        fields = dict(fields)
+        raw, piece = message, fields.pop("piece", None)
+        if piece is not None and len(cut) > 1:
+            raw = message | {source.body: piece, PIECE: {"message": whole, "place": place}}
+        fields |= content_fields(fields["role"], fields.pop("parts", ()))
+        if "id" in fields and fields.pop("id") is None:
+            whole = uuid.uuid4().hex
+        turn_id = f"{whole}#{place}" if place else whole
+        yield Turn(id=turn_id, created_at=created_at, raw=raw, raw_format=source.name, **fields)
+
+
+def _runs(turns: Sequence[Turn], target: Format, repair: bool) -> Iterator[list[Turn]]:
+    """Yield turns that leave together: an assistant's, as the format joins them; the results after it; single ones."""
+    spoken = [turn for turn in turns if not _silent(turn, target)]
+    order: dict[str | None, int] = {}
+    for role, group in groupby(spoken, key=lambda turn: turn.role):
+        run = list(group)
+        if role == "assistant":
+            order = {call.id: place for place, call in enumerate(c for turn in run for c in turn.tool_calls)}
+            foreign = any(not target.is_own(turn) for turn in run)
+            yield from target.together(run) if foreign or (repair and target.strict) else ([turn] for turn in run)
+        elif role == "tool":
+            if target.named_results and any(not target.is_own(turn) for turn in run):
+                run.sort(key=lambda turn: order.get(turn.tool_call_id, len(order)))
+            yield run
+        else:
+            yield from ([turn] for turn in run)
+
+
+def _silent(turn: Turn, target: Format) -> bool:
+    """Whether an assistant's turn holds nothing but what another model cannot use."""
+    has_parts = turn.role == "assistant" and turn.parts and not turn.tool_calls
+    return bool(has_parts) and turn.raw_format != target.name and not travelling(turn)
+
+
+def _rejoined(messages: Iterable[Message], target: Format) -> Iterator[Message]:
+    """Make messages that were cut into several turns one again."""
+    last: Message | None = None
+    mark: Mapping[str, Any] = {}
+    for message in messages:
+        piece = message.pop(PIECE, None)
+        follows = piece and mark and piece["message"] == mark["message"] and piece["place"] > mark["place"]
+        if last is not None and follows:
+            last[target.body] += message[target.body]
+        else:
+            if last is not None:
+                yield last
+            last = message
+        mark = piece or {}
+    if last is not None:
+        yield last

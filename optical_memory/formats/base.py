@@ -1,0 +1,291 @@
+"""The contract of a message format, and what all formats share: checked copies, call ids, parts that travel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+from optical_memory.errors import InputError, UnknownRoleError
+from optical_memory.formats.media import image_size
+from optical_memory.turns import Part, Role, ToolCall, Turn, join_text, open_calls
+
+Message = dict[str, Any]
+Fields = dict[str, Any]
+"""What a turn is made of: arguments of ``Turn``, with ``parts`` as a list and ``piece`` where it is cut from a
+message that holds more than one turn."""
+Detail = Literal["low", "medium", "high"]
+"""How closely the model should look at an image; formats without such a hint ignore it."""
+
+HIDDEN = frozenset(
+    {"thinking", "redacted_thinking", "reasoning", "thought", "error", "item_reference", "compaction"},
+)
+"""Types of parts that only the model that wrote them can use: they never leave in another format."""
+RAW_ARGUMENTS = "_raw_arguments"
+"""Key under which arguments that are not a JSON object travel to formats that want one."""
+MAX_DEPTH = 100
+"""Most levels of lists and objects inside a message."""
+
+
+class Format(ABC):
+    """One provider's message shapes, in and out.
+
+    ``parse`` and ``build`` are used by :func:`to_turns` and :func:`from_turns`; the part and message makers are for
+    whoever composes a request. All of them return fresh JSON-ready dicts.
+    """
+
+    name: ClassVar[str]
+    body: ClassVar[str] = "content"
+    """The key that holds a message's parts."""
+    system_apart: ClassVar[bool] = False
+    """Whether the provider takes instructions outside the list of messages."""
+    adjacent: ClassVar[bool] = True
+    """Whether results must follow their calls at once."""
+    strict: ClassVar[bool] = False
+    """Whether neighbouring assistant messages must be one where the first has calls."""
+    named_results: ClassVar[bool] = False
+    """Whether a result carries its tool's name."""
+    call_id: ClassVar[re.Pattern[str]] = re.compile(r".+", re.DOTALL)
+    """The ids of calls that the provider accepts."""
+    unique_ids: ClassVar[bool] = False
+    """Whether an id may be used once in a whole request; else only while its call is open."""
+
+    @abstractmethod
+    def recognises(self, message: Mapping[str, Any]) -> bool:
+        """Whether this message can only be in this format."""
+
+    @abstractmethod
+    def parse(self, message: Message, calls: Calls) -> list[Fields]:
+        """Return the turns of one message. Errors: InputError naming the field, UnknownRoleError."""
+
+    @abstractmethod
+    def build(self, run: Sequence[Turn]) -> list[Message]:
+        """Return the messages of a run of turns that leave together: one turn, an assistant's run, or its results."""
+
+    @abstractmethod
+    def text_part(self, text: str) -> Message:
+        """Return a text part of a user message."""
+
+    @abstractmethod
+    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
+        """Return an image part of a user message."""
+
+    def user_message(self, parts: Sequence[Message]) -> Message:
+        """Return a user message of these parts."""
+        return {"role": "user", self.body: list(parts)}
+
+    def together(self, run: Sequence[Turn]) -> list[list[Turn]]:
+        """Split a run of neighbouring assistant turns into those that leave in one message.
+
+        Calls and their results must stay neighbours; calls alone go with what was said before them.
+        """
+        out: list[list[Turn]] = []
+        for turn in run:
+            bare = not travelling(turn) and not self.is_own(turn)
+            if out and (bare or any(before.tool_calls for before in out[-1])):
+                out[-1].append(turn)
+            else:
+                out.append([turn])
+        return out
+
+    def own(self, turn: Turn) -> Message | None:
+        """Return a copy of the message that the turn came from, where it came in this format."""
+        return copied(turn.raw) if self.is_own(turn) else None
+
+    def is_own(self, turn: Turn) -> bool:
+        """Whether the turn came in this format."""
+        return turn.raw is not None and turn.raw_format == self.name
+
+
+class Calls:
+    """Pairs results with calls in formats whose messages do not carry call ids."""
+
+    def __init__(self, before: Iterable[Turn] = ()) -> None:
+        """``before``: turns whose calls the coming results may answer."""
+        before = list(before)
+        self._open = open_calls(before)
+        self._made = Counter((call.name, call.arguments) for turn in before for call in turn.tool_calls)
+
+    def made(self, name: str, arguments: str, call_id: str | None = None) -> ToolCall:
+        """Return a call. Without an id it gets one that depends on the conversation so far alone."""
+        self._made[name, arguments] += 1
+        if not call_id:
+            call_id = stable_id(name, arguments, str(self._made[name, arguments]))
+        call = ToolCall(id=call_id, name=name, arguments=arguments)
+        self._open[call_id] = call
+        return call
+
+    def answered(self, name: str | None, call_id: str | None = None) -> str | None:
+        """Return the id of the call that a result answers: its own, or that of the oldest fitting open call."""
+        if not call_id:
+            fitting = (call.id for call in self._open.values() if name in (None, call.name))
+            call_id = next(fitting, None)
+        self._open.pop(call_id or "", None)
+        return call_id
+
+
+def stable_id(*texts: str) -> str:
+    """Return a call id made of ``texts``: the same on every machine."""
+    digest = hashlib.sha256("\0".join(texts).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"call_{digest[:24]}"
+
+
+def copied(value: Any, depth: int = 0) -> Any:
+    """Return a deep copy of JSON data; objects of the providers' libraries become their JSON.
+
+    Errors: InputError for what is not JSON, naming where it is.
+    """
+    if type(value) in _SCALARS:
+        return value
+    if depth > MAX_DEPTH:
+        raise InputError(f" is nested more than {MAX_DEPTH} levels deep")
+    place: Any = ""
+    try:
+        if isinstance(value, Mapping):
+            out = {}
+            for place, item in value.items():
+                if not isinstance(place, str):
+                    raise InputError(" is a key that is not a string")
+                out[place] = item if type(item) in _SCALARS else copied(item, depth + 1)
+            return out
+        if isinstance(value, (list, tuple)):
+            return [copied(item, depth + 1) for place, item in enumerate(value)]
+    except InputError as error:
+        path = f"[{place}]" if isinstance(place, int) else str(place)
+        rest = str(error)
+        raise InputError(f"{path}{'' if rest[0] in ' [' else '.'}{rest}"[:200]) from None
+    if isinstance(value, (str, int, float)):  # enumerations and other subclasses
+        return json.loads(json.dumps(value))
+    if hasattr(value, "model_dump"):
+        return copied(value.model_dump(mode="json", exclude_unset=True), depth + 1)
+    hint = "; give binary data as base64 text" if isinstance(value, (bytes, bytearray)) else ""
+    raise InputError(f" is {type(value).__name__}, which JSON cannot hold{hint}")
+
+
+_SCALARS = frozenset({str, int, bool, float, type(None)})
+
+
+def want(holder: Mapping[str, Any], key: str, kind: type | tuple[type, ...], path: str = "") -> Any:
+    """Return ``holder[key]``. Errors: InputError naming the field where it is missing or of another type."""
+    value = holder.get(key)
+    if isinstance(value, kind):
+        return value
+    field = f"{path}.{key}" if path else key
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    names = " or ".join(_JSON_NAMES[each] for each in kinds)
+    found = _JSON_NAMES.get(type(value), type(value).__name__) if key in holder else "missing"
+    raise InputError(f"{field} must be {names}, not {found}")
+
+
+_JSON_NAMES: Mapping[type, str] = {
+    str: "a string",
+    dict: "an object",
+    list: "a list",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def role_of(message: Mapping[str, Any], roles: Mapping[str, Role]) -> Role:
+    """Return the role of a message by a format's table. Errors: UnknownRoleError."""
+    role = message.get("role")
+    if isinstance(role, str) and role in roles:
+        return roles[role]
+    raise UnknownRoleError(f"unknown role {role!r}; use one of {', '.join(roles)}")
+
+
+def image(url: str, **hints: Any) -> Part:
+    """Return an image part, with its size where the URL holds the image itself."""
+    width, height = image_size(url) or (None, None)
+    raw = {key: value for key, value in hints.items() if value is not None}
+    return Part(kind="image", url=url, width=width, height=height, raw=raw or None)
+
+
+def other(kind: str, *, text: str = "", url: str = "", **hints: Any) -> Part:
+    """Return a part that is neither text nor image."""
+    raw = {"type": kind} | {key: value for key, value in hints.items() if value is not None}
+    return Part(kind="other", text=text, url=url, raw=raw)
+
+
+def text(value: str) -> Part:
+    """Return a text part."""
+    return Part(kind="text", text=value)
+
+
+def kind_of(part: Part) -> str:
+    """Return "text", "image", or the type of an other part."""
+    return str((part.raw or {}).get("type", "other")) if part.kind == "other" else part.kind
+
+
+def content_fields(role: str, parts: Sequence[Part]) -> Fields:
+    """Return ``text`` and ``parts`` of a turn: parts are kept only where they are more than text."""
+    more = any(part.kind != "text" for part in parts)
+    return {"text": join_text(role, parts), "parts": tuple(parts) if more else ()}
+
+
+def travelling(turn: Turn) -> list[Part]:
+    """Return the parts of a turn that may leave in another format, texts that touch each other joined."""
+    out: list[Part] = []
+    for part in turn.content:
+        if kind_of(part) in HIDDEN or (part.kind == "text" and not part.text):
+            continue
+        if out and part.kind == "text" and out[-1].kind == "text":
+            out[-1] = text(join_text(turn.role, [out[-1], part]))
+        else:
+            out.append(part)
+    return out
+
+
+def as_text(part: Part) -> str:
+    """Return what stands for a part where a format takes only text: its text, or a placeholder."""
+    return part.text or part.label
+
+
+def flat(turn: Turn) -> str:
+    """Return a turn's content as one text, with placeholders for what is not text."""
+    parts = [part if part.kind == "image" else text(as_text(part)) for part in travelling(turn)]
+    return join_text(turn.role, parts, labels=True)
+
+
+def merged(run: Sequence[Turn]) -> Turn:
+    """Return a run of assistant turns as one turn; what each said stands in a paragraph of its own."""
+    if len(run) == 1:
+        return run[0]
+    parts: list[Part] = []
+    for turn in run:
+        said = travelling(turn)
+        if parts and said and parts[-1].kind == said[0].kind == "text":
+            said[0] = text(f"\n\n{said[0].text}")
+        parts += said
+    calls = tuple(call for turn in run for call in turn.tool_calls)
+    name = next((turn.name for turn in run if turn.name), None)
+    return Turn(id=run[0].id, role="assistant", name=name, tool_calls=calls, **content_fields("assistant", parts))
+
+
+def is_error(turn: Turn) -> bool:
+    """Whether a tool said that it failed."""
+    return any(kind_of(part) == "error" for part in turn.parts)
+
+
+def arguments_object(arguments: str) -> dict[str, Any]:
+    """Return arguments as the object that some formats want; what is none travels under RAW_ARGUMENTS."""
+    try:
+        value = json.loads(arguments or "{}")
+    except (ValueError, RecursionError):
+        value = None
+    return value if isinstance(value, dict) else {RAW_ARGUMENTS: arguments}
+
+
+def arguments_text(value: Any) -> str:
+    """Return arguments as JSON text; what :func:`arguments_object` wrapped comes back as it was."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict) and value.keys() == {RAW_ARGUMENTS} and isinstance(value[RAW_ARGUMENTS], str):
+        return str(value[RAW_ARGUMENTS])
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,199 @@
+"""Gemini contents: parts, function calls and responses that pair by name or id; the instruction stands apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optical_memory.errors import InputError
+from optical_memory.formats import base
+from optical_memory.formats.base import Calls, Detail, Fields, Format, Message, want
+from optical_memory.formats.media import data_url, is_web_url, mime_of_url, png_url, split_data_url
+from optical_memory.turns import Part, Role, ToolCall, Turn, join_text
+
+ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "model": "assistant", "function": "tool"}
+FOREIGN_SIGNATURE = "skip_thought_signature_validator"
+"""Gemini 3 refuses a step whose first function call has no thought signature; Google documents this value for
+calls that another model made (ai.google.dev/gemini-api/docs/thought-signatures, 2026-11-24)."""
+RESULT_KEYS = ("output", "result", "content", "error")
+"""Keys under which a response holds one text. Written: "output", or "error" (Google's own names)."""
+RESOLUTIONS: Mapping[str, str] = {
+    "low": "MEDIA_RESOLUTION_LOW",
+    "medium": "MEDIA_RESOLUTION_MEDIUM",
+    "high": "MEDIA_RESOLUTION_HIGH",
+}
+
+
+class Gemini(Format):
+    """``{"role", "parts"}``. In lists of this library the system instruction is a content of role "system".
+
+    Field names are read in both spellings (``functionCall``, ``function_call``) and written as in the REST API.
+    """
+
+    name = "gemini"
+    body = "parts"
+    system_apart = True
+    named_results = True
+
+    def recognises(self, message: Mapping[str, Any]) -> bool:
+        """By its parts."""
+        return "parts" in message and "content" not in message
+
+    def parse(self, message: Message, calls: Calls) -> list[Fields]:
+        """Return the turns of a content: each function response is one, and each run of other parts."""
+        role = base.role_of({"role": message.get("role") or "user"}, ROLES)
+        parts = want(message, "parts", (list, type(None))) or []
+        runs: list[list[Message]] = []
+        for place, part in enumerate(parts):
+            if not isinstance(part, dict):
+                raise InputError(f"parts[{place}] must be an object, not {type(part).__name__}")
+            answer = _get(part, "functionResponse") is not None
+            if runs and not answer and _get(runs[-1][0], "functionResponse") is None:
+                runs[-1].append(part)
+            else:
+                runs.append([part])
+        place, out = 0, []
+        for run in runs or [[]]:
+            answer = bool(run) and _get(run[0], "functionResponse") is not None
+            fields = _response(run[0], f"parts[{place}]", calls) if answer else _said(run, role, place, calls)
+            out.append(fields | ({"piece": run} if len(runs) > 1 else {}))
+            place += len(run)
+        return out
+
+    def together(self, run: Sequence[Turn]) -> list[list[Turn]]:
+        """All or none: a function call must come right after a user's content or a response."""
+        return [list(run)] if any(turn.tool_calls for turn in run) else [[turn] for turn in run]
+
+    def build(self, run: Sequence[Turn]) -> list[Message]:
+        """Return one content with the parts of the whole run."""
+        role = {"assistant": "model", "tool": "user", "developer": "system"}.get(run[0].role, run[0].role)
+        parts = [part for turn in run for part in self._parts(turn)]
+        calls = [part for part in parts if "functionCall" in part]
+        if calls and not any(_get(part, "thoughtSignature") for part in calls):
+            calls[0]["thoughtSignature"] = FOREIGN_SIGNATURE
+        return [{"role": role, "parts": parts}] if parts else []
+
+    def _parts(self, turn: Turn) -> list[Message]:
+        if (own := self.own(turn)) is not None:
+            return own["parts"] or []
+        said = base.travelling(turn)
+        if turn.role == "tool":
+            return [_function_response(turn, said)]
+        if turn.role == "user":
+            return [build_part(part) for part in said]
+        return [{"text": base.as_text(part)} for part in said] + [_function_call(call) for call in turn.tool_calls]
+
+    def text_part(self, text: str) -> Message:
+        """Return ``{"text"}``."""
+        return {"text": text}
+
+    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
+        """Return ``{"inlineData"}``; ``detail`` becomes a ``mediaResolution``, which Gemini 3 and later take."""
+        hint = {"mediaResolution": {"level": RESOLUTIONS[detail]}} if detail else {}
+        return _inline(png_url(png)) | hint
+
+
+def _get(part: Mapping[str, Any], key: str) -> Any:
+    """Return a field by its REST name or its Python name."""
+    value = part.get(key)
+    return value if value is not None else part.get("".join(f"_{c.lower()}" if c.isupper() else c for c in key))
+
+
+def _object(part: Message, key: str, path: str) -> Message:
+    return want({key: _get(part, key)}, key, dict, path)  # type: ignore[no-any-return]
+
+
+def _id(holder: Message, path: str) -> str | None:
+    return want(holder, "id", (str, type(None)), path) if "id" in holder else None
+
+
+def _said(run: Sequence[Message], role: Role, start: int, calls: Calls) -> Fields:
+    parts: list[Part] = []
+    made: list[ToolCall] = []
+    for place, part in enumerate(run, start):
+        path = f"parts[{place}]"
+        if _get(part, "functionCall") is not None:
+            call = _object(part, "functionCall", path)
+            arguments, call_id = base.arguments_text(call.get("args") or {}), _id(call, f"{path}.functionCall")
+            made.append(calls.made(want(call, "name", str, f"{path}.functionCall"), arguments, call_id))
+        else:
+            parts.append(_part(part, path))
+    return {"role": role, "parts": parts, "tool_calls": tuple(made)}
+
+
+def _part(part: Message, path: str) -> Part:
+    if "text" in part and part["text"] is not None:
+        value = want(part, "text", str, path)
+        return base.other("thought") if part.get("thought") else base.text(value)
+    resolution = _get(part, "mediaResolution")
+    if _get(part, "inlineData") is not None:
+        blob = _object(part, "inlineData", path)
+        mime = want({"mimeType": _get(blob, "mimeType")}, "mimeType", str, f"{path}.inlineData")
+        url = data_url(mime, want(blob, "data", str, f"{path}.inlineData"))
+        return _media(mime, url, _get(blob, "displayName"), resolution)
+    if _get(part, "fileData") is not None:
+        file = _object(part, "fileData", path)
+        url = want({"fileUri": _get(file, "fileUri")}, "fileUri", str, f"{path}.fileData")
+        return _media(str(_get(file, "mimeType") or ""), url, _get(file, "displayName"), resolution)
+    return base.other(next((key for key in part if key not in ("thoughtSignature", "thought_signature")), "empty"))
+
+
+def _media(mime: str, url: str, name: Any, resolution: Any) -> Part:
+    kind = mime.partition("/")[0]
+    if kind == "image":
+        level = (_get(resolution, "level") if isinstance(resolution, dict) else resolution) or ""
+        return base.image(url, detail=next((key for key, value in RESOLUTIONS.items() if value == level), None))
+    return base.other(kind if kind in ("audio", "video") else "file", url=url, filename=name)
+
+
+def _response(part: Message, path: str, calls: Calls) -> Fields:
+    answer = _object(part, "functionResponse", path)
+    name = want(answer, "name", str, f"{path}.functionResponse")
+    response = answer.get("response")
+    parts: list[Part] = []
+    if isinstance(response, dict) and len(response) == 1 and isinstance(next(iter(response.values())), str):
+        key, value = next(iter(response.items()))
+        parts.append(base.text(value if key in RESULT_KEYS else json.dumps(response, ensure_ascii=False)))
+    elif response is not None:
+        parts.append(base.text(json.dumps(response, ensure_ascii=False)))
+    if isinstance(response, dict) and "error" in response:
+        parts.append(base.other("error"))
+    media = answer.get("parts") or []
+    parts += [_part(item, f"{path}.functionResponse.parts") for item in media if isinstance(item, dict)]
+    call_id = calls.answered(name, _id(answer, f"{path}.functionResponse"))
+    return {"role": "tool", "parts": parts, "name": name, "tool_call_id": call_id}
+
+
+def build_part(part: Part) -> Message:
+    """Return one part of a user's content."""
+    if split_data_url(part.url):
+        return _inline(part.url) | _resolution(part)
+    if part.url and (is_web_url(part.url) or part.url.startswith("gs://")):
+        default = "image/jpeg" if part.kind == "image" else "application/pdf"
+        return {"fileData": {"mimeType": mime_of_url(part.url, default), "fileUri": part.url}} | _resolution(part)
+    return {"text": base.as_text(part)}
+
+
+def _resolution(part: Part) -> Message:
+    level = RESOLUTIONS.get(str((part.raw or {}).get("detail")))
+    return {"mediaResolution": {"level": level}} if level and part.kind == "image" else {}
+
+
+def _inline(url: str) -> Message:
+    mime, data = split_data_url(url) or ("", "")
+    return {"inlineData": {"mimeType": mime, "data": data}}
+
+
+def _function_call(call: ToolCall) -> Message:
+    return {"functionCall": {"id": call.id, "name": call.name, "args": base.arguments_object(call.arguments)}}
+
+
+def _function_response(turn: Turn, said: Sequence[Part]) -> Message:
+    """Return a response; its images travel inside it, which Gemini 3 and later take."""
+    media = [_inline(part.url) for part in said if split_data_url(part.url)]
+    text = join_text("tool", [base.text(base.as_text(part)) for part in said if not split_data_url(part.url)])
+    answer: Message = {"name": turn.name or "tool", "response": {"error" if base.is_error(turn) else "output": text}}
+    if turn.tool_call_id:
+        answer = {"id": turn.tool_call_id} | answer
+    return {"functionResponse": answer | ({"parts": media} if media else {})}

@@ -1,0 +1,113 @@
+"""Pairs of calls and results, mended so that no provider refuses the request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from optical_memory.formats.base import Format, stable_id
+from optical_memory.turns import Part, ToolCall, Turn
+
+NO_RESULT = "[no result was recorded]"
+"""What stands for the result of a call that was never answered."""
+
+
+def repaired(turns: Sequence[Turn], target: Format) -> list[Turn]:
+    """Return ``turns`` with every call and result paired as ``target`` demands.
+
+    - A result without a call before it, or one that comes after the conversation has gone on, becomes a user's
+      record. What was sent before it therefore never changes.
+    - A call without a result gets NO_RESULT once later turns follow.
+    - Ids of calls that ``target`` would refuse, or that are taken, are replaced in call and result alike.
+
+    A turn that came in ``target``'s own format leaves as it came, except where its pair is broken.
+    """
+    return _Repair(turns, target).run()
+
+
+class _Repair:
+    def __init__(self, turns: Sequence[Turn], target: Format) -> None:
+        self.turns = turns
+        self.target = target
+        self.out: list[Turn] = []
+        self.open: dict[str, list[ToolCall]] = {}  # id as it came -> calls as they leave
+        self.held: list[Turn] = []  # records that wait for the results around them
+        self.used: set[str] = set()
+        self.to_come = Counter(turn.tool_call_id for turn in turns if turn.role == "tool")
+        self.answering = False
+
+    def run(self) -> list[Turn]:
+        for turn in self.turns:
+            if turn.role == "tool":
+                self._result(turn)
+            elif self.target.system_apart and turn.is_instruction:
+                self.out.append(turn)
+            else:
+                if turn.role != "assistant" or self.answering:
+                    self._close()
+                self.out.append(self._called(turn) if turn.tool_calls else turn)
+                self.answering = False
+        if self.held:
+            self._close()
+        return self.out
+
+    def _result(self, turn: Turn) -> None:
+        self.to_come[turn.tool_call_id] -= 1
+        calls = self.open.get(turn.tool_call_id or "")
+        if not calls:
+            self.held.append(_record(turn))
+            if not self.open:
+                self._close()
+            return
+        call = calls.pop(0)
+        if not calls:
+            del self.open[turn.tool_call_id or ""]
+        self.answering = True
+        if call.id != turn.tool_call_id:
+            turn = replace(turn, tool_call_id=call.id, raw=None, raw_format=None)
+        if self.target.named_results and not turn.name and turn.raw_format != self.target.name:
+            turn = replace(turn, name=call.name)
+        self.out.append(turn)
+        if not self.open:
+            self._close()
+
+    def _close(self) -> None:
+        """End a run of results: the turns that follow come after the answers to all calls."""
+        for call_id, calls in list(self.open.items()):
+            late = 0 if self.target.adjacent else self.to_come[call_id]
+            self.out += [_no_result(call) for call in calls[late:]]
+            self.open[call_id] = calls[:late]
+            if not late:
+                del self.open[call_id]
+        self.out += self.held
+        self.held = []
+
+    def _called(self, turn: Turn) -> Turn:
+        own = turn.raw_format == self.target.name and turn.raw is not None
+        calls = []
+        for call in turn.tool_calls:
+            leaving = call if own else replace(call, id=self._free_id(call.id))
+            self.used.add(leaving.id)
+            self.open.setdefault(call.id, []).append(leaving)
+            calls.append(leaving)
+        return replace(turn, tool_calls=tuple(calls))
+
+    def _free_id(self, call_id: str) -> str:
+        if not self.target.call_id.fullmatch(call_id):
+            call_id = stable_id(call_id)
+        taken = self.used if self.target.unique_ids else self.open
+        return stable_id(call_id, str(len(self.used))) if call_id in taken else call_id
+
+
+def _record(turn: Turn) -> Turn:
+    name = f" {turn.name}" if turn.name else ""
+    call = f" ({turn.tool_call_id})" if turn.tool_call_id else ""
+    head = f"[result of the tool call{name}{call}, which is not in this context]"
+    text = f"{head}\n{turn.text}" if turn.text else head
+    parts = (Part(kind="text", text=head), *turn.content) if turn.parts else ()
+    return Turn(id=turn.id, role="user", text=text, parts=parts, created_at=turn.created_at, seq=turn.seq)
+
+
+def _no_result(call: ToolCall) -> Turn:
+    return Turn(id=f"{call.id}-no-result", role="tool", text=NO_RESULT, name=call.name, tool_call_id=call.id)

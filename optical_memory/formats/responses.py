@@ -1,0 +1,153 @@
+"""Items of the OpenAI Responses API: each item is one turn."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optical_memory.formats import base
+from optical_memory.formats.base import Calls, Detail, Fields, Format, Message, want
+from optical_memory.formats.media import is_web_url, png_url, split_data_url
+from optical_memory.formats.openai import DETAILS, file_fields, parse_content, parse_file, part_types
+from optical_memory.turns import Part, Role, Turn
+
+ROLES: Mapping[str, Role] = {"system": "system", "developer": "developer", "user": "user", "assistant": "assistant"}
+PART_TYPES = frozenset({"input_text", "input_image", "input_file", "output_text"})
+SAID_BY_USER = frozenset({"mcp_approval_response"})
+ARGUMENT_KEYS = ("arguments", "input", "action", "actions", "operation")
+"""Where the kinds of call items keep what they were called with."""
+
+
+class Responses(Format):
+    """``message``, ``function_call``, ``function_call_output``, ``reasoning`` and other items.
+
+    Any ``…_call`` with a ``call_id`` is a tool call, any ``…_call_output`` its result; items of tools that run at
+    the provider (searches, image generation, MCP) and items of unknown types are kept as they are.
+    """
+
+    name = "responses"
+    adjacent = False
+    call_id = re.compile(r".{1,64}", re.DOTALL)
+
+    def recognises(self, message: Mapping[str, Any]) -> bool:
+        """By an item type, or by a part that only this format has."""
+        kind = message.get("type")
+        if "role" not in message:
+            return isinstance(kind, str) and ("content" not in message or kind == "reasoning")
+        if kind == "message" and isinstance(message.get("content"), str):
+            return True
+        return bool(part_types(message.get("content")) & PART_TYPES) or (kind is not None and "content" not in message)
+
+    def parse(self, message: Message, calls: Calls) -> list[Fields]:
+        """Return the one turn of an item."""
+        kind = message.get("type", "message")
+        if kind == "message":
+            role = base.role_of(message, ROLES)
+            return [{"role": role, "parts": parse_content(message, role, parse_part)}]
+        kind = str(kind)
+        if kind.endswith("_output") and ("call_id" in message or "_call_" in kind):
+            call_id = want(message, "call_id" if "call_id" in message else "id", (str, type(None)))
+            fields: Fields = {"role": "tool", "parts": parse_output(message), "name": message.get("name")}
+            return [fields | {"tool_call_id": calls.answered(fields["name"], call_id)}]
+        if kind.endswith("_call") and (kind == "function_call" or message.get("call_id")):
+            call_id, name = want(message, "call_id", str), kind.removesuffix("_call")
+            if kind in ("function_call", "custom_tool_call"):
+                name = want(message, "name", str)
+            given: Any = next((message[key] for key in ARGUMENT_KEYS if key in message), {})
+            return [{"role": "assistant", "tool_calls": (calls.made(name, base.arguments_text(given), call_id),)}]
+        role = "user" if kind in SAID_BY_USER else "assistant"
+        role = base.role_of(message, ROLES) if "role" in message else role
+        return [
+            {"role": role, "parts": [base.other(kind)], "id": None if kind == "item_reference" else message.get("id")}
+        ]
+
+    def together(self, run: Sequence[Turn]) -> list[list[Turn]]:
+        """Each turn leaves alone: an item is never part of a message."""
+        return [[turn] for turn in run]
+
+    def build(self, run: Sequence[Turn]) -> list[Message]:
+        """Return the items of each turn: what it said, then its calls."""
+        return [item for turn in run for item in self._items(turn)]
+
+    def _items(self, turn: Turn) -> list[Message]:
+        if (own := self.own(turn)) is not None:
+            return [own]
+        said = base.travelling(turn)
+        if turn.role == "tool":
+            output = [build_part(part) for part in said] if turn.parts else turn.text
+            return [{"type": "function_call_output", "call_id": turn.tool_call_id or "", "output": output}]
+        items: list[Message] = []
+        if turn.role == "assistant":
+            items += _assistant(turn, said)
+        elif said or not turn.parts:
+            content = [build_part(part) for part in said] if turn.parts else turn.text
+            items.append({"role": turn.role, "content": content})
+        return items + [
+            {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
+            for call in turn.tool_calls
+        ]
+
+    def text_part(self, text: str) -> Message:
+        """Return ``{"type": "input_text"}``."""
+        return {"type": "input_text", "text": text}
+
+    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
+        """Return ``{"type": "input_image"}`` with a data URL."""
+        return {"type": "input_image", "image_url": png_url(png), "detail": DETAILS[detail] if detail else "auto"}
+
+
+def parse_part(part: Message, path: str) -> Part:
+    """Return one part of a message's content or of a result's output."""
+    kind = str(part.get("type"))
+    if kind in ("input_text", "output_text", "text", "summary_text"):
+        return base.text(want(part, "text", str, path))
+    if kind == "refusal":
+        return base.other("refusal", text=want(part, "refusal", str, path))
+    if kind in ("input_image", "computer_screenshot"):
+        url = part.get("image_url") or ""
+        return base.image(str(url), detail=part.get("detail"))
+    if kind == "input_file":
+        return parse_file(part)
+    return base.other(kind)
+
+
+def parse_output(message: Message) -> list[Part]:
+    """Return the parts of a result: text, a list of parts, one screenshot, or what a shell printed."""
+    output = message.get("output")
+    if output is None and "output" in message:
+        return []
+    if isinstance(output, dict) and "type" in output:
+        return [parse_part(output, "output")]
+    if isinstance(output, (str, list)):
+        if isinstance(output, list) and not all(isinstance(part, dict) and "type" in part for part in output):
+            return [base.text(json.dumps(output, ensure_ascii=False))]
+        return parse_content(message, "tool", parse_part, "output")
+    if output is None and any(key in message for key in ("tools", "result")):
+        return [base.other(str(message["type"]))]
+    return [base.text(json.dumps(want(message, "output", (dict, list, str)), ensure_ascii=False))]
+
+
+def build_part(part: Part) -> Message:
+    """Return one part of a user's content, or of a result's output."""
+    if part.kind == "image":
+        if is_web_url(part.url) or split_data_url(part.url):
+            return {"type": "input_image", "image_url": part.url, "detail": (part.raw or {}).get("detail") or "auto"}
+    if base.kind_of(part) == "file":
+        if is_web_url(part.url):
+            return {"type": "input_file", "file_url": part.url}
+        if fields := file_fields(part):
+            return {"type": "input_file"} | fields
+    return {"type": "input_text", "text": base.as_text(part)}
+
+
+def _assistant(turn: Turn, said: Sequence[Part]) -> list[Message]:
+    refused = [part.text for part in said if base.kind_of(part) == "refusal"]
+    if refused and len(refused) == len(said):
+        parts = [{"type": "refusal", "refusal": text} for text in refused]
+        item_id = base.stable_id(turn.id).replace("call_", "msg_")
+        return [{"type": "message", "id": item_id, "role": "assistant", "status": "completed", "content": parts}]
+    if said or not (turn.parts or turn.tool_calls):
+        return [{"role": "assistant", "content": base.flat(turn)}]
+    return []
