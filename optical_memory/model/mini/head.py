@@ -1,0 +1,95 @@
+"""The read-out head: vision tokens -> the character under any point of a fine lattice, in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from optical_memory.model.mini.encoder import PATCH
+
+ACROSS, DOWN = 8, 4
+"""Lattice points per patch: one each 2 px across and each 4 px down, so that a cell of 2.5 × 4 px holds one."""
+STEP_X, STEP_Y = PATCH / ACROSS, PATCH / DOWN
+"""Distance of lattice points, px."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadConfig:
+    """Widths: ``hidden`` of the patch MLP, ``slot`` values per lattice point, ``low`` of the low-byte layer."""
+
+    hidden: int = 640
+    slot: int = 64
+    low: int = 192
+
+
+class ReadoutHead(nn.Module):
+    """Token -> its 16 patch codes -> a slot per lattice point -> high byte, then low byte given the high one.
+
+    A code point of the Basic Multilingual Plane is two bytes; 256 + 256 outputs stand for 65,536 classes.
+    """
+
+    def __init__(self, code: int, patch_width: int, config: HeadConfig) -> None:
+        super().__init__()
+        self.code, self.slot = code, config.slot
+        points = ACROSS * DOWN * config.slot
+        self.mix = nn.Linear(16 * code, 16 * code)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+        self.hidden = nn.Linear(code, config.hidden)
+        self.points = nn.Linear(config.hidden, points)
+        self.early = nn.Linear(patch_width, points)
+        self.high = nn.Linear(config.slot, 256)
+        self.given = nn.Embedding(256, config.low)
+        self.low_in = nn.Linear(config.slot, config.low)
+        self.low = nn.Linear(config.low, 256)
+
+    def slots(self, tokens: Tensor) -> Tensor:
+        """Vision tokens (B, h, w, 16·code) -> slots (B, rows·columns, slot) of the lattice in reading order."""
+        b, h, w, _ = tokens.shape
+        t = tokens + self.mix(tokens)
+        t = t.view(b, h, w, 2, 2, 2, 2, self.code).permute(0, 1, 3, 5, 2, 4, 6, 7)  # (B, h, y2, y1, w, x2, x1, code)
+        t = t.reshape(b, 4 * h, 4 * w, self.code)  # (B, patch rows, patch columns, code)
+        return self._lattice(self.points(F.silu(self.hidden(t))))
+
+    def early_slots(self, patches: Tensor) -> Tensor:
+        """Patches (B, H, W, width), before the compressor -> slots; only for supervision while training."""
+        return self._lattice(self.early(patches))
+
+    def _lattice(self, x: Tensor) -> Tensor:
+        b, h, w, _ = x.shape
+        x = x.view(b, h, w, DOWN, ACROSS, self.slot).transpose(2, 3)  # (B, h, DOWN, w, ACROSS, slot)
+        return x.reshape(b, h * DOWN * w * ACROSS, self.slot)
+
+    def low_logits(self, slots: Tensor, high: Tensor) -> Tensor:
+        """Logits (…, 256) of the low byte, given the high byte (…)."""
+        logits: Tensor = self.low(F.silu(self.low_in(slots) + self.given(high)))
+        return logits
+
+    def candidates(self, slots: Tensor, count: int = 3) -> tuple[Tensor, Tensor]:
+        """Return the ``count`` likeliest code points of each slot (N, slot), best first, and their log-probabilities.
+
+        Searched among the two likeliest high bytes.
+        """
+        high_log, highs = F.log_softmax(self.high(slots).float(), -1).topk(2, -1)  # (N, 2)
+        low_log = F.log_softmax(self.low_logits(slots[:, None].expand(-1, 2, -1), highs).float(), -1)  # (N, 2, 256)
+        low_log, lows = low_log.topk(count, -1)  # (N, 2, count)
+        joint = (high_log[..., None] + low_log).flatten(1)  # (N, 2·count)
+        codes = (highs[..., None] * 256 + lows).flatten(1)
+        best, order = joint.topk(count, -1)
+        return codes.gather(1, order), best
+
+
+def lattice_size(side: int) -> tuple[int, int]:
+    """Rows and columns of the lattice on a square page of ``side`` px."""
+    return side // PATCH * DOWN, side // PATCH * ACROSS
+
+
+def nearest_points(x: Tensor, y: Tensor, side: int) -> Tensor:
+    """Index in reading order of the lattice point nearest to each place (px)."""
+    rows, columns = lattice_size(side)
+    row = torch.floor(y / STEP_Y).long().clamp(0, rows - 1)
+    column = torch.floor(x / STEP_X).long().clamp(0, columns - 1)
+    return row * columns + column

@@ -1,0 +1,101 @@
+"""Reading a page in one pass: encode, find the grid, ask the head for the character in every cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from optical_memory.errors import GridNotFoundError
+from optical_memory.model.mini import grid
+from optical_memory.model.mini.encoder import TOKEN
+from optical_memory.model.mini.grid import Cells, Codes, Floats, Sight
+from optical_memory.model.mini.head import ACROSS, DOWN, STEP_X, STEP_Y, lattice_size, nearest_points
+from optical_memory.model.mini.ink import Ink
+from optical_memory.model.mini.network import MiniNetwork
+from optical_memory.renderers import base, visible
+
+UNSURE = 0xFFFD
+_SPACE = 32
+_VIEW = 256
+"""Side of the part of a page by which its grid is found, px."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sheet:
+    """A page as read: ``cells`` like a layout's, ``codes`` and ``probabilities`` (rows, columns, 3), best first."""
+
+    grid: Cells
+    cells: npt.NDArray[np.uint32]
+    codes: Codes
+    probabilities: Floats
+    tokens: int
+
+
+@torch.inference_mode()
+def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None, temperature: float = 1.0) -> Sheet:
+    """Read ink (S, S). Without ``cells`` the grid is found from the image. Errors: GridNotFoundError."""
+    side = ink.shape[0]
+    kind = next(network.parameters()).dtype
+    slots = network(torch.from_numpy(ink)[None, None].to(kind))[0]  # (lattice points, slot)
+    if cells is None:
+        cells = grid.find(_sight(network, slots, ink), side)
+    x, y = (torch.from_numpy(places) for places in cells.centres())
+    points = nearest_points(x.repeat(cells.rows), y.repeat_interleave(cells.columns), side)
+    codes, logs = network.head.candidates(slots[points])
+    shape = (cells.rows, cells.columns, -1)
+    found = codes.view(shape).numpy()
+    probabilities = (logs.double() / temperature).exp().view(shape).numpy()
+    return Sheet(
+        grid=cells,
+        cells=_joined(found, probabilities),
+        codes=found,
+        probabilities=probabilities,
+        tokens=(side // TOKEN) ** 2,
+    )
+
+
+def _sight(network: MiniNetwork, slots: Tensor, ink: Ink) -> Sight:
+    """Return the characters under all lattice points of the part of the page with the most ink."""
+    side = ink.shape[0]
+    if not (ink > 0.2).any():
+        raise GridNotFoundError("the image is empty: there is no grid to find")
+    part = min(_VIEW, side)
+    corners = [(top, left) for top in range(0, side - part + 1, 128) for left in range(0, side - part + 1, 128)]
+    top, left = max(corners, key=lambda corner: float(ink[corner[0] :, corner[1] :][:part, :part].sum()))
+    rows, columns = lattice_size(side)
+    first_row, first_column = int(top / STEP_Y), int(left / STEP_X)
+    high, wide = part // 16 * DOWN, part // 16 * ACROSS
+    block = slots.view(rows, columns, -1)[first_row : first_row + high, first_column : first_column + wide]
+    codes = network.head.candidates(block.reshape(high * wide, -1), 1)[0]
+    return Sight(codes=codes.view(high, wide).numpy(), left=float(left), top=float(top))
+
+
+def _joined(codes: Codes, probabilities: Floats) -> npt.NDArray[np.uint32]:
+    """Cells as in a layout: the likeliest code points, a wide character and its right half for two cells."""
+    cells = codes[:, :, 0].astype(np.uint32)
+    is_wide = visible.bmp_classes()[cells] == visible.WIDE
+    left, right = cells[:, 0::2], cells[:, 1::2]
+    wide_left, wide_right = is_wide[:, 0::2], is_wide[:, 1::2]
+    surer = probabilities[:, 0::2, 0] >= probabilities[:, 1::2, 0]
+    pair = wide_left | wide_right
+    whole = np.where(wide_left & (surer | ~wide_right), left, right)
+    cells[:, 0::2] = np.where(pair, whole, left)
+    cells[:, 1::2] = np.where(pair, np.uint32(base.WIDE), right)
+    return cells
+
+
+def certainty(sheet: Sheet) -> Floats:
+    """Return how sure (rows, columns) each cell is to be right; the halves of a wide character share theirs."""
+    sure = sheet.probabilities[:, :, 0].copy()
+    halves = sheet.cells[:, 1::2] == base.WIDE
+    named = sheet.cells[:, 0::2, None]
+    left = (sheet.probabilities[:, 0::2] * (sheet.codes[:, 0::2] == named)).sum(-1)
+    right = (sheet.probabilities[:, 1::2] * (sheet.codes[:, 1::2] == named)).sum(-1)
+    both = (left + right) / 2
+    sure[:, 0::2] = np.where(halves, both, sure[:, 0::2])
+    sure[:, 1::2] = np.where(halves, both, sure[:, 1::2])
+    return sure

@@ -1,0 +1,50 @@
+"""Prepared data: streams of text and sheets of glyphs in two npz files that travel to the GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from optical_memory.training.compose import Sheet
+from optical_memory.training.text import Writer
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def save(folder: Path, streams: Arrays, sheets: Arrays, pools: Arrays, manifest: dict[str, object]) -> None:
+    """Write streams, sheets, pools of code points and the manifest of sources."""
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(folder / "streams.npz", **streams)  # type: ignore[arg-type]
+    np.savez_compressed(folder / "sheets.npz", **sheets)  # type: ignore[arg-type]
+    np.savez_compressed(folder / "pools.npz", **pools)  # type: ignore[arg-type]
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_sheets(folder: Path, device: torch.device) -> dict[str, Sheet]:
+    """Sheets by name. An array is named "NAME/left", "NAME/right" (where it differs) or "NAME/codes"."""
+    with np.load(folder / "sheets.npz") as arrays:
+        names = [key[: -len("/codes")] for key in arrays if key.endswith("/codes")]
+        sheets = {}
+        for name in names:
+            left = arrays[f"{name}/left"]
+            right = arrays[f"{name}/right"] if f"{name}/right" in arrays else left
+            sheets[name] = Sheet.of_parts(left, right, arrays[f"{name}/codes"].astype(np.int64), device)
+    return sheets
+
+
+def load_writer(folder: Path, device: torch.device) -> Writer:
+    """Return the writer with its streams, marks and pools."""
+    with np.load(folder / "streams.npz") as arrays:
+        streams = {name: torch.from_numpy(arrays[name].astype(np.int32)).to(device) for name in arrays}
+    with np.load(folder / "pools.npz") as arrays:
+        pools = {name: torch.from_numpy(arrays[name].astype(np.int64)).to(device) for name in arrays}
+    return Writer(
+        streams=streams,
+        marks=pools.pop("marks"),
+        wide=tuple(pool for name, pool in sorted(pools.items()) if name.startswith("wide")),
+        narrow=tuple(pool for name, pool in sorted(pools.items()) if name.startswith("narrow")),
+    )

@@ -1,0 +1,116 @@
+"""What pages say: natural text with what could be memorised taken out, random characters, identifiers, all scripts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SPACE = 32
+KINDS = ("natural", "random", "hex")
+"""Kinds of text that evaluation tells apart."""
+
+
+def _pick(pool: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return pool[torch.randint(0, len(pool), shape, device=pool.device)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Writer:
+    """Fills cells. ``streams`` are uint16 cells as int32; ``marks`` are the layout's marks; ``pools`` name code points.
+
+    Pools: "wide" groups are sampled alike, one after the other, for pairs of cells; "narrow" for single cells.
+    """
+
+    streams: dict[str, Tensor]
+    marks: Tensor
+    wide: tuple[Tensor, ...] = ()
+    narrow: tuple[Tensor, ...] = ()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the streams are."""
+        return self.marks.device
+
+    def natural(self, stream: str, pages: int, cells: int) -> Tensor:
+        """(pages, cells) of consecutive text from random even places of a stream."""
+        source = self.streams[stream]
+        starts = torch.randint(0, (len(source) - cells) // 2, (pages, 1), device=self.device) * 2
+        return source[starts + torch.arange(cells, device=self.device)].long()
+
+    def scrambled(self, codes: Tensor, share: float) -> Tensor:
+        """Return the same with every digit drawn anew and a share of the Latin letters replaced."""
+        shape = tuple(codes.shape)
+        small, large, digit = ((codes >= a) & (codes < z) for a, z in ((97, 123), (65, 91), (48, 58)))
+        swap = torch.rand(shape, device=self.device) < share
+        letters = torch.randint(0, 26, shape, device=self.device)
+        codes = torch.where(digit, torch.randint(48, 58, shape, device=self.device), codes)
+        codes = torch.where(small & swap, letters + 97, codes)
+        return torch.where(large & swap, letters + 65, codes)
+
+    def random(self, pages: int, cells: int) -> Tensor:
+        """Printable ASCII, each character alike, with one blank in eight and some marks."""
+        codes = torch.randint(33, 127, (pages, cells), device=self.device)
+        chance = torch.rand(pages, cells, device=self.device)
+        codes = torch.where(chance < 0.12, SPACE, codes)
+        return torch.where(chance > 0.97, _pick(self.marks, (pages, cells)), codes)
+
+    def identifiers(self, pages: int, cells: int, length: int = 12) -> Tensor:
+        """Return groups of ``length`` hexadecimal digits, blanks between."""
+        digits = torch.tensor([ord(c) for c in "0123456789abcdef"], device=self.device)
+        codes = _pick(digits, (pages, cells))
+        return codes.masked_fill(torch.arange(cells, device=self.device) % (length + 1) == length, SPACE)
+
+    def scripts(self, pages: int, cells: int) -> Tensor:
+        """Return runs of random wide and narrow characters of all scripts; runs of one pool, as writing has."""
+        pairs = cells // 2
+        run = self._runs(pages, pairs, len(self.wide) + len(self.narrow))
+        codes = torch.full((pages, pairs, 2), SPACE, device=self.device)
+        for number, pool in enumerate(self.wide + self.narrow):
+            wide = number < len(self.wide)
+            drawn = _pick(pool, (pages, pairs, 1 if wide else 2)).expand(-1, -1, 2)
+            codes = torch.where((run == number)[..., None], drawn, codes)
+        return codes.flatten(1)
+
+    def _runs(self, pages: int, pairs: int, pools: int) -> Tensor:
+        """Return number of a pool per pair of cells, constant over runs of some ten pairs."""
+        starts = torch.rand(pages, pairs, device=self.device) < 0.1
+        starts[:, 0] = True
+        last = torch.where(starts, torch.arange(pairs, device=self.device), 0).cummax(1).values
+        return torch.randint(0, pools, (pages, pairs), device=self.device).gather(1, last)
+
+    def mixture(self, pages: int, cells: int) -> Tensor:
+        """Latin pages for training: 35 % natural, 25 % half scrambled, 22 % random, 18 % identifiers."""
+        natural = self.natural("latin", pages, cells)
+        kind = torch.rand(pages, 1, device=self.device)
+        light = self.scrambled(natural, 0.0)
+        heavy = self.scrambled(natural, 0.5)
+        codes = torch.where(kind < 0.35, light, heavy)
+        codes = torch.where(kind > 0.6, self.random(pages, cells), codes)
+        return torch.where(kind > 0.82, self.identifiers(pages, cells), codes)
+
+    def script_mixture(self, pages: int, cells: int) -> Tensor:
+        """Pages of all scripts for training: natural, and runs of random characters by pool."""
+        natural = self.natural("wide", pages, cells)
+        kind = torch.rand(pages, 1, device=self.device)
+        return torch.where(kind < 0.35, natural, self.scripts(pages, cells))
+
+    def of_kind(self, kind: str, pages: int, cells: int, stream: str = "evaluation") -> Tensor:
+        """Text of one kind for evaluation: "natural", "random" or "hex"."""
+        if kind == "natural":
+            return self.natural(stream, pages, cells)
+        return self.random(pages, cells) if kind == "random" else self.identifiers(pages, cells)
+
+
+def with_blanks(codes: Tensor) -> Tensor:
+    """Return some pages (B, rows, columns) as turns leave them: rows that end early, and pages filled in part."""
+    b, rows, columns = codes.shape
+    device = codes.device
+    chance = torch.rand(b, 1, 1, device=device)
+    ends = torch.randint(0, columns // 2 + 1, (b, rows, 1), device=device) * 2
+    short = torch.rand(b, rows, 1, device=device) < torch.where(chance < 0.15, 0.9, 0.1)
+    codes = codes.masked_fill(short & (torch.arange(columns, device=device) >= ends), SPACE)
+    filled = torch.randint(1, rows + 1, (b, 1, 1), device=device)
+    partly = torch.rand(b, 1, 1, device=device) < 0.1
+    return codes.masked_fill(partly & (torch.arange(rows, device=device)[:, None] >= filled), SPACE)

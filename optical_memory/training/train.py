@@ -1,0 +1,141 @@
+"""Train the mini: one stage of the config, from nothing or from earlier weights, within a time limit.
+
+A stage keeps its whole state beside its weights, so a run that is cut off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from optical_memory.model.mini import MiniNetwork
+from optical_memory.model.mini.weights import load_plain, save_plain
+from optical_memory.training import data
+from optical_memory.training.config import Stage, TrainingConfig
+from optical_memory.training.evaluate import measure, table
+from optical_memory.training.optim import optimisers, scheduled, set_rate
+from optical_memory.training.pages import IGNORED, PageMaker
+
+_EARLY = 0.5
+"""Weight of the loss on the patches before the compressor."""
+
+
+def loss_of(model: MiniNetwork, ink: Tensor, points: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Losses (nats per character) at the tokens and, as deep supervision, at the patches before the compressor."""
+    with torch.autocast(ink.device.type, torch.bfloat16):
+        patches, tokens = model.encoder(ink)
+        late = model.head.slots(tokens)[:, points]
+        early = model.head.early_slots(patches)[:, points]
+        ignored = codes == IGNORED
+        high, low = (codes >> 8).masked_fill(ignored, IGNORED), (codes & 255).masked_fill(ignored, IGNORED)
+        return _nats(model, late, high, low), _nats(model, early, high, low)
+
+
+def _nats(model: MiniNetwork, slots: Tensor, high: Tensor, low: Tensor) -> Tensor:
+    first = F.cross_entropy(model.head.high(slots).float().flatten(0, 1), high.flatten(), ignore_index=IGNORED)
+    second = model.head.low_logits(slots, high.clamp(min=0)).float().flatten(0, 1)
+    return first + F.cross_entropy(second, low.flatten(), ignore_index=IGNORED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Where a stage reads its data and weights and writes its results. ``seconds`` overrides the stage's own."""
+
+    data: Path
+    out: Path
+    start: Path | None = None
+    state: Path | None = None
+    seconds: float | None = None
+    pages: int = 32
+
+
+def train(config: TrainingConfig, stage: Stage, run: Run) -> list[dict[str, object]]:
+    """Train one stage and write weights, log and scores to ``run.out``; returns the scores."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.manual_seed(config.seed)
+    torch.set_float32_matmul_precision("high")
+    run.out.mkdir(parents=True, exist_ok=True)
+    model = MiniNetwork().to(device)
+    if run.start is not None:
+        load_plain(model, run.start)
+    sheets, writer = data.load_sheets(run.data, device), data.load_writer(run.data, device)
+    maker = PageMaker(sheets, writer, config.side, config.points, seed=time.time_ns() if run.start else config.seed)
+    _Loop(config, stage, run, model, maker).run()
+    save_plain(model, run.out)
+    scores = table(model, sheets, writer, config.measures, pages=run.pages)
+    (run.out / "scores.json").write_text(json.dumps({"stage": stage.name, "scores": scores}, indent=1) + "\n")
+    return scores
+
+
+class _Loop:
+    """Steps until the time is up, logging every few seconds."""
+
+    def __init__(self, config: TrainingConfig, stage: Stage, run: Run, model: MiniNetwork, maker: PageMaker) -> None:
+        self.config, self.stage, self.model, self.maker = config, stage, model, maker
+        self.device = next(model.parameters()).device
+        self.seconds = run.seconds if run.seconds is not None else stage.seconds
+        self.optimisers = optimisers([model], stage.rate)
+        self.state = run.state
+        self.done, self.step = 0.0, 0
+        self.log = (run.out / "log.jsonl").open("a")
+        if run.state is not None and run.state.exists():
+            self._resume(run.state)
+        on_gpu = self.device.type == "cuda"
+        self.loss = torch.compile(loss_of, dynamic=False) if on_gpu else loss_of
+
+    def run(self) -> None:
+        """Train until the stage's seconds are used."""
+        before, started, logged = self.done, time.monotonic(), 0.0
+        while (progress := self.done / self.seconds) < 1:
+            late, early = self._one(progress)
+            self.done = before + time.monotonic() - started
+            if self.done - logged > min(10.0, self.seconds / 5):
+                logged = self.done
+                self._note(progress, late, early)
+        if self.state is not None:
+            self._keep(self.state)
+        self.log.close()
+
+    def _one(self, progress: float) -> tuple[Tensor, Tensor]:
+        rate = self.stage.rate * scheduled(progress, self.step)
+        for optimiser in self.optimisers:
+            set_rate(optimiser, rate)
+        batch = self.maker.batch(self.stage.recipes, self.config.batch, self.config.groups, progress)
+        late, early = self.loss(self.model, batch.ink, batch.points, batch.codes)
+        torch.autograd.backward(late + _EARLY * early)
+        for optimiser in self.optimisers:
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self.step += 1
+        return late, early
+
+    def _note(self, progress: float, late: Tensor, early: Tensor) -> None:
+        entry = {"seconds": round(self.done, 1), "step": self.step, "late": late.item(), "early": early.item()}
+        self.model.eval()
+        for row in self.config.measures[:2]:
+            if row.sheet in self.maker.sheets:
+                sheet = self.maker.sheets[row.sheet]
+                score = measure(self.model, sheet, self.maker.writer, row, "random", pages=4, threshold=0.9)
+                entry[row.name] = score.right
+        self.model.train()
+        torch.seed()
+        self.log.write(json.dumps(entry) + "\n")
+        self.log.flush()
+        print({key: round(value, 4) for key, value in entry.items()}, f"{progress:.0%}", flush=True)
+
+    def _keep(self, path: Path) -> None:
+        states = [optimiser.state_dict() for optimiser in self.optimisers]
+        torch.save({"model": self.model.state_dict(), "optimisers": states, "step": self.step, "done": self.done}, path)
+
+    def _resume(self, path: Path) -> None:
+        kept = torch.load(path, map_location=self.device)
+        self.model.load_state_dict(kept["model"])
+        for optimiser, state in zip(self.optimisers, kept["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
+        self.step, self.done = kept["step"], kept["done"]
