@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -150,9 +151,13 @@ class OpticalMemory:
         ``format``: "openai", "responses", "anthropic", "gemini", "huggingface"; None tells by looking. Messages that
         carry an id are stored once. Errors as for :meth:`add`.
         """
+        return self.add_turns(to_turns(messages, format, created_at=self._clock()))
+
+    def add_turns(self, turns: Iterable[Turn]) -> list[Turn]:
+        """Store turns, all or none; one without a time is stamped now. Errors as for :meth:`add`."""
         now = self._clock()
-        turns = [_stamped(turn, now) for turn in to_turns(list(messages), format)]
-        return self.store.append(self.session, turns) if turns else []
+        stamped = [turn if turn.created_at else replace(turn, created_at=now) for turn in turns]
+        return self.store.append(self.session, stamped) if stamped else []
 
     # -- out -----------------------------------------------------------------------------------------------------
 
@@ -166,11 +171,15 @@ class OpticalMemory:
 
         Between two epochs the messages returned before come back without a byte changed; new ones follow them.
         """
+        return from_turns(self.turns_to_send(), format, repair=True)
+
+    def turns_to_send(self) -> list[Turn]:
+        """Return the context as turns, pages as image parts of user turns: what every adapter converts."""
         with self._lock:
             context = self._builder.build()
             gallery = self._builder.gallery
             gallery.load(context.pages)
-            return from_turns(context.messages(gallery.url), format, repair=True)
+            return context.messages(gallery.url)
 
     def recall(
         self,
@@ -300,9 +309,3 @@ def _call_dict(call: Mapping[str, Any] | ToolCall) -> Mapping[str, Any]:
     if isinstance(call, ToolCall):
         return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
     return call
-
-
-def _stamped(turn: Turn, now: float) -> Turn:
-    from dataclasses import replace
-
-    return turn if turn.created_at else replace(turn, created_at=now)
