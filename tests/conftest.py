@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+pytest_plugins = ["tiny_checkpoint"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

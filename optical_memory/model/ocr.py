@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,14 +13,19 @@ from PIL import Image
 from torch import Tensor, nn
 
 from optical_memory.errors import ContextTooLongError, ImageError, InputError, UnsupportedConfigError
+from optical_memory.model.answer import Answer, Stream
 from optical_memory.model.blocks import AttentionKind
 from optical_memory.model.checkpoint import Checkpoint, fill, progress_bar, save
 from optical_memory.model.config import OcrConfig, check_overrides
 from optical_memory.model.decoder import Decoder
 from optical_memory.model.deepencoder import DeepEncoder
+from optical_memory.model.generate import Generator
 from optical_memory.model.image import MAX_TILES, Mode, Pixels, find_mode, prepare
 from optical_memory.model.initialise import materialise
 from optical_memory.model.limits import device_memory
+from optical_memory.model.prompts import FREE_OCR, Context
+from optical_memory.model.tokenizer import Tokenizer
+from optical_memory.renderers.base import Page
 
 Picture = Image.Image | Pixels | Tensor | np.ndarray[Any, Any]
 """What the encoder takes: an image, its prepared pixels, or one view as (3, S, S) normalised values."""
@@ -42,6 +48,7 @@ class DeepseekOcr(nn.Module):
     ) -> None:
         super().__init__()
         self.config = config
+        self.folder: Path | None = None  # where the checkpoint and its tokenizer lie
         with torch.device("meta"):
             self.encoder = DeepEncoder(config.encoder, attention=attention).to(dtype)
             self.decoder = Decoder(config.decoder).to(dtype)
@@ -79,6 +86,7 @@ class DeepseekOcr(nn.Module):
         and mis-shaped; the model is unchanged then.
         """
         fill(self, self.config, tensors, strict=strict, check=check, device=self.device)
+        self.__dict__.pop("generator", None)  # its caches are of the old values
         return self
 
     def save(self, folder: str | Path) -> None:
@@ -162,6 +170,27 @@ class DeepseekOcr(nn.Module):
             logits: Tensor = self.decoder.head(hidden)  # (B, T, vocab)
         return logits.view(*ids.shape, -1)
 
+    @cached_property
+    def generator(self) -> Generator:
+        """Encodes pages and answers prompts, and keeps both caches. Assign another for other bounds or a folder."""
+        return Generator(self, None if self.folder is None else Tokenizer.from_folder(self.folder))
+
+    def encode(self, page: Page) -> Tensor:
+        """Return a page's rows (S, hidden) as :meth:`sequence` does, cached by page id and tier.
+
+        Raises ImageError, OutOfMemoryError.
+        """
+        return self.generator.encode(page)
+
+    def generate(self, context: Context, prompt: str = FREE_OCR, **options: Any) -> Answer | Stream:
+        """Answer ``prompt`` on a context, a page, a text, or pages and text in order: :meth:`Generator.generate`."""
+        result: Answer | Stream = self.generator.generate(context, prompt, **options)
+        return result
+
+    def generate_batch(self, contexts: Sequence[Context], prompt: str = FREE_OCR, **options: Any) -> list[Answer]:
+        """Answer ``prompt`` on each context, all at once: :meth:`Generator.generate_batch`."""
+        return self.generator.generate_batch(contexts, prompt, **options)
+
     def ready(self, *halves: nn.Module) -> None:
         """Give random values to what has none in these parts: ``self.encoder``, ``self.decoder``."""
         for name, half in (("encoder", self.encoder), ("decoder", self.decoder)):
@@ -204,6 +233,7 @@ def load(
     model = DeepseekOcr(config, device=device, dtype=dtype or _dtype(config.torch_dtype), attention=attention)
     with progress_bar(f"Loading {Path(folder).name}", checkpoint.nbytes, show=progress) as report, device_memory(()):
         fill(model, config, checkpoint, check=check, device=model.device, report=report)
+    model.folder = Path(folder)
     return model
 
 

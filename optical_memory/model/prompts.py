@@ -55,7 +55,11 @@ class PagedContext(Protocol):
         """Turns that are still text, oldest first."""
 
 
-def blocks(context: PagedContext | Page | str | Iterable[Block]) -> Iterator[Block]:
+Context = PagedContext | Page | str | Iterable[Block]
+"""What can be generated on: a memory's context, a page, a text, or pages and text in order."""
+
+
+def blocks(context: Context) -> Iterator[Block]:
     """Yield what the decoder is to see, in order.
 
     A context gives its pages, each followed by the facts kept beside it, then its recent turns as

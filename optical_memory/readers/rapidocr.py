@@ -5,7 +5,6 @@ It knows nothing of our pages, which makes it an independent witness of what is 
 
 from __future__ import annotations
 
-import io
 import time
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,14 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
-from optical_memory.errors import InputError, MissingExtraError, ReaderError
+from optical_memory.errors import InputError, MissingExtraError
 from optical_memory.readers.base import Reading
+from optical_memory.readers.images import open_page
 from optical_memory.renderers.base import Page
 
 MAX_SIDE_PX = 4096
 """Longest side handed to the model, after upscaling: detection's memory grows with the area."""
-MAX_PIXELS = 64_000_000
-"""Largest image that is opened at all."""
 _CELL_PX = 26
 """Height of a row at which the recogniser reads best (its own input is 48 px high, with margins)."""
 _MARKS = str.maketrans({"\u21b5": "\n", "\u21e5": "\t"})
@@ -77,7 +75,7 @@ class RapidOcrReader:
     def read(self, page: Page | bytes) -> Reading:
         """Read a page or an encoded image (PNG, JPEG, …). Raises ReaderError for what is not an image."""
         start = time.perf_counter()
-        image = _open(page if isinstance(page, bytes) else page.png)
+        image = open_page(page)
         factor = self._factor(page, image)
         if factor > 1:
             size = (round(image.width * factor), round(image.height * factor))
@@ -95,16 +93,6 @@ class RapidOcrReader:
             return 1.0
         row = page.layout.grid.cell_height * page.size[1] / page.layout.grid.height  # px at this tier
         return min(max(1.0, _CELL_PX / row), most)
-
-
-def _open(data: bytes) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(data))
-        if image.width * image.height > MAX_PIXELS:
-            raise ReaderError(f"an image of {image.width}x{image.height} px is larger than {MAX_PIXELS:,} px")
-        return image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ReaderError(f"not an image: {error}") from error
 
 
 def _lines(result: Any) -> list[_Line]:

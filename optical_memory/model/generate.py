@@ -1,0 +1,329 @@
+"""From a context to an answer: vision tokens and text spliced in order, run through the decoder token by token.
+
+What a call leaves behind makes the next one cheaper: the pages' vision tokens (:class:`VisionCache`) and the
+decoder's keys and values (:class:`PrefixStore`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections import abc
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Protocol, overload
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from optical_memory.errors import CheckpointError, ContextTooLongError
+from optical_memory.model.answer import Answer, Ended, Stream, Usage
+from optical_memory.model.cache import KeyValueCache, Prefix, PrefixStore
+from optical_memory.model.decoder import Decoder
+from optical_memory.model.deepencoder import DeepEncoder
+from optical_memory.model.image import Mode, open_image
+from optical_memory.model.limits import device_memory, mode_of
+from optical_memory.model.prompts import FREE_OCR, Context
+from optical_memory.model.sampling import Chooser, Repetitions, Sampling
+from optical_memory.model.splice import Spliced, splice
+from optical_memory.model.step import make_step, prefill
+from optical_memory.model.tokenizer import TextStream, Tokenizer
+from optical_memory.model.vision_cache import VisionCache, vision_key
+from optical_memory.renderers.base import Page
+
+_ROUND = 256
+"""Caches are allocated in whole multiples of this many positions."""
+
+Pieces = abc.Generator[str | Answer, None, None]
+Cancel = threading.Event | Callable[[], bool]
+
+
+class OcrModel(Protocol):
+    """What generation needs of a model."""
+
+    @property
+    def encoder(self) -> DeepEncoder:
+        """Pixels to vision tokens."""
+
+    @property
+    def decoder(self) -> Decoder:
+        """Embeddings to logits."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of parameters and activations."""
+
+    def ready(self, *halves: nn.Module) -> None:
+        """Make sure that the parameters of these parts have values."""
+
+    def sequence(self, image: Image.Image, mode: Mode) -> Tensor:
+        """Return an image's tokens (N, D) as the decoder sees them."""
+
+
+class _Row:
+    """One answer in the making."""
+
+    def __init__(self, sequence: Spliced, settings: Sampling, tokenizer: Tokenizer) -> None:
+        self.sequence, self.tokenizer = sequence, tokenizer
+        self.ids: list[int] = []
+        self.ended: Ended | None = None
+        self.reused = 0
+        self.seen = None if settings.guard is None else Repetitions(settings.guard, sequence.ids(tokenizer))
+
+    def push(self, token: int, stops: frozenset[int], most: int) -> None:
+        if token in stops:
+            self.ended = "stop"
+            return
+        self.ids.append(token)
+        if self.seen is not None:
+            self.seen.push(token)
+        if len(self.ids) >= most:
+            self.ended = "length"
+
+    def answer(self, seconds: float) -> Answer:
+        vision = self.sequence.vision_tokens
+        usage = Usage(
+            vision_tokens=vision,
+            text_tokens=len(self.sequence) - vision,
+            reused_tokens=self.reused,
+            new_tokens=len(self.ids),
+            seconds=seconds,
+        )
+        text = self.tokenizer.decode(self.ids)
+        return Answer(text=text, usage=usage, ended=self.ended or "length", ids=tuple(self.ids))
+
+
+class Generator:
+    """Generates with a DeepSeek-OCR model. Safe to call from several threads."""
+
+    def __init__(
+        self,
+        model: OcrModel,
+        tokenizer: Tokenizer | None,
+        *,
+        vision: VisionCache | None = None,
+        prefixes: PrefixStore | None = None,
+    ) -> None:
+        """Take a model, its tokenizer (pages can be encoded without), and caches (by default bounded, in memory)."""
+        self.model = model
+        self._tokenizer = tokenizer
+        self.vision = vision or VisionCache()
+        self.prefixes = prefixes or PrefixStore()
+        model.ready(model.encoder)
+        self._key = fingerprint(model)
+        self._stops = frozenset({model.decoder.config.eos_token_id})
+
+    def encode(self, page: Page) -> Tensor:
+        """Return a page's tokens (N, D), newlines and separator included, from the cache where they are known."""
+        mode = mode_of(page)
+        key = self._page_key(page)
+        found = self.vision.get(key, self.model.device)
+        if found is None:
+            with device_memory([mode]), torch.no_grad():
+                found = self.model.sequence(open_image(page.png), mode=mode)
+            self.vision.put(key, found)
+        return found
+
+    @overload
+    def generate(
+        self,
+        context: Context,
+        prompt: str = ...,
+        *,
+        stream: Literal[False] = ...,
+        cancel: Cancel | None = ...,
+        **sampling: Any,
+    ) -> Answer: ...
+
+    @overload
+    def generate(
+        self,
+        context: Context,
+        prompt: str = ...,
+        *,
+        stream: Literal[True],
+        cancel: Cancel | None = ...,
+        **sampling: Any,
+    ) -> Stream: ...
+
+    def generate(
+        self,
+        context: Context,
+        prompt: str = FREE_OCR,
+        *,
+        stream: bool = False,
+        cancel: Cancel | None = None,
+        **sampling: Any,
+    ) -> Answer | Stream:
+        """Answer ``prompt`` on ``context``: a memory's context, a page, a text, or pages and text in order.
+
+        ``cancel`` (an event, or a function that returns True) is asked before each token. ``sampling`` are the
+        fields of :class:`Sampling`. With ``stream`` the text comes piece by piece. Raises ContextTooLongError,
+        OutOfMemoryError, InputError, ImageError.
+        """
+        settings = Sampling(**sampling)
+        pieces = self._pieces(self._splice(context, prompt), settings, cancel)
+        return Stream(pieces) if stream else Stream(pieces).answer
+
+    def generate_batch(
+        self,
+        contexts: Sequence[Context],
+        prompt: str = FREE_OCR,
+        *,
+        cancel: Cancel | None = None,
+        **sampling: Any,
+    ) -> list[Answer]:
+        """Answer ``prompt`` on each context, all rows at once; pages may be of different modes.
+
+        ``usage.seconds`` is that of the whole batch. Errors: those of :meth:`generate`.
+        """
+        settings = Sampling(**sampling)
+        start = time.perf_counter()
+        rows = [_Row(self._splice(context, prompt), settings, self.tokenizer) for context in contexts]
+        if rows:
+            # Rows of one length lie together, so that they are prefilled together.
+            ordered = sorted(rows, key=lambda row: len(row.sequence))
+            with device_memory([mode for row in rows for mode in row.sequence.modes]):
+                cache = self._allocate(len(ordered[-1].sequence), settings, batch=len(rows))
+                logits = self._prefill_rows(ordered, cache)
+                for _ in self._decode(ordered, cache, logits, settings, cancel):
+                    continue
+        return [row.answer(time.perf_counter() - start) for row in rows]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer. Raises CheckpointError for a model that came without one."""
+        if self._tokenizer is None:
+            raise CheckpointError("this model has no tokenizer; load one from a checkpoint folder with tokenizer.json")
+        return self._tokenizer
+
+    def _page_key(self, page: Page) -> str:
+        return vision_key(self._key, page.id, page.tier)
+
+    def _splice(self, context: Context, prompt: str) -> Spliced:
+        """Lay out a context and a prompt. Raises ContextTooLongError where no position is left for an answer."""
+        self.model.ready(self.model.decoder)
+        config = self.model.decoder.config
+        sequence = splice(context, prompt, bos=config.bos_token_id, tokenizer=self.tokenizer, page_key=self._page_key)
+        if len(sequence) >= config.max_position_embeddings:
+            raise ContextTooLongError(
+                f"the context takes {len(sequence):,} positions and the decoder has"
+                f" {config.max_position_embeddings:,}, one at least for the answer; use a smaller budget or tier"
+            )
+        return sequence
+
+    def _embed(self, sequence: Spliced, start: int = 0) -> Tensor:
+        """Return the decoder's input (T, D) for the positions from ``start`` on."""
+        atoms = sequence.atoms
+        ids = torch.tensor([atom if isinstance(atom, int) else 0 for atom in atoms[start:]], device=self.model.device)
+        x = self.model.decoder.embed(ids)  # (T, D)
+        for first, page in sequence.pages:
+            count = mode_of(page).tokens(*page.size)
+            if first + count > start:
+                skipped = max(0, start - first)
+                tokens = self.encode(page)[skipped:]  # (N - skipped, D)
+                at = first + skipped - start
+                x[at : at + len(tokens)] = tokens.to(x.dtype)
+        return x
+
+    def _most(self, length: int, settings: Sampling) -> int:
+        """Return how many tokens an answer may have behind ``length`` positions."""
+        room = self.model.decoder.config.max_position_embeddings - length
+        return room if settings.max_new_tokens is None else min(settings.max_new_tokens, room)
+
+    def _allocate(self, length: int, settings: Sampling, *, batch: int = 1) -> KeyValueCache:
+        model, capacity = self.model, self._capacity(length, settings)
+        config = model.decoder.config
+        return KeyValueCache(config, capacity=capacity, batch=batch, device=model.device, dtype=model.dtype)
+
+    def _capacity(self, length: int, settings: Sampling) -> int:
+        return -(-(length + self._most(length, settings)) // _ROUND) * _ROUND
+
+    @torch.no_grad()
+    def _prefill_rows(self, rows: Sequence[_Row], cache: KeyValueCache) -> Tensor:
+        """Prefill rows, ordered by length, those of one length together; return the last logits (B, V)."""
+        logits: list[Tensor] = []
+        lengths = [len(row.sequence) for row in rows]
+        start = 0
+        while start < len(rows):
+            stop = start + lengths.count(lengths[start])
+            x = torch.stack([self._embed(row.sequence) for row in rows[start:stop]])  # (b, T, D)
+            logits.append(prefill(self.model.decoder, cache.rows(start, stop), x))
+            start = stop
+        return torch.cat(logits)  # (B, V)
+
+    def _decode(
+        self, rows: Sequence[_Row], cache: KeyValueCache, logits: Tensor, settings: Sampling, cancel: Cancel | None
+    ) -> Iterator[None]:
+        """Choose and run tokens until every row has ended; yield after each token."""
+        step = make_step(self.model.decoder, cache)
+        choose = Chooser(settings, logits.device)
+        stops = self._stops | settings.stop
+        lengths = [len(row.sequence) for row in rows]
+        most = [self._most(length, settings) for length in lengths]
+        while True:
+            if _cancelled(cancel):
+                for row in rows:
+                    row.ended = row.ended or "cancelled"
+                return
+            banned = [row.seen.banned() if row.seen and not row.ended else [] for row in rows]
+            tokens = choose(logits, banned)
+            for row, token, limit in zip(rows, tokens, most, strict=True):
+                if row.ended is None:
+                    row.push(token, stops, limit)
+            yield
+            if all(row.ended for row in rows):
+                return
+            # A row that has ended runs on at its last position, unseen, until the others have.
+            positions = [length + len(row.ids) - 1 for length, row in zip(lengths, rows, strict=True)]
+            at = torch.tensor(positions, device=logits.device)  # (B,)
+            logits = step(torch.tensor(tokens, device=logits.device), at, max(positions) + 1)  # (B, V)
+
+    def _pieces(self, sequence: Spliced, settings: Sampling, cancel: Cancel | None) -> Pieces:
+        start = time.perf_counter()
+        row, text = _Row(sequence, settings, self.tokenizer), TextStream(self.tokenizer)
+        length = len(sequence)
+        with device_memory(sequence.modes):
+            prefix, shared = self.prefixes.take(sequence.atoms)
+            row.reused = min(shared, length - 1)  # the last position must run, for its logits
+            prefix = prefix or Prefix(self._allocate(length, settings))
+            prefix.cache.enlarge(self._capacity(length, settings), keep=row.reused)
+            prefix.atoms = sequence.atoms[: row.reused]
+            try:
+                logits = self._prefill(sequence, prefix.cache, row.reused)
+                prefix.atoms = list(sequence.atoms)
+                for _ in self._decode([row], prefix.cache, logits, settings, cancel):
+                    if piece := text.take(row.ids):
+                        yield piece
+                prefix.atoms += row.ids[:-1]  # the last token has not been run
+            finally:
+                self.prefixes.put(prefix)
+        if piece := text.rest(row.ids):
+            yield piece
+        yield row.answer(time.perf_counter() - start)
+
+    @torch.no_grad()
+    def _prefill(self, sequence: Spliced, cache: KeyValueCache, start: int) -> Tensor:
+        return prefill(self.model.decoder, cache, self._embed(sequence, start).unsqueeze(0), start)  # (1, V)
+
+
+def _cancelled(cancel: Cancel | None) -> bool:
+    if cancel is None:
+        return False
+    return cancel.is_set() if isinstance(cancel, threading.Event) else bool(cancel())
+
+
+def fingerprint(model: OcrModel) -> str:
+    """Return a hash (hex) of the vision side's last weights and type: models that differ differ here."""
+    digest = hashlib.sha256()
+    encoder = model.encoder
+    for tensor in (encoder.projector.weight, encoder.projector.bias, encoder.newline, encoder.separator):
+        sample = tensor.detach().flatten()[:: max(1, tensor.numel() // 65_536)]
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(sample.float().cpu().numpy().tobytes())
+    return digest.hexdigest()

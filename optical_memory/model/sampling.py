@@ -1,0 +1,120 @@
+"""Choosing the next token: greedy or sampled, and the guard against repetition loops."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from optical_memory.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """Settings of the no-repeat n-gram guard: no ``size`` tokens in a row occur twice within ``window`` tokens.
+
+    ``window`` None looks at the whole sequence, prompt included. Tokens in ``allowed`` are never banned. The
+    defaults are those of the published serving configuration, whose white list is ``<td>`` and ``</td>``; the
+    published ``infer()`` uses size 20 (35 when evaluating) without a window or white list. Source:
+    deepseek-ai/DeepSeek-OCR, 2025-10-20.
+    """
+
+    size: int = 30
+    window: int | None = 90
+    allowed: frozenset[int] = frozenset({128821, 128822})
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that mean nothing."""
+        if self.size < 1 or (self.window is not None and self.window < 1):
+            raise InputError(f"a guard needs a size and a window of at least 1, not {self.size!r} and {self.window!r}")
+
+
+class Repetitions:
+    """What a :class:`Guard` bans next, for one sequence; constant time a token."""
+
+    def __init__(self, guard: Guard, ids: Iterable[int] = ()) -> None:
+        """Begin with the ids of the prompt."""
+        self._guard = guard
+        self._ids: list[int] = []
+        self._followers: defaultdict[tuple[int, ...], list[tuple[int, int]]] = defaultdict(list)
+        for token in ids:
+            self.push(token)
+
+    def push(self, token: int) -> None:
+        """Add one token."""
+        self._ids.append(token)
+        start = len(self._ids) - self._guard.size
+        if start >= 0:
+            self._followers[tuple(self._ids[start:-1])].append((start, token))
+
+    def banned(self) -> list[int]:
+        """Return the tokens that would complete an n-gram seen before."""
+        size, window = self._guard.size, self._guard.window
+        if len(self._ids) < size:
+            return []
+        first = 0 if window is None else len(self._ids) - window
+        last = tuple(self._ids[len(self._ids) - size + 1 :])
+        found = {token for start, token in self._followers.get(last, ()) if start >= first}
+        return sorted(found - self._guard.allowed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are chosen.
+
+    ``temperature`` 0 is greedy. ``top_p`` keeps the most likely tokens whose probabilities sum to it. ``seed`` makes
+    sampling repeatable on the same device. ``max_new_tokens`` None: as many as there are positions left. ``stop``
+    are ids that end the answer, beside the end-of-sequence token. ``guard`` None switches the guard off.
+    """
+
+    max_new_tokens: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int | None = None
+    guard: Guard | None = Guard()
+    stop: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse values that mean nothing."""
+        if not 0 <= self.temperature < float("inf"):
+            raise InputError(f"temperature must be at least 0, not {self.temperature!r}")
+        if not 0 < self.top_p <= 1:
+            raise InputError(f"top_p must be above 0 and at most 1, not {self.top_p!r}")
+        if self.max_new_tokens is not None and self.max_new_tokens < 1:
+            raise InputError(f"max_new_tokens must be at least 1, not {self.max_new_tokens!r}")
+
+
+class Chooser:
+    """Chooses tokens for a batch by one :class:`Sampling`."""
+
+    def __init__(self, sampling: Sampling, device: torch.device) -> None:
+        """Seed the device's random numbers for this call alone."""
+        self._sampling = sampling
+        self._random = torch.Generator(device=device)
+        if sampling.seed is None:
+            self._random.seed()
+        else:
+            self._random.manual_seed(sampling.seed)
+
+    def __call__(self, logits: Tensor, banned: list[list[int]]) -> list[int]:
+        """Take (B, V) logits and the tokens banned in each row; return an id for each row."""
+        pairs = [(row, token) for row, tokens in enumerate(banned) for token in tokens]
+        if pairs:
+            rows, tokens = torch.tensor(pairs, device=logits.device).unbind(1)  # (P,) each
+            logits = logits.index_put((rows, tokens), logits.new_tensor(float("-inf")))  # (B, V)
+        if self._sampling.temperature == 0:
+            return list(logits.argmax(dim=-1).tolist())
+        scaled = (logits.float() / self._sampling.temperature).softmax(dim=-1)  # (B, V)
+        if self._sampling.top_p < 1:
+            scaled = _nucleus(scaled, self._sampling.top_p)  # (B, V)
+        return list(torch.multinomial(scaled, 1, generator=self._random).squeeze(1).tolist())
+
+
+def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:
+    """Zero all but the most likely tokens that together reach ``top_p``; the most likely one always stays."""
+    ordered, index = probabilities.sort(dim=-1, descending=True)  # (B, V) each
+    before = ordered.cumsum(dim=-1) - ordered  # (B, V) what the tokens ahead of this one sum to
+    return torch.zeros_like(probabilities).scatter(-1, index, ordered * (before < top_p))  # (B, V)

@@ -1,0 +1,49 @@
+"""One decoding step: the next token of every row in, logits out."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from optical_memory.model.cache import KeyValueCache
+from optical_memory.model.decoder import Decoder
+
+
+class Step(Protocol):
+    """Runs one position of every row of a cache."""
+
+    def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
+        """Take ids and positions (B,), all below ``extent``; fill the cache; return logits (B, V)."""
+
+
+class EagerStep:
+    """The decoder as it is, on any device."""
+
+    def __init__(self, decoder: Decoder, cache: KeyValueCache) -> None:
+        """Bind ``decoder`` to ``cache``."""
+        self._decoder, self._cache = decoder, cache
+
+    def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
+        """Run one position of every row."""
+        decoder = self._decoder
+        x = decoder.embed(tokens.unsqueeze(1))  # (B, 1, D)
+        attend = self._cache.step(positions, extent)
+        hidden = decoder(x, positions=positions.unsqueeze(1), attend=attend)  # (B, 1, D)
+        logits: Tensor = decoder.head(hidden[:, 0])  # (B, V)
+        return logits
+
+
+def make_step(decoder: Decoder, cache: KeyValueCache) -> Step:
+    """Return the fastest step for where ``cache`` lies."""
+    return EagerStep(decoder, cache)
+
+
+def prefill(decoder: Decoder, cache: KeyValueCache, embeddings: Tensor, start: int = 0) -> Tensor:
+    """Run ``embeddings`` (B, T, D) at positions from ``start`` on, fill the cache, return the last logits (B, V)."""
+    count = embeddings.shape[1]
+    positions = torch.arange(start, start + count, device=embeddings.device)  # (T,)
+    hidden = decoder(embeddings, positions=positions, attend=cache.run(start, count))  # (B, T, D)
+    logits: Tensor = decoder.head(hidden[:, -1])  # (B, V)
+    return logits

@@ -1,0 +1,28 @@
+"""From a page or an encoded image to pixels, within limits."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+from optical_memory.errors import ReaderError
+from optical_memory.renderers.base import Page
+
+MAX_PIXELS = 64_000_000
+"""Largest image that is opened, in px: some 190 MB as RGB."""
+
+
+def open_page(page: Page | bytes) -> Image.Image:
+    """Return a page's raster, or an encoded image (PNG, JPEG, …), as RGB.
+
+    Raises ReaderError for what is not an image, is damaged, has no pixels or more than :data:`MAX_PIXELS`.
+    """
+    data = page if isinstance(page, bytes) else page.png
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if not 0 < image.width * image.height <= MAX_PIXELS:
+                raise ReaderError(f"an image of {image.width} x {image.height} px; at most {MAX_PIXELS:,} px are read")
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ReaderError(f"not a readable image: {error}") from error

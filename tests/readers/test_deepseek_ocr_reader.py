@@ -1,0 +1,46 @@
+"""The reader on a tiny random checkpoint: bare images and pages, one and many."""
+
+import io
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from optical_memory.errors import CheckpointError, ImageError, ReaderError
+from optical_memory.readers import load_reader
+
+pytest.importorskip("torch")
+
+
+def png(width: int, height: int) -> bytes:
+    out = io.BytesIO()
+    Image.linear_gradient("L").resize((width, height)).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_images_are_read_in_the_mode_asked_for(tiny_checkpoint: Path) -> None:
+    reader = load_reader("deepseek-ocr", path=tiny_checkpoint, mode="small", max_new_tokens=5)
+    reading = reader.read(png(300, 200))
+    assert reader.name == "deepseek-ocr"
+    assert reading.tokens == 111
+    assert reading.seconds > 0
+    assert reading.text == reader.read(png(300, 200)).text
+
+
+def test_many_are_read_at_once(tiny_checkpoint: Path) -> None:
+    from optical_memory.readers.deepseek_ocr import DeepseekOcrReader
+
+    reader = DeepseekOcrReader(tiny_checkpoint, mode="tiny", max_new_tokens=5)
+    images = [png(512, 512), png(100, 700)]
+    alone = [reader.read(image).text for image in images]
+    assert [reading.text for reading in reader.read_many(list(images))] == alone
+
+
+def test_what_cannot_be_read_is_an_error(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    reader = load_reader("deepseek-ocr", path=tiny_checkpoint, max_new_tokens=5)
+    with pytest.raises(ReaderError, match="not a readable image"):
+        reader.read(b"\x89PNG broken")
+    with pytest.raises(ImageError, match="unknown mode"):
+        load_reader("deepseek-ocr", path=tiny_checkpoint, mode="enormous")
+    with pytest.raises(CheckpointError):
+        load_reader("deepseek-ocr", path=tmp_path)
