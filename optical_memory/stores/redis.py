@@ -158,13 +158,13 @@ class RedisStore:
         if keys is None:
             return int(self._eval(session, redis_scripts.DELETE_ALL, ("blobs",)))
         chunks = _chunks([record.name("blob key", key) for key in keys])
-        return sum(self._call("hdel", session_keys(session)["blobs"], *names) for names in chunks)
+        return sum(int(self._call("hdel", session_keys(session)["blobs"], *names)) for names in chunks)
 
     def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
         """Really delete turns; see the protocol. The server rewrites its files in the background."""
         names = [record.name("turn id", turn_id) for turn_id in turn_ids]
         keys = ("ids", "turns", "forgotten")
-        count = sum(self._eval(session, redis_scripts.DELETE_TURNS, keys, *some) for some in _chunks(names))
+        count = sum(int(self._eval(session, redis_scripts.DELETE_TURNS, keys, *some)) for some in _chunks(names))
         self._purge(session)
         return count
 
@@ -195,7 +195,7 @@ class RedisStore:
         """Release connections. A closed store raises StoreUnavailableError."""
         client, self._client = self._client, None
         if client is not None:
-            client.close()
+            redis_server.disconnect(client)
             with self._mirror_lock:
                 self._mirror.close()
 

@@ -62,6 +62,13 @@ def connect(url: str, timeout: float) -> Any:
         return redis.RedisCluster.from_url(url, **settings)
 
 
+def disconnect(client: Any) -> None:
+    """Close all connections of a client."""
+    if _has_nodes(client):
+        client.disconnect_connection_pools()  # close() leaves them open
+    client.close()
+
+
 def durability(client: Any) -> tuple[bool, str]:
     """Return whether writes outlive the server, and what its settings promise, in words for people."""
     try:
@@ -88,7 +95,7 @@ def purge(client: Any, key: str, timeout: float) -> None:
 
     Where it refuses, a warning says so: the old files then keep the deleted text until they are next rewritten.
     """
-    node = {"target_nodes": client.get_node_from_key(key)} if isinstance(client, redis.RedisCluster) else {}
+    node = {"target_nodes": client.get_node_from_key(key)} if _has_nodes(client) else {}
     deadline = time.monotonic() + timeout
     try:
         commands = [["BGREWRITEAOF"]] if _settings(client, "appendonly").get("appendonly") == "yes" else []
@@ -113,8 +120,12 @@ def _is_cluster(client: Any) -> bool:
         return False
 
 
+def _has_nodes(client: Any) -> bool:
+    return isinstance(client, redis.RedisCluster)
+
+
 def _settings(client: Any, pattern: str) -> dict[str, str]:
-    node = {"target_nodes": client.get_default_node()} if isinstance(client, redis.RedisCluster) else {}
+    node = {"target_nodes": client.get_default_node()} if _has_nodes(client) else {}
     return {_text(key): _text(value) for key, value in client.config_get(pattern, **node).items()}
 
 
