@@ -134,36 +134,35 @@ def stable_id(*texts: str) -> str:
     return f"call_{digest[:24]}"
 
 
-def copied(value: Any, depth: int = 0) -> Any:
+def copied(value: Any, path: tuple[Any, ...] = ()) -> Any:
     """Return a deep copy of JSON data; objects of the providers' libraries become their JSON.
 
     Errors: InputError for what is not JSON, naming where it is.
     """
     if type(value) in _SCALARS:
         return value
-    if depth > MAX_DEPTH:
-        raise InputError(f" is nested more than {MAX_DEPTH} levels deep")
-    place: Any = ""
-    try:
-        if isinstance(value, Mapping):
-            out = {}
-            for place, item in value.items():
-                if not isinstance(place, str):
-                    raise InputError(" is a key that is not a string")
-                out[place] = item if type(item) in _SCALARS else copied(item, depth + 1)
-            return out
-        if isinstance(value, (list, tuple)):
-            return [copied(item, depth + 1) for place, item in enumerate(value)]
-    except InputError as error:
-        path = f"[{place}]" if isinstance(place, int) else str(place)
-        rest = str(error)
-        raise InputError(f"{path}{'' if rest[0] in ' [' else '.'}{rest}"[:200]) from None
+    if len(path) > MAX_DEPTH:
+        raise InputError(f"{_written(path)} is nested more than {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        out = {}
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise InputError(f"{_written(path)} has the key {key!r}, which is not a string")
+            out[key] = item if type(item) in _SCALARS else copied(item, (*path, key))
+        return out
+    if isinstance(value, (list, tuple)):
+        return [copied(item, (*path, place)) for place, item in enumerate(value)]
     if isinstance(value, (str, int, float)):  # enumerations and other subclasses
         return json.loads(json.dumps(value))
     if hasattr(value, "model_dump"):
-        return copied(value.model_dump(mode="json", exclude_unset=True), depth + 1)
+        return copied(value.model_dump(mode="json", exclude_unset=True), path)
     hint = "; give binary data as base64 text" if isinstance(value, (bytes, bytearray)) else ""
-    raise InputError(f" is {type(value).__name__}, which JSON cannot hold{hint}")
+    raise InputError(f"{_written(path)} is {type(value).__name__}, which JSON cannot hold{hint}")
+
+
+def _written(path: tuple[Any, ...]) -> str:
+    steps = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
+    return "".join(steps).removeprefix(".")[:80] or "it"
 
 
 _SCALARS = frozenset({str, int, bool, float, type(None)})
@@ -172,7 +171,7 @@ _SCALARS = frozenset({str, int, bool, float, type(None)})
 def want(holder: Mapping[str, Any], key: str, kind: type | tuple[type, ...], path: str = "") -> Any:
     """Return ``holder[key]``. Errors: InputError naming the field where it is missing or of another type."""
     value = holder.get(key)
-    if isinstance(value, kind):
+    if isinstance(value, kind) and key in holder:
         return value
     field = f"{path}.{key}" if path else key
     kinds = kind if isinstance(kind, tuple) else (kind,)

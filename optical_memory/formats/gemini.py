@@ -43,7 +43,8 @@ class Gemini(Format):
     def parse(self, message: Message, calls: Calls) -> list[Fields]:
         """Return the turns of a content: each function response is one, and each run of other parts."""
         role = base.role_of({"role": message.get("role") or "user"}, ROLES)
-        parts = want(message, "parts", (list, type(None))) or []
+        cut_short = role == "assistant" and "parts" not in message  # as a model stopped before its first word is
+        parts = [] if cut_short else want(message, "parts", (list, type(None))) or []
         runs: list[list[Message]] = []
         for place, part in enumerate(parts):
             if not isinstance(part, dict):
@@ -76,7 +77,7 @@ class Gemini(Format):
 
     def _parts(self, turn: Turn) -> list[Message]:
         if (own := self.own(turn)) is not None:
-            return own["parts"] or []
+            return own.get("parts") or []
         said = base.travelling(turn)
         if turn.role == "tool":
             return [_function_response(turn, said)]

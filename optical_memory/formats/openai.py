@@ -33,7 +33,7 @@ class OpenAI(Format):
 
     def recognises(self, message: Mapping[str, Any]) -> bool:
         """By role, by calls whose arguments are text, or by a part that only this format has."""
-        if message.get("role") in ("developer", "function") or message.keys() & {"function_call", "refusal", "audio"}:
+        if message.get("role") == "function" or message.keys() & {"function_call", "refusal", "audio"}:
             return True
         calls = message.get("tool_calls")
         if isinstance(calls, list) and calls and isinstance(calls[0], Mapping):

@@ -84,17 +84,19 @@ class _Repair:
         self.held = []
 
     def _called(self, turn: Turn) -> Turn:
-        own = turn.raw_format == self.target.name and turn.raw is not None
+        own = self.target.is_own(turn)
         calls = []
         for call in turn.tool_calls:
-            leaving = call if own else replace(call, id=self._free_id(call.id))
+            leaving = replace(call, id=self._free_id(call.id, legal=own))
             self.used.add(leaving.id)
             self.open.setdefault(call.id, []).append(leaving)
             calls.append(leaving)
-        return replace(turn, tool_calls=tuple(calls))
+        if tuple(calls) == turn.tool_calls:
+            return turn
+        return replace(turn, tool_calls=tuple(calls), raw=None, raw_format=None)
 
-    def _free_id(self, call_id: str) -> str:
-        if not self.target.call_id.fullmatch(call_id):
+    def _free_id(self, call_id: str, *, legal: bool) -> str:
+        if not legal and not self.target.call_id.fullmatch(call_id):
             call_id = stable_id(call_id)
         taken = self.used if self.target.unique_ids else self.open
         return stable_id(call_id, str(len(self.used))) if call_id in taken else call_id

@@ -36,9 +36,10 @@ class Responses(Format):
         kind = message.get("type")
         if "role" not in message:
             return isinstance(kind, str) and ("content" not in message or kind == "reasoning")
-        if kind == "message" and isinstance(message.get("content"), str):
+        types = part_types(message.get("content"))
+        if kind == "message" and (isinstance(message.get("content"), str) or types == {"refusal"}):
             return True
-        return bool(part_types(message.get("content")) & PART_TYPES) or (kind is not None and "content" not in message)
+        return bool(types & PART_TYPES) or (kind is not None and "content" not in message)
 
     def parse(self, message: Message, calls: Calls) -> list[Fields]:
         """Return the one turn of an item."""
