@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -193,15 +193,17 @@ class SqliteStore:
         self._database.close()
 
     @staticmethod
-    def _select(db: sqlite3.Connection, columns: str, session: str, turn_ids: Sequence[str]) -> Iterator[Any]:
-        """Yield these columns of the turns with these ids that are stored now."""
+    def _select(db: sqlite3.Connection, columns: str, session: str, turn_ids: Sequence[str]) -> list[Any]:
+        """Return these columns of the turns with these ids that are stored now."""
         number = _number(db, record.name("session id", session))
         keys = sorted({record.name("turn id", turn_id) for turn_id in turn_ids})
+        rows: list[Any] = []
         for start in range(0, len(keys), _MOST_PARAMETERS):
             some = keys[start : start + _MOST_PARAMETERS]
             places = ", ".join("?" * len(some))
             query = f"SELECT {columns} FROM turns WHERE session = ? AND id IN ({places}) AND body IS NOT NULL"
-            yield from db.execute(query, (number, *some)).fetchall()
+            rows += db.execute(query, (number, *some))
+        return rows
 
 
 def _number(db: sqlite3.Connection, key: bytes) -> int | None:
