@@ -121,7 +121,7 @@ class Calls:
 
     def answered(self, name: str | None, call_id: str | None = None) -> str | None:
         """Return the id of the call that a result answers: its own, or that of the oldest fitting open call."""
-        if not call_id:
+        if call_id is None:
             fitting = (call.id for call in self._open.values() if name in (None, call.name))
             call_id = next(fitting, None)
         self._open.pop(call_id or "", None)

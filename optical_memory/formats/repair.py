@@ -44,7 +44,7 @@ class _Repair:
             elif self.target.system_apart and turn.is_instruction:
                 self.out.append(turn)
             else:
-                if turn.role != "assistant" or self.answering:
+                if turn.role != "assistant" or self.answering or self.held:
                     self._close()
                 self.out.append(self._called(turn) if turn.tool_calls else turn)
                 self.answering = False

@@ -51,7 +51,7 @@ class Responses(Format):
         if kind.endswith("_output") and ("call_id" in message or "_call_" in kind):
             call_id = want(message, "call_id" if "call_id" in message else "id", (str, type(None)))
             fields: Fields = {"role": "tool", "parts": parse_output(message), "name": message.get("name")}
-            return [fields | {"tool_call_id": calls.answered(fields["name"], call_id)}]
+            return [fields | {"tool_call_id": calls.answered(None, call_id or "")}]
         if kind.endswith("_call") and (kind == "function_call" or message.get("call_id")):
             call_id, name = want(message, "call_id", str), kind.removesuffix("_call")
             if kind in ("function_call", "custom_tool_call"):

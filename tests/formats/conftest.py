@@ -21,6 +21,8 @@ PNG_URL = f"data:image/png;base64,{PNG}"
 WAV = base64.b64encode(b"RIFF\x24\0\0\0WAVEfmt ").decode()
 PDF = base64.b64encode(b"%PDF-1.7\n").decode()
 
+PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": PDF}
+
 OPENAI: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
     {"role": "developer", "content": [{"type": "text", "text": "Use metric units."}]},
@@ -190,6 +192,8 @@ ANTHROPIC: list[dict[str, Any]] = [
     {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_C"}]},
     {"role": "assistant", "content": "Done."},
 ]
+
+LOW = "MEDIA_RESOLUTION_LOW"
 
 GEMINI: list[dict[str, Any]] = [
     {"role": "system", "parts": [{"text": "Be brief."}]},

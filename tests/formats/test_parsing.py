@@ -130,7 +130,7 @@ def test_library_objects_are_taken_as_their_json() -> None:
     assert [turn.raw_format for turn in turns] == ["openai", "anthropic"]
     assert turns[1].text == "Hm."
 
-    class Role(str, enum.Enum):
+    class Role(enum.StrEnum):
         USER = "user"
 
     assert to_turns([{"role": Role.USER, "content": "x"}])[0].raw == {"role": "user", "content": "x"}
