@@ -29,7 +29,7 @@ def jpeg(ink: Tensor, quality: float) -> Tensor:
     cosines = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) * 0.5
     cosines[0] /= math.sqrt(2)
     scale = 50 / quality if quality < 50 else 2 - quality / 50
-    table = (torch.tensor(_LUMINANCE, device=device, dtype=torch.float32) * scale).round().clamp(min=1)
+    table = (torch.tensor(_LUMINANCE, device=device, dtype=torch.float32) * scale + 0.5).floor().clamp(min=1)
     blocks = (127 - ink * 255).view(b, side // 8, 8, side // 8, 8).transpose(2, 3)  # (B, down, across, 8, 8)
     spectrum = cosines @ blocks @ cosines.T
     blocks = cosines.T @ ((spectrum / table).round() * table) @ cosines

@@ -59,7 +59,7 @@ class PageMaker:
         self.chance = random.Random(seed)
 
     def batch(self, recipes: tuple[Recipe, ...], pages: int, groups: int, progress: float) -> Batch:
-        """Return pages (B, S, S) of a recipe and the code points (B, M) under the given lattice points."""
+        """Return a batch of ``groups`` groups of pages, each of one recipe, scale and place."""
         open_now = [recipe for recipe in recipes if progress >= recipe.after]
         rows, columns = lattice_size(self.side)
         points = torch.randperm(rows * columns, device=self.writer.device)[: self.points]

@@ -79,22 +79,38 @@ class Sight:
         found: Codes = self.codes[row[:, None], column[None, :]]
         return found
 
-    def agreement(self, cells: Cells) -> float:
-        """Share of inked cells whose centre and four points around it name the same character."""
+    def agreement(self, cells: Cells, across: float = 0.24, down: float = 0.24) -> float:
+        """Return the share of inked cells whose centre and the points around it name the same character.
+
+        The points lie ``across`` and ``down`` of a cell away, left, right, above and below.
+        """
         x, y = cells.centres()
-        across, down = 0.24 * cells.width, 0.24 * cells.height
-        x = x[(x - across >= self.left) & (x + across < self.left + self.codes.shape[1] * STEP_X)]
-        y = y[(y - down >= self.top) & (y + down < self.top + self.codes.shape[0] * STEP_Y)]
+        dx, dy = across * cells.width, down * cells.height
+        x = x[(x - dx >= self.left) & (x + dx < self.left + self.codes.shape[1] * STEP_X)]
+        y = y[(y - dy >= self.top) & (y + dy < self.top + self.codes.shape[0] * STEP_Y)]
         if len(x) == 0 or len(y) == 0:
             return 0.0
         centre = self.at(x, y)
         inked = centre != _SPACE
         if inked.sum() < _LEAST_INKED:
             return 0.0
-        same = inked.astype(np.float64)
-        for dx, dy in ((across, 0.0), (-across, 0.0), (0.0, down), (0.0, -down)):
-            same *= self.at(x + dx, y + dy) == centre
+        same = inked.copy()
+        for step_x, step_y in ((dx, 0.0), (-dx, 0.0), (0.0, dy), (0.0, -dy)):
+            if step_x or step_y:
+                same &= self.at(x + step_x, y + step_y) == centre
         return float(same.sum() / inked.sum())
+
+    def centred(self, cells: Cells) -> Cells:
+        """Return the grid moved by up to half a cell to where its borders fit best; not moved where that fits too."""
+        reach = {"left": min(_SHIFT, int(cells.width / 2)), "top": min(_SHIFT, int(cells.height / 2))}
+        for side, most in reach.items():
+            moves = np.arange(-most, most + 1)
+            probes = (0.42, 0.0) if side == "left" else (0.0, 0.42)
+            moved = [replace(cells, **{side: getattr(cells, side) + float(move)}) for move in moves]
+            fit = np.array([self.agreement(one, *probes) for one in moved])
+            good = moves[fit >= fit.max() - 0.05]
+            cells = replace(cells, **{side: getattr(cells, side) + float(good[np.abs(good).argmin()])})
+        return cells
 
 
 def find(sight: Sight, side: int) -> Cells:
@@ -104,18 +120,17 @@ def find(sight: Sight, side: int) -> Cells:
     """
     candidates = list(known(side))
     best = _coarsest([(sight.agreement(cells), cells) for cells in candidates], _SURE)
-    if best is not None:
-        return best
-    shifted = [
-        replace(cells, left=float(dx), top=float(dy))
-        for cells in candidates
-        for dx in range(-_SHIFT, _SHIFT + 1)
-        for dy in range(-_SHIFT, _SHIFT + 1)
-    ]
-    best = _coarsest([(sight.agreement(cells), cells) for cells in shifted], _LEAST)
+    if best is None:
+        shifted = [
+            replace(cells, left=float(dx), top=float(dy))
+            for cells in candidates
+            for dx in range(-_SHIFT, _SHIFT + 1)
+            for dy in range(-_SHIFT, _SHIFT + 1)
+        ]
+        best = _coarsest([(sight.agreement(cells), cells) for cells in shifted], _LEAST)
     if best is None:
         raise GridNotFoundError("no character grid was found in the image; pass the page itself, or its grid")
-    return best
+    return sight.centred(best)
 
 
 def _coarsest(judged: list[tuple[float, Cells]], least: float) -> Cells | None:
