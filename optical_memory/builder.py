@@ -54,7 +54,12 @@ class Builder:
         self.shelf = Shelf(store, session, self.sealer, self.gallery)
         self.view = _view(profile, budget, policy, renderer)
         self._views = Views()
-        self._reset(Epoch())
+        self._epoch = Epoch()
+        self._seen = -1
+        self._tail = self._new_tail()
+        self._system: tuple[Turn, ...] = ()
+        self._system_tokens = 0
+        self._blocks: tuple[Block, ...] | None = None
 
     @property
     def epoch(self) -> Epoch:
@@ -107,13 +112,15 @@ class Builder:
     def _reset(self, epoch: Epoch) -> None:
         self._epoch = epoch
         self._seen = epoch.sealed_through
-        self._tail = Tail(
-            self.sealer, self._arrival_page, max(self.budget // INLINE_SHARE, 64), max(self.budget // 4, 64)
-        )
+        self._tail = self._new_tail()
         self._system = tuple(self.store.get(self.session, epoch.instructions)) if epoch.instructions else ()
         self._system_tokens = sum(count_message(turn, self.profile) for turn in self._system)
         self.shelf.keep_only(epoch.entries)
-        self._blocks: tuple[Block, ...] | None = None
+        self._blocks = None
+
+    def _new_tail(self) -> Tail:
+        inline, group = max(self.budget // INLINE_SHARE, 64), max(self.budget // 4, 64)
+        return Tail(self.sealer, self._arrival_page, inline, group)
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
@@ -129,16 +136,14 @@ class Builder:
 
     def _watermarks(self) -> Watermarks:
         turns = max(len(self._tail.turns), 1)
-        return choose_watermarks(
-            budget=self.budget - self._system_tokens,
-            price=self.profile.price,
-            growth=max(self._tail.tokens / turns, 1.0),
-        )
+        budget = max(self.budget - self._system_tokens, 2)
+        return choose_watermarks(budget, self.profile.price, max(self._tail.tokens / turns, 1.0))
 
     def _fits(self) -> bool:
+        """Whether the prefix may stay: nothing is sealed before the budget is full, then at the high watermark."""
         if self._tokens() > self.budget:
             return False
-        return len(self._tail.groups) < 2 or self._tail.tokens <= self._watermarks().high
+        return not self._epoch.entries or len(self._tail.groups) < 2 or self._tail.tokens <= self._watermarks().high
 
     def _advance_if_far_over(self) -> None:
         if self._tail.tokens > 4 * self.budget:

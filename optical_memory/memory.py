@@ -75,7 +75,7 @@ class OpticalMemory:
         self.renderer = default_renderer() if renderer is None else get_renderer(renderer)
         self.store = open_store(store)
         self._owns_store = isinstance(store, str)
-        self._owns_renderer = not isinstance(renderer, Renderer) if renderer is not None else True
+        self._owns_renderer = renderer is None or isinstance(renderer, str)
         self._clock = clock
         self._lock = threading.RLock()
         self._builder = self._new_builder()

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from optical_memory.budget import count_tokens, get_profile
 from optical_memory.errors import DuplicateTurnError, MissingExtraError
@@ -26,7 +26,7 @@ try:
     from langchain.agents.middleware import AgentMiddleware
     from langchain.agents.middleware.types import ModelRequest, ModelResponse
     from langchain_core.chat_history import BaseChatMessageHistory
-    from langchain_core.messages import BaseMessage, ToolMessage, convert_to_messages, convert_to_openai_messages
+    from langchain_core.messages import AnyMessage, BaseMessage, ToolMessage, convert_to_messages, convert_to_openai_messages
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool, StructuredTool
     from langgraph.config import get_config
@@ -86,7 +86,7 @@ class OpticalMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def _bounded(self, request: ModelRequest[Any], session: str) -> ModelRequest[Any]:
         thread = self._thread(session, self._reserved(request))
-        return request.override(messages=thread.messages(request.messages))
+        return request.override(messages=cast(list[AnyMessage], thread.messages(request.messages)))
 
     def _reserved(self, request: ModelRequest[Any]) -> int:
         """Count the tokens of the system prompt and the tool schemas, rounded up."""
@@ -220,7 +220,7 @@ def _turn(turn_id: str | None, message: BaseMessage) -> Turn:
     return replace(turn, id=turn_id) if turn_id else turn
 
 
-def _shown(turn: Turn, originals: dict[str | None, BaseMessage]) -> list[BaseMessage]:
+def _shown(turn: Turn, originals: dict[str, BaseMessage]) -> list[BaseMessage]:
     """Return the thread's own message where it is shown as it is, else the memory's."""
     original = originals.get(turn.id)
     if original is None:

@@ -129,7 +129,7 @@ def _reading_chart(scores: Mapping[str, Mapping[str, Score]]) -> str:
     for reader, result in scores.items():
         at = [(float(place), result[tier]) for place, tier in enumerate(tiers) if tier in result]
         series.append(Series(name=f"{reader}: characters", points=[(x, s.precision * 100) for x, s in at]))
-        series.append(
-            Series(name=f"{reader}: identifiers exact", points=[(x, s.exact * 100) for x, s in at], dashed=True)
-        )
+        exact = [(x, s.exact * 100) for x, s in at if s.exact is not None]
+        if exact:
+            series.append(Series(name=f"{reader}: identifiers exact", points=exact, dashed=True))
     return line_chart(series, x_label="tier", y_label="read right, %", x_names=names) if series else ""

@@ -1,0 +1,86 @@
+"""The command line on real input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from optical_memory import OpticalMemory
+from optical_memory.cli import app, main
+
+run = CliRunner().invoke
+
+
+@pytest.mark.parametrize("command", ["demo", "render", "inspect", "read", "bench"])
+def test_help_teaches(command: str) -> None:
+    result = run(app, [command, "--help"])
+    assert result.exit_code == 0
+    assert "Example" in result.output
+
+
+def test_demo_runs_the_main_job_and_writes_a_report(tmp_path: Path) -> None:
+    arguments = ["demo", "--renderer", "dense", "--reader", "none", "-o", str(tmp_path), "--json"]
+    result = run(app, arguments)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert figures["turns"] == 741
+    assert figures["context_tokens"] <= 8_000 < figures["text_tokens"]
+    html = (tmp_path / "index.html").read_text("utf-8")
+    assert html.count("<svg") == 3 and "<script" not in html
+    images = list((tmp_path / "pages").glob("*.png"))
+    assert len(images) >= sum(figures["pages"].values())
+    assert all(f'src="pages/{image.name}"' in html for image in images)
+
+
+def test_demo_takes_any_openai_transcript(tmp_path: Path) -> None:
+    hostile = {"role": "user", "content": "<script>alert(1)</script> " + "hello " * 3000}
+    lines = [hostile] + [{"role": "assistant", "content": f"reply {n} " * 80} for n in range(80)]
+    (tmp_path / "my.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
+    arguments = ["demo", str(tmp_path / "my.jsonl"), "--renderer", "dense", "--reader", "none", "-o", str(tmp_path / "r")]
+    result = run(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert "81" in result.stdout
+    assert "<script" not in (tmp_path / "r/index.html").read_text("utf-8")
+
+
+def test_render_writes_pages_manifest_and_facts(tmp_path: Path) -> None:
+    source = tmp_path / "notes.txt"
+    source.write_text("Order 4F2A91C7 was shipped on 2026-11-24 to https://example.org/a?b=1.\n" * 200)
+    result = run(app, ["render", str(source), "-o", str(tmp_path / "pages"), "--tier", "tiny", "--profile", "mini"])
+    assert result.exit_code == 0, result.output
+    manifest = json.loads((tmp_path / "pages/manifest.json").read_text())
+    assert all((tmp_path / "pages" / page["file"]).read_bytes().startswith(b"\x89PNG") for page in manifest["pages"])
+    assert all(page["size"] == [512, 512] for page in manifest["pages"])
+    assert "4F2A91C7" in [fact["value"] for fact in manifest["pages"][0]["facts"]]
+
+
+def test_inspect_shows_now_and_an_earlier_age(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'memory.db'}"
+    with OpticalMemory("trip", store=store, profile="mini", renderer="dense", budget=3_000) as memory:
+        for number in range(80):
+            memory.add("user", f"Message {number}: gate {number} opens at noon for everyone. " * 8)
+        now = memory.context()
+    common = ["inspect", "trip", "--store", store, "--profile", "mini", "--budget", "3000", "--renderer", "dense"]
+    result = run(app, [*common, "-o", str(tmp_path / "seen")])
+    assert result.exit_code == 0, result.output
+    assert f"{now.text_tokens:,}" in result.stdout
+    assert list((tmp_path / "seen").glob("*.png"))
+    early = run(app, [*common, "--at", "3", "--json"])
+    assert len(json.loads(early.stdout)) == 3
+
+
+def test_errors_are_one_clear_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["optical-memory", "read", "no-such-page.png"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    assert "NotFoundError: no file 'no-such-page.png'" in capsys.readouterr().err
+
+
+def test_bench_lists_and_refuses(capsys: pytest.CaptureFixture[str]) -> None:
+    result = run(app, ["bench"])
+    assert "scale" in result.stdout and "coding" in result.stdout
+    assert run(app, ["bench", "nothing"]).exit_code != 0
