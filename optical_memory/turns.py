@@ -200,10 +200,10 @@ def _ends(turns: Sequence[Turn], patience: int) -> list[int]:
             waiting.setdefault(call.id, []).append((place, answers))
         if turn.tool_call_id and (made := waiting.get(turn.tool_call_id)):
             called, begun = made.pop(0)
-            if answers - begun <= patience:
+            if answers - begun < patience:
                 ends[called] = place
     for called, begun in (made for calls in waiting.values() for made in calls):
-        if answers - begun <= patience:
+        if answers - begun < patience:
             ends[called] = len(turns)
     return ends
 
