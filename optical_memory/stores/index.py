@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from optical_memory.stores.words import Term, searchable, terms
+from optical_memory.stores.words import MOST_TERMS, Term, searchable, terms
 from optical_memory.turns import Turn
 
 SEQ_BITS = 36
@@ -80,7 +80,7 @@ def _matches(wanted: Sequence[Term]) -> list[str]:
     if not wanted:
         return []
     telling = [term for term in wanted if not term.weak] or wanted
-    parts = [_quote((part,)) for term in wanted for part in term.parts]
+    parts = [_quote((part,)) for term in wanted for part in term.parts][:MOST_TERMS]
     return [" AND ".join(map(_any_phrase, telling)), " OR ".join([*map(_any_phrase, wanted), *parts])]
 
 

@@ -21,7 +21,7 @@ WORD_CHARACTERS = 64
 MOST_TERMS = 64
 """Terms of a query beyond these are left out, so that a pasted page is no denial of service."""
 _PREFIX_CHARACTERS = 6
-"""A word of a query that has a digit and at least this length also finds words that it begins (a short hash)."""
+"""A word of a query that has a digit and at least this length also finds what it begins (a short hash, half a UUID)."""
 
 _IDEOGRAPHIC = (
     "\u1100-\u11ff\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3031-\u3035\u3038-\u303b\u3041-\u3096\u3099-\u309f"
@@ -34,9 +34,10 @@ _INDIC = "\u0900-\u0963\u0966-\u0dff\u0f40-\u0fbc"
 """Scripts whose words hold vowel signs, which are marks and no letters."""
 _WORD = rf"(?:[^\W_{_IDEOGRAPHIC}{_SYLLABIC}]|[{_INDIC}])+"
 _RUN = re.compile(rf"([{_IDEOGRAPHIC}]+)|([{_SYLLABIC}]+)|({_WORD}(?:(?:[-_./\\@:]+|(?<=\d),(?=\d)){_WORD})*)")
-_SEPARATORS = re.compile(r"[-_./\\@:,]+")
+_SEPARATORS = re.compile(r"[./\\@:,]+")
+_JOINTS = re.compile(r"[-_]+")
 _HUMP = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^A-Z]+|[A-Z]+")
-_IS_CAMEL = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
+_IS_CAMEL = re.compile(r"[a-z][A-Z]|[A-Z]{2}[a-z]")
 _SIGNS = re.compile(
     "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670"
     "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\u00ad\u200b-\u200f\u2060]"
@@ -126,33 +127,33 @@ def _strings(arguments: str) -> Iterator[str]:
 
 
 def _compound(compound: str) -> tuple[list[str], list[str]]:
-    """Return the parts of a compound, and the wholes that they make without separators."""
+    """Return the parts of a compound, and the wholes that its pieces and itself make without separators."""
     if compound.isalnum() and not _IS_CAMEL.search(compound):  # a plain word: nearly all of them
         return [compound[:WORD_CHARACTERS].casefold()], []
     parts: list[str] = []
     wholes: list[str] = []
     pieces = _SEPARATORS.split(compound)
     for piece in pieces:
-        if len(piece) > WORD_CHARACTERS:
-            parts.append(piece[:WORD_CHARACTERS])
-        elif _IS_CAMEL.search(piece):
-            parts.extend(_HUMP.findall(piece))
-            wholes.append(piece)
-        else:
-            parts.append(piece)
-    if len(pieces) > 1 and sum(map(len, pieces)) <= WORD_CHARACTERS:
-        wholes.append("".join(pieces))
-    return [part.casefold() for part in parts], [whole.casefold() for whole in wholes]
+        found = [part for word in _JOINTS.split(piece) for part in _humps(word)]
+        parts += found
+        if len(found) > 1:
+            wholes.append(_JOINTS.sub("", piece))
+    if len(pieces) > 1:
+        wholes.append("".join(_JOINTS.split("".join(pieces))))
+    return [part.casefold() for part in parts], [whole.casefold() for whole in wholes if len(whole) <= WORD_CHARACTERS]
+
+
+def _humps(word: str) -> list[str]:
+    if len(word) > WORD_CHARACTERS:
+        return [word[:WORD_CHARACTERS]]
+    return _HUMP.findall(word) if _IS_CAMEL.search(word) else [word]
 
 
 def _compound_terms(compound: str) -> Iterator[Term]:
     parts, wholes = _compound(compound)
-    if len(parts) == 1:
-        [word] = parts
-        prefix = len(word) >= _PREFIX_CHARACTERS and any(map(str.isdigit, word))
-        yield Term(phrases=((word,),), prefix=prefix)
-    else:
-        yield Term(phrases=(tuple(parts), *((whole,) for whole in wholes[-1:])), parts=tuple(parts))
+    phrases = (tuple(parts[:MOST_TERMS]), *((whole,) for whole in wholes[-1:]))
+    prefix = len(compound) >= _PREFIX_CHARACTERS and any(map(str.isdigit, compound))
+    yield Term(phrases=phrases, parts=tuple(parts) if len(parts) > 1 else (), prefix=prefix)
 
 
 def _grams(run: str, length: int) -> Iterator[Term]:
