@@ -1,0 +1,74 @@
+"""Epochs: how long the border between text and pages stays where it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from optical_memory.budget import Price
+from optical_memory.errors import InputError
+
+LEAST_TURNS = 24
+"""Turns of growth that the watermarks leave room for where the budget allows it, whatever the cache prices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watermarks:
+    """The text tail, in tokens: past ``high`` an epoch seals its oldest turns until it is at most ``low``."""
+
+    high: int
+    low: int
+
+    def __post_init__(self) -> None:
+        """Refuse marks that are out of order."""
+        if not 0 <= self.low < self.high:
+            raise InputError(f"watermarks need 0 <= low < high, not low {self.low!r}, high {self.high!r}")
+
+
+def best_turns(price: Price, *, growth: float, rewritten: float) -> float:
+    """Return the epoch length, in turns, that costs least; infinite where reading the cache is free.
+
+    A turn adds ``growth`` tokens. With c dollars for a token read from the cache and w for one written to it, an
+    epoch of n turns costs, for each turn beyond what no choice of n changes:
+
+        c · growth · n / 2             the tail grows from low to high, and all of it is read at every turn;
+        (w - c) · rewritten / n        once an epoch the archive and the low tail are written instead of read.
+
+    The sum is least where both are equal: n = √(2 (w - c) · rewritten / (c · growth)).
+    """
+    write = max(price.written, price.fresh)
+    if price.cached <= 0 or growth <= 0:
+        return math.inf
+    return max(1.0, math.sqrt(2 * max(write - price.cached, 0.0) * rewritten / (price.cached * growth)))
+
+
+def choose_watermarks(
+    budget: int,
+    price: Price,
+    growth: float,
+    archive: int | None = None,
+    *,
+    low: int | None = None,
+    least_turns: int = LEAST_TURNS,
+) -> Watermarks:
+    """Choose the watermarks of the text tail.
+
+    ``budget`` is what archive and tail may cost together, in tokens; ``growth`` the tokens that a turn adds on
+    average, as it is shown; ``archive`` what the pages cost (default: half of the budget); ``low`` what stays as
+    text at an epoch (default: three turns, between a sixteenth and an eighth of the budget).
+
+    The epoch is as long as :func:`best_turns` says, but at least ``least_turns``, and as long as the budget has
+    room: the archive gives way down to a quarter of the budget. Raises InputError for a budget or growth below 1.
+    """
+    if budget < 2 or growth <= 0:
+        raise InputError(f"a budget of 2 tokens and some growth are needed, not {budget!r} and {growth!r}")
+    if archive is None:
+        archive = budget // 2
+    if low is None:
+        low = int(min(max(3 * growth, budget / 16), budget / 8))
+    low = min(low, budget - 1)
+    wanted = best_turns(price, growth=growth, rewritten=archive + low) * growth
+    room = max(budget - low - archive, 1)
+    floor = max(budget - low - min(archive, budget // 4), 1)
+    span = min(max(min(wanted, room), least_turns * growth), floor)
+    return Watermarks(high=low + max(int(span), 1), low=low)
