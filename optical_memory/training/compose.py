@@ -13,8 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-GREY_LEVELS = 16
-"""A tier's raster has this many grey levels."""
+from optical_memory.renderers.raster import GREY_LEVELS
+
+_TIE = 1e-4
+"""Halves are rounded to the lighter level, as the renderer does, float32 errors or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,4 +108,4 @@ def _cut(x: Tensor, axis: int, size: int) -> Tensor:
 
 def quantised(ink: Tensor) -> Tensor:
     """Ink 0 to 1 at the grey levels of a tier."""
-    return (ink * (GREY_LEVELS - 1)).round() / (GREY_LEVELS - 1)
+    return (ink * (GREY_LEVELS - 1) - 0.5 - _TIE).ceil() / (GREY_LEVELS - 1)
