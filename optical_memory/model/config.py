@@ -191,7 +191,7 @@ def check_overrides(overrides: Mapping[str, Any]) -> None:
 
 
 def _section(data: Mapping[str, Any], key: str) -> dict[str, Any]:
-    section = data.get(key) or {}
+    section = {} if data.get(key) is None else data[key]
     if not isinstance(section, Mapping):
         raise UnsupportedConfigError(f"config: {key!r} must be an object, not {section!r}")
     return dict(section)
@@ -213,6 +213,8 @@ def _expect(value: Any, wanted: int, key: str) -> None:
 def _decoder(language: Mapping[str, Any]) -> DecoderConfig:
     names = {entry.name for entry in dataclasses.fields(DecoderConfig)}
     values = {key: value for key, value in language.items() if key in names}
+    if "n_shared_experts" in values:
+        values["n_shared_experts"] = values["n_shared_experts"] or 0  # null: none
     if "num_attention_heads" in values:
         values.setdefault("num_key_value_heads", values["num_attention_heads"])
     config = _typed(DecoderConfig, values, "")

@@ -97,8 +97,9 @@ def grouped_product(rows: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
     Group e is ``rows[ends[e - 1]:ends[e]]``. On CUDA in bfloat16 this is one kernel; elsewhere a loop over the
     groups that have rows, which reads only their matrices.
     """
-    if rows.is_cuda and rows.dtype == torch.bfloat16:
-        product: Tensor = torch._grouped_mm(rows, weight.transpose(1, 2), offs=ends)  # (R, out)
+    aligned = weight.shape[1] % 8 == 0 and weight.shape[2] % 8 == 0
+    if rows.is_cuda and rows.dtype == torch.bfloat16 and aligned and hasattr(F, "grouped_mm"):  # PyTorch 2.10
+        product: Tensor = F.grouped_mm(rows, weight.transpose(1, 2), offs=ends)  # (R, out)
         return product
     stops = ends.tolist()
     spans = zip([0, *stops], stops, weight.unbind(), strict=False)

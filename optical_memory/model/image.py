@@ -167,7 +167,7 @@ def prepare(image: Image.Image, mode: str | int | Mode = "gundam") -> Pixels:
 def cut(image: Image.Image, mode: Mode) -> tuple[Image.Image, list[Image.Image], Grid]:
     """Return the view, the tiles in row order, and their grid, of an RGB image. Raises ImageError."""
     width, height = image.size
-    if min(width, height) / max(width, height) * mode.size < 0.5:
+    if mode.padded and min(width, height) * mode.size <= 0.5 * max(width, height):
         raise ImageError(f"an image of {width} x {height} px has no height or width left in mode {mode.name!r}")
     side = (mode.size, mode.size)
     view = ImageOps.pad(image, side, color=_GREY) if mode.padded else image.resize(side)
