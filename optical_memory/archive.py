@@ -1,0 +1,179 @@
+"""A session as one file: JSON lines that a person can read and a program can check.
+
+::
+
+    {"format": "optical_memory session", "version": 1, "session": "trip-planning"}
+    {"turn": {"id": "…", "role": "user", "text": "…", "seq": 0, …}}
+    {"forgotten": {"seq": 1, "id": "…"}}
+    {"state": "base64"}
+    {"blob": "key", "data": "base64"}
+    {"lines": 5, "sha256": "of all bytes before this line"}
+
+Text is UTF-8 in which lone surrogates keep their own three bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO, Any
+
+from optical_memory.errors import StoreCorruptError, StoreUnavailableError
+from optical_memory.stores import Store, record
+from optical_memory.stores.transfer import Blob, Entry, Forgotten, SavedState, entries, restore
+from optical_memory.turns import Turn
+
+FORMAT = "optical_memory session"
+VERSION = 1
+_END = b'{"lines": '
+_LONGEST_LINE = 2 * max(record.TURN_BYTES, record.VALUE_BYTES)
+
+
+def export_session(store: Store, session: str, path: str | os.PathLike[str]) -> None:
+    """Write a session to a file, whole or not at all; a file of this name is replaced.
+
+    Raises StoreUnavailableError where the file cannot be written, and the store's own errors.
+    """
+    target = Path(path)
+    with _file_errors(target):
+        file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=".export-", delete=False)
+        try:
+            with file:
+                _write(file, store, session)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(file.name, target)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+        _sync_folder(target.parent)
+
+
+def load_session(path: str | os.PathLike[str], store: Store) -> str:
+    """Store the session that a file holds and return its id. The whole file is checked before anything is stored.
+
+    Raises StoreCorruptError for a file that is damaged or no export, StoreUnavailableError for one that cannot be
+    read or that a newer version wrote, InputError where the store has a session of this id, and the store's errors.
+    """
+    source = Path(path)
+    with _file_errors(source), source.open("rb") as file:
+        session = _check(file, source)
+        file.seek(0)
+        within = (line for line in islice(_lines(file, source), 1, None) if not line.startswith(_END))
+        restore(store, session, (_entry(line, source) for line in within))
+    return session
+
+
+def _write(file: IO[bytes], store: Store, session: str) -> None:
+    digest, count = hashlib.sha256(), 0
+    header = {"format": FORMAT, "version": VERSION, "session": session}
+    for value in chain([header], map(_value, entries(store, session))):
+        line = _line(value)
+        digest.update(line)
+        count += 1
+        file.write(line)
+    file.write(_line({"lines": count, "sha256": digest.hexdigest()}))
+
+
+def _check(file: IO[bytes], path: Path) -> str:
+    """Return the id of the session in a file that is whole. Raises StoreCorruptError, StoreUnavailableError."""
+    digest, count = hashlib.sha256(), 0
+    header: dict[str, Any] = {}
+    end: Any = None
+    for line in _lines(file, path):
+        if end is not None:
+            raise StoreCorruptError(f"{str(path)!r} goes on after its end")
+        if line.startswith(_END):
+            end = _parsed(line, path)
+            continue
+        if count == 0:
+            header = _header(line, path)
+        digest.update(line)
+        count += 1
+    if end != {"lines": count, "sha256": digest.hexdigest()}:
+        raise StoreCorruptError(f"{str(path)!r} is {'damaged: its checksum differs' if end else 'cut off'}")
+    if header["version"] > VERSION:
+        raise StoreUnavailableError(
+            f"{str(path)!r} has version {header['version']}, written by a newer optical-memory; this one knows"
+            f" {VERSION}: upgrade it"
+        )
+    return str(header["session"])
+
+
+def _header(line: bytes, path: Path) -> dict[str, Any]:
+    match _parsed(line, path):
+        case {"format": str(name), "version": int(), "session": str()} as header if name == FORMAT:
+            return dict(header)
+    raise StoreCorruptError(f"{str(path)!r} is no exported session")
+
+
+def _lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    while line := file.readline(_LONGEST_LINE):
+        if not line.endswith(b"\n"):
+            raise StoreCorruptError(f"{str(path)!r} is cut off, or no exported session")
+        yield line
+
+
+def _value(entry: Entry) -> dict[str, Any]:
+    match entry:
+        case Turn():
+            return {"turn": entry.to_dict()}
+        case Forgotten():
+            return {"forgotten": {"seq": entry.seq, "id": entry.id}}
+        case SavedState():
+            return {"state": base64.b64encode(entry.data).decode()}
+        case Blob():
+            return {"blob": entry.key, "data": base64.b64encode(entry.data).decode()}
+
+
+def _entry(line: bytes, path: Path) -> Entry:
+    try:
+        match json.loads(record.unpack(line)):
+            case {"turn": dict(turn)}:
+                return Turn.from_dict(turn)
+            case {"forgotten": {"seq": int(seq), "id": str(turn_id)}}:
+                return Forgotten(seq=seq, id=turn_id)
+            case {"state": str(data)}:
+                return SavedState(data=base64.b64decode(data, validate=True))
+            case {"blob": str(key), "data": str(data)}:
+                return Blob(key=key, data=base64.b64decode(data, validate=True))
+            case other:
+                raise StoreCorruptError(f"{str(path)!r} has a line that is no entry: {str(other)[:80]!r}")
+    except (ValueError, RecursionError) as error:
+        raise StoreCorruptError(f"{str(path)!r} has a line that is no entry: {error}") from error
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return record.pack(json.dumps(value, ensure_ascii=False)) + b"\n"
+
+
+def _parsed(line: bytes, path: Path) -> Any:
+    try:
+        return json.loads(record.unpack(line))
+    except (ValueError, RecursionError) as error:
+        raise StoreCorruptError(f"{str(path)!r} is no exported session, or damaged: {error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable, where folders can be synced (not on Windows)."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError(f"cannot use {str(path)!r}: {error}") from error
