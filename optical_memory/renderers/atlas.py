@@ -14,6 +14,7 @@ import functools
 import io
 import zlib
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,7 +119,7 @@ def _overlaps(count: int, unit: int, sources: int, pixel: int, start: int) -> np
     target = unit * np.arange(count)[:, None]
     source = start + pixel * np.arange(sources)[None]
     overlap = np.minimum(target + unit, source + pixel) - np.maximum(target, source)
-    return np.maximum(overlap, 0).astype(np.float64)
+    return np.asarray(np.maximum(overlap, 0), np.float64)
 
 
 @functools.cache
@@ -142,7 +143,7 @@ def _read(file: str, name: str) -> tuple[npt.NDArray[np.uint16], _Bits]:
 
 
 @functools.cache
-def _arrays(file: str) -> dict[str, npt.NDArray[np.generic]]:
+def _arrays(file: str) -> dict[str, npt.NDArray[Any]]:
     packed = files("optical_memory.renderers").joinpath("fonts", file).read_bytes()
     with np.load(io.BytesIO(zlib.decompress(packed))) as arrays:
         return {name: arrays[name] for name in arrays.files}

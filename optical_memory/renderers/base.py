@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from optical_memory.renderers.visible import Repertoire
+
 Raster = npt.NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) RGB, 0 black to 255 white."""
 
@@ -98,6 +100,10 @@ class Renderer(Protocol):
     @property
     def key(self) -> str:
         """Name and pixel version."""
+
+    @property
+    def repertoire(self) -> Repertoire:
+        """What can be drawn, for ``lay_out``."""
 
     def draw(self, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[Raster]:
         """Draw layouts at ``size`` (width, height in px): the canonical raster, downsampled to it.
