@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -239,6 +240,10 @@ def join_text(role: str, parts: Iterable[Part], *, labels: bool = False) -> str:
             out.append(piece)
         joined = role == "assistant" and part.kind == "text"
     return "\n".join(out)
+
+
+CALL_MARK = re.compile(r"(?<!\w)tool (?:call|result)(?: [^\s(]{1,64}+)? \([^\s()]{1,6}\)")
+"""A call or result as :func:`transcript` writes it, with the end of the call's id, which is no fact of its own."""
 
 
 def transcript(turn: Turn) -> tuple[str, str]:
