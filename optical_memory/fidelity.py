@@ -86,7 +86,7 @@ def page_identifiers(text: str) -> tuple[str, ...]:
     """Return what the library keeps as text beside a page with this ``text``, each once."""
     from optical_memory.facts import extract
 
-    return tuple(dict.fromkeys(fact.text for fact in extract(text)))
+    return tuple(dict.fromkeys(fact.value for fact in extract(text)))
 
 
 def precision(text: str, reading: str) -> float:
