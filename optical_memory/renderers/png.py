@@ -31,13 +31,13 @@ def encode(raster: Raster) -> bytes:
     if raster.dtype != np.uint8 or raster.size == 0 or raster.shape[2:] not in ((), (3,)):
         raise InputError(f"not a raster: {raster.dtype} of shape {raster.shape!r}")
     if raster.ndim == 2:
-        depth = _grey_depth(raster)
-        return _assemble(raster.shape, depth, _GREY, _packed(raster, depth))
+        depth, rows = _packed_grey(raster)
+        return _assemble(raster.shape, depth, _GREY, rows)
     palette, indexes = _indexed(raster)
     if indexes is None:
         return _assemble(raster.shape, 8, _RGB, raster.reshape(len(raster), -1))
     depth = next(depth for depth in (1, 2, 4, 8) if len(palette) <= 1 << depth)
-    return _assemble(raster.shape, depth, _PALETTE, _fitted(indexes, depth), palette.tobytes())
+    return _assemble(raster.shape, depth, _PALETTE, _packed_indexes(indexes, depth), palette.tobytes())
 
 
 def decode(png: bytes) -> Raster:
@@ -69,41 +69,39 @@ def _raster_of(image: Image.Image) -> Raster:
     return np.array(image.convert("RGB"))
 
 
-def _grey_depth(raster: Raster) -> int:
-    """Return the bits that hold every grey of a raster."""
-    if not ((raster + np.uint8(1)) & np.uint8(0xFE)).any():  # 0 and 255 become 1 and 0
-        return 1
-    return 8 if ((raster >> 4) ^ (raster & 15)).any() else 4  # 17 levels apart: both nibbles are equal
-
-
-def _packed(raster: Raster, depth: int) -> npt.NDArray[np.uint8]:
-    if depth == 8:
-        return raster
-    return np.packbits(raster, axis=1) if depth == 1 else _nibbles(raster)
-
-
-def _nibbles(raster: Raster) -> npt.NDArray[np.uint8]:
-    """Pack rows of bytes whose nibbles are equal, or whose high nibbles do not matter to the right, two to one."""
+def _packed_grey(raster: Raster) -> tuple[int, npt.NDArray[np.unsignedinteger]]:
+    """Return the bits that hold every grey of a raster, and its rows packed so; each item is the value of a byte."""
+    start = raster[:64]
+    if _is_bilevel(start) and _is_bilevel(raster):
+        return 1, np.packbits(raster, axis=1)
+    if ((raster ^ (raster >> 4)) & 15).any():  # levels lie 17 apart: both nibbles are equal
+        return 8, raster
     if raster.shape[1] % 2:
         raster = np.pad(raster, ((0, 0), (0, 1)))
-    pairs = np.ascontiguousarray(raster).view("<u2")
-    return ((pairs & np.uint16(0xF0)) | ((pairs >> np.uint16(8)) & np.uint16(0x0F))).astype(np.uint8)
+    pairs = np.ascontiguousarray(raster).view("<u2")  # the left px in the low byte
+    return 4, (pairs & np.uint16(0xF0)) | ((pairs >> np.uint16(8)) & np.uint16(0x0F))
+
+
+def _is_bilevel(raster: Raster) -> bool:
+    return not ((raster + np.uint8(1)) & np.uint8(0xFE)).any()  # 255 and 0 become 0 and 1
 
 
 def _indexed(raster: Raster) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
     """Return the palette, (n, 3) in ascending order, and the raster's indexes; None for more than 256 colours."""
-    red, green, blue = (raster[:, :, channel].astype(np.uint32) for channel in range(3))
-    colours = red << 16 | green << 8 | blue
-    is_used = np.zeros(1 << 24, np.bool_)
-    is_used[colours] = True
-    used = np.flatnonzero(is_used)
+    red, green, blue = (np.ascontiguousarray(raster[:, :, channel]) for channel in range(3))
+    is_coloured = (red != green) | (green != blue)  # most pixels of a page are grey, and quickly counted
+    greys = np.flatnonzero(Image.fromarray(red).histogram(Image.fromarray(~is_coloured))) * 0x010101
+    colours = red[is_coloured].astype(np.uint32) << 16 | green[is_coloured].astype(np.uint32) << 8 | blue[is_coloured]
+    used = np.union1d(greys, colours)
     palette = np.stack((used >> 16, used >> 8 & 255, used & 255), axis=1).astype(np.uint8)
     if len(used) > 256:
         return palette, None
-    return palette, np.searchsorted(used, colours).astype(np.uint8)
+    indexes = np.searchsorted(used, np.arange(256) * 0x010101).astype(np.uint8).take(red)
+    indexes[is_coloured] = np.searchsorted(used, colours)
+    return palette, indexes
 
 
-def _fitted(indexes: npt.NDArray[np.uint8], depth: int) -> npt.NDArray[np.uint8]:
+def _packed_indexes(indexes: npt.NDArray[np.uint8], depth: int) -> npt.NDArray[np.uint8]:
     """Pack palette indexes into ``depth`` bits each, the first of a byte in its high bits."""
     if depth == 8:
         return indexes
@@ -112,9 +110,10 @@ def _fitted(indexes: npt.NDArray[np.uint8], depth: int) -> npt.NDArray[np.uint8]
 
 
 def _assemble(
-    shape: tuple[int, ...], depth: int, kind: int, rows: npt.NDArray[np.uint8], palette: bytes = b""
+    shape: tuple[int, ...], depth: int, kind: int, rows: npt.NDArray[np.unsignedinteger], palette: bytes = b""
 ) -> bytes:
-    unfiltered = np.zeros((rows.shape[0], rows.shape[1] + 1), np.uint8)
+    unfiltered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
+    unfiltered[:, 0] = 0
     unfiltered[:, 1:] = rows
     header = struct.pack(">IIBBBBB", shape[1], shape[0], depth, kind, 0, 0, 0)
     data = bytes(deflate.zlib_compress(unfiltered.data, _COMPRESSION_LEVEL))
