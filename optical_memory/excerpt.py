@@ -1,0 +1,219 @@
+"""Excerpts: the most telling lines of several pages, in order, with their authors, each omission marked.
+
+Extractive and deterministic: lines are scored by who said them, by words of decision and outcome, by exact values, by
+their place, and by how much they say that nothing chosen before them says (greedy cover of weighted terms, after Lin and
+Bilmes, "A Class of Submodular Functions for Document Summarization", 2011). No model and no word list is needed for
+another language; what is known of English only adds to the score.
+"""
+
+from __future__ import annotations
+
+import heapq
+import re
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from optical_memory.renderers.layout import Run
+
+MARK = "[…]"
+"""Stands wherever something was left out."""
+ROLE_WEIGHTS: Mapping[str, float] = {"user": 1.5, "assistant": 1.0, "tool": 0.7}
+LONGEST_LINE = 240
+"""Characters; a longer line (a log, a document without line ends) is cut between its words."""
+
+_END = re.compile(r"[ \t]*\n\s*|(?<=[.!?…])[\"')\]*_]{0,3}\s+|[。！？；]+[」』”’）\"']{0,2}\s*")
+_CUT = re.compile(rf".{{1,{LONGEST_LINE}}}(?:(?<=[,;:}}\]])|\s|(?=[^\w\s])|$)|.{{{LONGEST_LINE}}}", re.DOTALL)
+_TERM = re.compile(r"[a-z0-9]+|[^\W0-9a-z_]+")
+_WIDE = re.compile(r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6]")
+_ESCAPED = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\U00010000-\U0010ffff]"
+)
+_CUE = re.compile(
+    r"\b(?:decid|because|therefore|thus|conclu|agree|prefer|must|never|always|important|remember|error|fail|fix(?:ed|es)|"
+    r"result|found|caus|solv|pass(?:ed|es)|confirm|cancel|chang|instead|need|want|plan|promis|deadline|my name|i am|i'm)"
+    r"|错误|失败|决定|因为|所以|必须|结果|エラー|決定|結果|Fehler|beschlossen|weil|erreur|parce que|error|porque|ошибк|решил",
+    re.IGNORECASE,
+)
+_EXACT = re.compile(r"\d|(?<=[a-z,;] )[A-Z][a-z]+|[\w.]+[@/\\_]\w+")
+
+
+@dataclass(slots=True)
+class _Line:
+    """A piece of a run: ``run.text[start:end]``, without the blanks around it."""
+
+    run: int
+    start: int
+    end: int
+    text: str
+    after_gap: bool
+    """Whether something was left out before it already."""
+    weight: float = 1.0
+    cells: int = 0
+
+
+def excerpt(runs: Sequence[Run], capacity_cells: int, *, columns: int = 1) -> list[Run]:
+    """Return the most telling lines of ``runs`` that fit in ``capacity_cells``, in order, as runs of the same turns.
+
+    Texts are cut only between lines and sentences and each omission is marked with ``[…]``; an excerpt of excerpts
+    keeps their marks. With the page's ``columns`` the blank cells at the ends of runs count as well (each run begins a
+    row). What fits whole is returned as it is. Nothing fits: an empty list. Time grows about linearly with the text.
+    """
+    if sum(_rows(run.header, run.text, columns) for run in runs) <= capacity_cells:
+        return list(runs)
+    lines = [line for place, run in enumerate(runs) for line in _lines(place, run.text)]
+    _weigh(lines, runs)
+    return _joined(runs, lines, _chosen(lines, runs, capacity_cells, columns))
+
+
+def cells(text: str) -> int:
+    """Return the cells that a text takes: two for a wide character, an escape's length for what is shown as one."""
+    if text.isascii() and text.isprintable():
+        return len(text)
+    escaped = sum(len(f"{ord(character):x}") + 3 for character in _ESCAPED.findall(text))
+    return len(text) + len(_WIDE.findall(text)) + escaped
+
+
+def _rows(header: str, text: str, columns: int) -> int:
+    used = cells(text) + (cells(header) + 3 if header else 0)
+    return -(-used // columns) * columns
+
+
+def _lines(place: int, text: str) -> Iterator[_Line]:
+    """Cut a run's text into lines and sentences, at the marks of former omissions, and long lines between words."""
+    gap = False
+    position = 0
+    for piece in text.split(MARK):
+        end_of_piece = position + len(piece)
+        while position < end_of_piece:
+            found = _END.search(text, position, end_of_piece)
+            end = found.end() if found else end_of_piece
+            for start, stop in _short(text, position, end):
+                line = text[start:stop].strip()
+                if line:
+                    first = start + text[start:stop].index(line)
+                    yield _Line(place, first, first + len(line), line, gap)
+                    gap = False
+            position = end
+        position = end_of_piece + len(MARK)
+        gap = True
+
+
+def _short(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while end - start > LONGEST_LINE:
+        cut = _CUT.match(text, start, end)
+        stop = cut.end() if cut else end
+        yield start, stop
+        start = stop
+    yield start, end
+
+
+def _weigh(lines: Sequence[_Line], runs: Sequence[Run]) -> None:
+    """Set what a line is worth whatever else is chosen: its author, its words, its place."""
+    last: dict[int, int] = {}
+    for line in lines:
+        last[line.run] = line.end
+    for line in lines:
+        weight = ROLE_WEIGHTS.get(runs[line.run].role, 1.0)
+        if _CUE.search(line.text):
+            weight *= 1.3
+        exact = len(_EXACT.findall(line.text))
+        weight *= 1 + min(exact, 6) / 10
+        if line.start == 0 or line.end == last[line.run]:
+            weight *= 1.15  # questions and answers come first or last
+        line.weight = weight
+        line.cells = cells(line.text)
+
+
+def _terms(lines: Sequence[_Line]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
+    """Return the terms of all lines, each once a line: line numbers, term numbers, and the terms' texts.
+
+    A term is a word, or two neighbouring characters of a script that is written without spaces.
+    """
+    numbers: dict[str, int] = {}
+    of_line: list[int] = []
+    of_term: list[int] = []
+    for place, line in enumerate(lines):
+        words: list[str] = []
+        for word in _TERM.findall(line.text.lower()):
+            if word.isascii() or not _WIDE.match(word):
+                words.append(word)
+            else:
+                words += [word[at : at + 2] for at in range(max(1, len(word) - 1))]
+        distinct = dict.fromkeys(words)
+        of_line += [place] * len(distinct)
+        of_term += [numbers.setdefault(word, len(numbers)) for word in distinct]
+    return np.array(of_line, np.int64), np.array(of_term, np.int64), list(numbers)
+
+
+def _chosen(lines: Sequence[_Line], runs: Sequence[Run], capacity: int, columns: int) -> list[bool]:
+    """Choose lines greedily by what they add for their cells, until nothing more fits."""
+    of_line, of_term, names = _terms(lines)
+    often = np.bincount(of_term, minlength=len(names))
+    # Common words say nothing of a line, names and numbers most; a term of several lines is what all is about.
+    value = np.log1p(len(lines) / (often + 1)) * (1 + 0.25 * np.log(often.clip(1)))
+    value *= np.array([_telling(name) for name in names])
+    terms = np.split(of_term, np.searchsorted(of_line, np.arange(1, len(lines))))
+    weight = np.array([line.weight for line in lines])
+    size = np.array([line.cells + len(MARK) + 2 for line in lines], float)
+    gain = np.bincount(of_line, value[of_term], len(lines)) * weight
+    heap = [(-score, place) for place, score in enumerate((gain / size).tolist())]
+    heapq.heapify(heap)
+    covered = np.zeros(len(names), bool)
+    chosen = [False] * len(lines)
+    used: dict[int, int] = {}  # run -> cells of its header and chosen lines
+    taken = misses = 0
+    while heap and misses < 100:
+        score, place = heapq.heappop(heap)
+        fresh = -float(value[terms[place]] @ ~covered[terms[place]]) * weight[place] / size[place]
+        if heap and fresh > heap[0][0]:  # others say more by now
+            if fresh < 0:
+                heapq.heappush(heap, (fresh, place))
+            continue
+        if fresh == 0:
+            continue
+        run = lines[place].run
+        before = used.get(run, cells(runs[run].header) + 3 + len(MARK) + 1)
+        after = before + int(size[place])
+        grows = -(-after // columns) * columns - (-(-before // columns) * columns if run in used else 0)
+        if taken + grows > capacity:
+            misses += 1
+            continue
+        taken += grows
+        used[run] = after
+        covered[terms[place]] = True
+        chosen[place] = True
+    return chosen
+
+
+def _telling(term: str) -> float:
+    """Return how much a term says by its form alone: numbers and long words more than short ones."""
+    if any(character.isdigit() for character in term):
+        return 1.5
+    return 0.4 if term.isascii() and len(term) < 4 else 1.0
+
+
+def _joined(runs: Sequence[Run], lines: Sequence[_Line], chosen: Sequence[bool]) -> list[Run]:
+    """Write the chosen lines as runs: neighbours as they stood, a mark for whatever lies between."""
+    out: list[Run] = []
+    text, current, end, gap = "", -1, 0, False
+    for line, kept in zip(lines, chosen, strict=True):
+        gap = gap or line.after_gap
+        if not kept:
+            gap = True
+            continue
+        source = runs[line.run].text
+        if line.run != current:
+            if text:
+                out.append(replace(runs[current], text=text))
+            text, current = f"{MARK} {line.text}" if gap else line.text, line.run
+        else:
+            text += f" {MARK} {line.text}" if gap else source[end : line.start] + line.text
+        end, gap = line.end, False
+    if text:
+        ends_marked = gap or runs[current].text.rstrip().endswith(MARK)
+        out.append(replace(runs[current], text=f"{text} {MARK}" if ends_marked else text))
+    return out
