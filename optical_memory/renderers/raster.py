@@ -26,43 +26,37 @@ def levels(ink: npt.NDArray[Any], full: int) -> Raster:
 def downsample(raster: Raster, size: tuple[int, int]) -> Raster:
     """Average a raster down to ``size`` (width, height in px): each new pixel is the mean of the area it covers.
 
-    ``raster`` is (..., H, W) grey or (H, W, 3) RGB; leading axes are kept. Grey ends at the nearest of GREY_LEVELS,
-    colour at whole numbers; halves are rounded up.
+    ``raster`` is (..., H, W) grey at the grey levels, or (H, W, 3) RGB; leading axes are kept. The result is at the
+    nearest grey level, or of whole numbers in colour; halves go up.
     """
     is_colour = raster.ndim == 3 and raster.shape[2] == 3
     rows = raster.ndim - (3 if is_colour else 2)
     width, height = size
     if raster.shape[rows : rows + 2] == (height, width):
         return raster
-    down = math.gcd(raster.shape[rows], height)
-    across = math.gcd(raster.shape[rows + 1], width)
-    full = 255 * (raster.shape[rows] // down) * (raster.shape[rows + 1] // across)
-    sums = raster.astype(np.uint16 if full < 2**16 else np.uint32 if full < 2**32 else np.uint64)
-    sums = _area_sums(_area_sums(sums, rows, down, height), rows + 1, across, width)
-    if is_colour:
-        return np.asarray((2 * 255 * sums.astype(np.int64) + full) // (2 * full), np.uint8)
-    return _nearest(sums, full)
+    values, top = (raster, 255) if is_colour else (raster >> 4, GREY_LEVELS - 1)
+    values, down = _area_sums(values, top, rows, height)
+    values, across = _area_sums(values, top * down, rows + 1, width)
+    area = down * across
+    means = (2 * values.astype(np.min_scalar_type(3 * top * area)) + area) // (2 * area)
+    return means.astype(np.uint8) * np.uint8(255 // top)
 
 
-def _nearest(sums: _Whole, full: int) -> Raster:
-    """Return the nearest grey level of each sum, from a table where the sums are small."""
-    steps = np.arange(full + 1) if full < 2**16 else sums.astype(np.int64)
-    steps = (2 * (GREY_LEVELS - 1) * steps + full) // (2 * full)
-    greys = (17 * steps).astype(np.uint8)
-    return greys[sums] if full < 2**16 else greys
+def _area_sums(values: _Whole, top: int, axis: int, length: int) -> tuple[_Whole, int]:
+    """Add up along an axis to ``length`` sums of equal shares of the values; return them and the parts of each.
 
-
-def _area_sums(values: _Whole, axis: int, groups: int, length: int) -> _Whole:
-    """Add up along an axis: ``groups`` groups of p values become groups of q sums, each p q-ths of values long."""
-    before, after = values.shape[:axis], values.shape[axis + 1 :]
+    With p values for q sums, a value is q parts wide and a sum covers p parts. ``top`` is the greatest value.
+    """
+    groups = math.gcd(values.shape[axis], length)
     p, q = values.shape[axis] // groups, length // groups
-    if p == q == 1:
-        return values
+    before, after = values.shape[:axis], values.shape[axis + 1 :]
+    kind = np.min_scalar_type(top * p)
     source = values.reshape(*before, groups, p, *after)
-    out = np.zeros((*before, groups, q, *after), values.dtype)
     at: tuple[Any, ...] = (slice(None),) * (axis + 1)
-    for i in range(p):
-        for j in range(i * q // p, min(q, ((i + 1) * q - 1) // p + 1)):
-            overlap = min((i + 1) * q, (j + 1) * p) - max(i * q, j * p)
-            out[*at, j] += source[*at, i] * values.dtype.type(overlap)
-    return out.reshape(*before, length, *after)
+    parts = [source[*at, i].astype(kind) for i in range(p)]
+    out = np.empty((*before, groups, q, *after), kind)
+    for j in range(q):
+        first, last = j * p // q, -(-(j + 1) * p // q)
+        overlaps = [min((i + 1) * q, (j + 1) * p) - max(i * q, j * p) for i in range(first, last)]
+        out[*at, j] = sum(part * kind.type(share) for part, share in zip(parts[first:last], overlaps, strict=True))
+    return out.reshape(*before, length, *after), p

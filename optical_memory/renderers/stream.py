@@ -61,16 +61,17 @@ def stream_of(source: str, columns: int, flow: Flow, repertoire: Repertoire, *, 
         return Stream(text, cells)
     is_wide, is_mark = classes == WIDE, classes == COMBINING
     ends, is_filled = _ends(is_wide, is_mark, is_newline if flow == "lines" else None, columns)
-    # A combining mark has no width: it ends where its base ends, and lies in the same cell.
-    places = np.maximum.accumulate(np.where(is_mark, 0, ends - 1 - is_wide))
+    places = ends - 1 - is_wide
+    marks: dict[int, str] = {}
+    if is_mark.any():  # a mark has no width: it ends where its base ends, and lies in the same cell
+        places = np.maximum.accumulate(np.where(is_mark, 0, places))
+        for index in np.flatnonzero(is_mark).tolist():
+            place = int(places[index])
+            marks[place] = marks.get(place, "") + text[index]
     out = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint32)
-    out[places[~is_mark]] = cells[~is_mark]
+    out[places[::-1]] = cells[::-1]  # from behind, so that a base is written after its marks
     out[places[is_wide] + 1] = base.WIDE
     out[places[is_filled] - 1] = ord(FILLER_MARK)
-    marks: dict[int, str] = {}
-    for index in np.flatnonzero(is_mark).tolist():
-        place = int(places[index])
-        marks[place] = marks.get(place, "") + text[index]
     return Stream(text, out, places, marks)
 
 
@@ -80,13 +81,13 @@ def _ends(is_wide: _Mask, is_mark: _Mask, is_break: _Mask | None, columns: int) 
     The column is even at the start of a row and after a wide character. So a wide character needs a filler when
     the number of narrow ones since the last such place is odd.
     """
-    is_narrow = ~(is_wide | is_mark)
     stops = np.flatnonzero(is_wide if is_break is None else is_wide | is_break)
-    narrow = np.cumsum(is_narrow, dtype=np.int32)[stops]
-    gaps = np.diff(narrow, prepend=0) - is_narrow[stops]
+    gaps = np.diff(stops, prepend=-1) - 1
+    if is_mark.any():
+        gaps -= np.diff(np.cumsum(is_mark, dtype=np.int32)[stops], prepend=0)
     is_filled = np.zeros(len(is_wide), np.bool_)
     is_filled[stops] = is_wide[stops] & (gaps % 2 == 1)
-    widths = is_narrow.view(np.int8) + 2 * is_wide.view(np.int8) + is_filled.view(np.int8)
+    widths = 1 + is_wide.view(np.int8) + is_filled.view(np.int8) - is_mark.view(np.int8)
     ends = np.cumsum(widths, dtype=np.int64)
     if is_break is not None:
         padding = np.cumsum(-np.diff(ends[is_break], prepend=0) % columns)
