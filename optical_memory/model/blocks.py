@@ -8,18 +8,21 @@ head of each image. The fused form makes the bias a part of the product of query
 
     [q, rows[q], columns[q]] . [k, one_hot(k's row), one_hot(k's column)]  =  q . k + bias[q, k]
 
-so that any fused attention kernel computes it, with C + h + w channels in place of C and no (S, S) table.
+so that any fused attention kernel computes it, with C + h + w channels in place of C and no (S, S) table. On CUDA,
+where rows of the map are long, a kernel of our own adds the bias by itself, with C channels (``kernels/relative.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+TRITON = find_spec("triton") is not None
 AttentionKind = Literal["fused", "eager"]
 
 
@@ -44,6 +47,10 @@ def fused(q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None = None, columns: 
     if rows is None or columns is None:
         return F.scaled_dot_product_attention(q, k, v)  # (N, A, S, C)
     channels, height, width = q.shape[-1], rows.shape[-1], columns.shape[-1]
+    if q.is_cuda and q.dtype != torch.float32 and width >= 32 and channels in (16, 32, 64, 128) and TRITON:
+        from optical_memory.model.kernels.relative import relative_attention
+
+        return relative_attention(q, k, v, rows, columns)  # (N, A, S, C)
     # Kernels want equal channels in q, k and v, and a multiple of 8: the rest is zeros.
     total = -(-(channels + height + width) // 8) * 8
     scale = channels**-0.5
@@ -65,6 +72,11 @@ def places(height: int, width: int, like: Tensor) -> Tensor:
 ATTENTION: Mapping[AttentionKind, Attend] = {"fused": fused, "eager": eager}
 
 
+def table(*shape: int) -> nn.Parameter:
+    """Return a trainable table of positions or a special token, small random numbers at first."""
+    return nn.Parameter(torch.empty(shape).uniform_(-0.02, 0.02))
+
+
 class Mlp(nn.Module):
     """Two linear layers with an activation between them."""
 
@@ -80,10 +92,10 @@ class Mlp(nn.Module):
         return out
 
 
-def resized(table: Tensor, side: int) -> Tensor:
+def resized(positions: Tensor, side: int) -> Tensor:
     """Resample a square table of positions, bicubic, antialiased, in float32: (1, L, L, D) -> (1, side, side, D)."""
-    if table.shape[1] == side:
-        return table
-    channels_first = table.float().permute(0, 3, 1, 2)  # (1, D, L, L)
+    if positions.shape[1] == side:
+        return positions
+    channels_first = positions.float().permute(0, 3, 1, 2)  # (1, D, L, L)
     out = F.interpolate(channels_first, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
-    return out.permute(0, 2, 3, 1).to(table.dtype)  # (1, side, side, D)
+    return out.permute(0, 2, 3, 1).to(positions.dtype)  # (1, side, side, D)

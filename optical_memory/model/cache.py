@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,7 @@ class KeyValueCache:
         shape = (config.num_hidden_layers, batch, config.num_key_value_heads, capacity, config.head_dim)
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
+        self.recorded: tuple[Any, Any] | None = None  # a decoding step bound to this memory: see step.py
 
     @property
     def capacity(self) -> int:
@@ -72,6 +74,7 @@ class KeyValueCache:
     def rows(self, start: int, stop: int) -> KeyValueCache:
         """Return the rows from ``start`` up to ``stop`` as a cache of their own, in the same memory."""
         part = object.__new__(KeyValueCache)
+        part.recorded = None
         part.keys, part.values = self.keys[:, start:stop], self.values[:, start:stop]
         return part
 

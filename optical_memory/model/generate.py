@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from bisect import bisect_right
 from collections import abc
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol, overload
@@ -34,6 +35,8 @@ from optical_memory.renderers.base import Page
 
 _ROUND = 256
 """Caches are allocated in whole multiples of this many positions."""
+_TOGETHER = 32_768
+"""Positions prefilled at once, over all rows: some 2 GB of activations at the published sizes."""
 
 Pieces = abc.Generator[str | Answer, None, None]
 Cancel = threading.Event | Callable[[], bool]
@@ -61,8 +64,8 @@ class OcrModel(Protocol):
     def ready(self, *halves: nn.Module) -> None:
         """Make sure that the parameters of these parts have values."""
 
-    def sequence(self, image: Image.Image, mode: Mode) -> Tensor:
-        """Return an image's tokens (N, D) as the decoder sees them."""
+    def sequences(self, images: Sequence[Image.Image], mode: Sequence[Mode]) -> list[Tensor]:
+        """Return each image's tokens (N, D) as the decoder sees them, all in their own modes."""
 
 
 class _Row:
@@ -120,14 +123,20 @@ class Generator:
 
     def encode(self, page: Page) -> Tensor:
         """Return a page's tokens (N, D), newlines and separator included, from the cache where they are known."""
-        mode = mode_of(page)
-        key = self._page_key(page)
-        found = self.vision.get(key, self.model.device)
-        if found is None:
-            with device_memory([mode]), torch.no_grad():
-                found = self.model.sequence(open_image(page.png), mode=mode)
-            self.vision.put(key, found)
-        return found
+        return self.encode_many([page])[0]
+
+    def encode_many(self, pages: Sequence[Page]) -> list[Tensor]:
+        """Encode pages together, of different modes too; those that are known are not encoded again."""
+        keys = [self._page_key(page) for page in pages]
+        known = {key: self.vision.get(key, self.model.device) for key in keys}
+        new = {key: page for key, page in zip(keys, pages, strict=True) if known[key] is None}
+        modes = [mode_of(page) for page in new.values()]
+        with device_memory(modes), torch.no_grad():
+            encoded = self.model.sequences([open_image(page.png) for page in new.values()], modes) if new else []
+        for key, tokens in zip(new, encoded, strict=True):
+            self.vision.put(key, tokens)
+            known[key] = tokens
+        return [tokens for key in keys if (tokens := known[key]) is not None]
 
     @overload
     def generate(
@@ -217,18 +226,20 @@ class Generator:
             )
         return sequence
 
-    def _embed(self, sequence: Spliced, start: int = 0) -> Tensor:
-        """Return the decoder's input (T, D) for the positions from ``start`` on."""
-        atoms = sequence.atoms
-        ids = torch.tensor([atom if isinstance(atom, int) else 0 for atom in atoms[start:]], device=self.model.device)
-        x = self.model.decoder.embed(ids)  # (T, D)
-        for first, page in sequence.pages:
-            count = mode_of(page).tokens(*page.size)
-            if first + count > start:
-                skipped = max(0, start - first)
-                tokens = self.encode(page)[skipped:]  # (N - skipped, D)
-                at = first + skipped - start
-                x[at : at + len(tokens)] = tokens.to(x.dtype)
+    def _embed(self, sequences: Sequence[Spliced], start: int = 0) -> Tensor:
+        """Return the decoder's input (B, T, D) for the positions from ``start`` on of sequences of one length."""
+        atoms = [[atom if isinstance(atom, int) else 0 for atom in each.atoms[start:]] for each in sequences]
+        x: Tensor = self.model.decoder.embed(torch.tensor(atoms, device=self.model.device))  # (B, T, D)
+        places = [
+            (row, at, page)
+            for row, sequence in enumerate(sequences)
+            for at, page in sequence.pages
+            if at + mode_of(page).tokens(*page.size) > start
+        ]
+        encoded = self.encode_many([page for _, _, page in places])
+        for (row, at, _), tokens in zip(places, encoded, strict=True):
+            skipped = max(0, start - at)
+            x[row, at + skipped - start : at + len(tokens) - start] = tokens[skipped:].to(x.dtype)
         return x
 
     def _most(self, length: int, settings: Sampling) -> int:
@@ -251,8 +262,8 @@ class Generator:
         lengths = [len(row.sequence) for row in rows]
         start = 0
         while start < len(rows):
-            stop = start + lengths.count(lengths[start])
-            x = torch.stack([self._embed(row.sequence) for row in rows[start:stop]])  # (b, T, D)
+            stop = min(bisect_right(lengths, lengths[start]), start + max(1, _TOGETHER // lengths[start]))
+            x = self._embed([row.sequence for row in rows[start:stop]])  # (b, T, D)
             logits.append(prefill(self.model.decoder, cache.rows(start, stop), x))
             start = stop
         return torch.cat(logits)  # (B, V)
@@ -309,7 +320,7 @@ class Generator:
 
     @torch.no_grad()
     def _prefill(self, sequence: Spliced, cache: KeyValueCache, start: int) -> Tensor:
-        return prefill(self.model.decoder, cache, self._embed(sequence, start).unsqueeze(0), start)  # (1, V)
+        return prefill(self.model.decoder, cache, self._embed([sequence], start), start)  # (1, V)
 
 
 def _cancelled(cancel: Cancel | None) -> bool:

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from optical_memory.model.blocks import TRITON
 from optical_memory.model.cache import KeyValueCache
 from optical_memory.model.decoder import Decoder
 
@@ -25,6 +26,7 @@ class EagerStep:
         """Bind ``decoder`` to ``cache``."""
         self._decoder, self._cache = decoder, cache
 
+    @torch.no_grad()
     def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
         """Run one position of every row."""
         decoder = self._decoder
@@ -36,8 +38,17 @@ class EagerStep:
 
 
 def make_step(decoder: Decoder, cache: KeyValueCache) -> Step:
-    """Return the fastest step for where ``cache`` lies."""
-    return EagerStep(decoder, cache)
+    """Return the fastest step for where ``cache`` lies; on CUDA it is recorded once and kept with the cache."""
+    if not (cache.keys.is_cuda and TRITON):
+        return EagerStep(decoder, cache)
+    from optical_memory.model.graphs import GraphStep, SingleStep
+
+    bound = (id(decoder), cache.keys.data_ptr())
+    if cache.recorded is None or cache.recorded[0] != bound:
+        single = SingleStep.serves(decoder, cache)
+        cache.recorded = bound, SingleStep(decoder, cache) if single else GraphStep(decoder, cache)
+    step: Step = cache.recorded[1]
+    return step
 
 
 def prefill(decoder: Decoder, cache: KeyValueCache, embeddings: Tensor, start: int = 0) -> Tensor:

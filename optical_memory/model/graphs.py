@@ -1,0 +1,160 @@
+"""Decoding steps for CUDA: recorded once as a graph of kernels, then replayed for every token.
+
+A graph's inputs, outputs and cache stay at their addresses, so a step belongs to one cache. Positions are data: the
+graph recorded at one position serves all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from optical_memory.model.cache import KeyValueCache
+from optical_memory.model.decoder import Decoder, Layer
+from optical_memory.model.experts import MixtureOfExperts
+from optical_memory.model.kernels import cached, single
+
+PARTS = 8
+"""Parts that a single sequence's attention is cut into: 10 heads times 8 fill most of a device."""
+
+
+class GraphStep:
+    """The decoder as it is, with attention that reads only what each row has; for batches."""
+
+    def __init__(self, decoder: Decoder, cache: KeyValueCache) -> None:
+        """Bind ``decoder`` to ``cache``; the graph is recorded at the first call."""
+        device = cache.keys.device
+        self._decoder, self._cache = decoder, cache
+        self._tokens = torch.zeros(cache.batch, dtype=torch.long, device=device)  # (B,)
+        self._positions = torch.zeros(cache.batch, dtype=torch.long, device=device)  # (B,)
+        self._replay: Callable[[], Tensor] | None = None
+
+    @torch.no_grad()
+    def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
+        """Run one position of every row; the logits (B, V) are overwritten by the next call."""
+        self._tokens.copy_(tokens)
+        self._positions.copy_(positions)
+        if self._replay is None:
+            self._replay = recorded(self._run)
+        return self._replay()
+
+    def _run(self) -> Tensor:
+        decoder = self._decoder
+        x = decoder.embed(self._tokens.unsqueeze(1))  # (B, 1, D)
+        hidden = decoder(x, positions=self._positions.unsqueeze(1), attend=self._attend)  # (B, 1, D)
+        logits: Tensor = decoder.head(hidden[:, 0])  # (B, V)
+        return logits
+
+    def _attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        q, k, v = queries[:, :, 0], keys[:, :, 0], values[:, :, 0]  # (B, H, C), (B, G, C), (B, G, C)
+        out = cached.attend(q, k, v, self._cache.keys[layer], self._cache.values[layer], self._positions)
+        return out.unsqueeze(2)  # (B, H, 1, C)
+
+
+class SingleStep:
+    """One sequence, six kernels a layer; the residual stream is kept in float32."""
+
+    def __init__(self, decoder: Decoder, cache: KeyValueCache) -> None:
+        """Bind ``decoder`` to ``cache`` of one row; the graph is recorded at the first call."""
+        config, weight = decoder.config, decoder.head.weight
+        self._decoder, self._cache = decoder, cache
+        heads, groups, channels = config.num_attention_heads, config.num_key_value_heads, config.head_dim
+
+        def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.zeros(shape, dtype=dtype, device=weight.device)
+
+        self._token, self._position = empty(1, dtype=torch.long), empty(1, dtype=torch.long)
+        self._x = empty(config.hidden_size)
+        self._qkv = empty(heads + 2 * groups, channels, dtype=weight.dtype)
+        self._parts = empty(heads, PARTS, channels)
+        self._best, self._total = empty(heads, PARTS), empty(heads, PARTS)
+        self._scores = empty(config.n_routed_experts)
+        self._chosen = empty(config.num_experts_per_tok, dtype=torch.int32)
+        self._share = empty(config.num_experts_per_tok)
+        self._routed = empty(config.num_experts_per_tok, config.moe_intermediate_size, dtype=weight.dtype)
+        shared = config.n_shared_experts * config.moe_intermediate_size
+        self._shared, self._dense = empty(shared, dtype=weight.dtype), empty(config.intermediate_size, dtype=weight.dtype)
+        self._logits = empty(1, config.vocab_size, dtype=weight.dtype)
+        cos, sin = decoder.rotary(torch.arange(cache.capacity, device=weight.device))  # (1, 1, S, C) each
+        half = channels // 2
+        self._angles = cos[0, 0, :, :half].contiguous(), sin[0, 0, :, :half].contiguous()  # (S, C/2) each
+        self._replay: Callable[[], Tensor] | None = None
+
+    @staticmethod
+    def serves(decoder: Decoder, cache: KeyValueCache) -> bool:
+        """Say whether the sizes fit the kernels."""
+        channels = decoder.config.head_dim
+        power = channels >= 16 and channels & (channels - 1) == 0
+        return cache.batch == 1 and power and decoder.config.n_shared_experts > 0
+
+    @torch.no_grad()
+    def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
+        """Run one position; the logits (1, V) are overwritten by the next call."""
+        self._token.copy_(tokens)
+        self._position.copy_(positions)
+        if self._replay is None:
+            self._replay = recorded(self._run) if self._x.is_cuda else self._run
+        return self._replay()
+
+    def _run(self) -> Tensor:
+        decoder, eps = self._decoder, self._decoder.config.rms_norm_eps
+        self._x.copy_(decoder.embed(self._token)[0])
+        for index, layer in enumerate(decoder.layers):
+            self._attention(index, layer, eps)
+            self._mlp(layer, eps)
+        single.project(self._x, decoder.norm.weight, decoder.head.weight, self._logits, eps=eps)
+        return self._logits
+
+    def _attention(self, index: int, layer: Layer, eps: float) -> None:
+        config = self._decoder.config
+        heads, groups = config.num_attention_heads, config.num_key_value_heads
+        single.project(self._x, layer.norm1.weight, layer.attention.qkv.weight, self._qkv, eps=eps)
+        q, k, v = self._qkv.unsqueeze(0).split((heads, groups, groups), dim=1)  # (1, H or G, C) each
+        keys, values = self._cache.keys[index], self._cache.values[index]  # (1, G, S, C) each
+        cached.attend_parts(
+            q, k, v, keys, values, self._position, self._angles, self._parts.unsqueeze(0), self._best, self._total
+        )
+        single.join(self._parts, self._best, self._total, layer.attention.out.weight, self._x)
+
+    def _mlp(self, layer: Layer, eps: float) -> None:
+        mlp, norm, x = layer.mlp, layer.norm2.weight, self._x
+        if not isinstance(mlp, MixtureOfExperts):
+            single.gate(x, norm, None, mlp.gate_up.weight, self._scores, self._dense, eps=eps)
+            down = mlp.down.weight
+            single.outer(x, self._chosen, self._share, self._routed, down, self._dense, down, taken=0)
+            return
+        router, each, shared = mlp.router, mlp.experts, mlp.shared
+        assert shared is not None
+        single.gate(x, norm, router.weight, shared.gate_up.weight, self._scores, self._shared, eps=eps)
+        single.experts(
+            x, norm, self._scores, each.gate_up, self._chosen, self._share, self._routed,
+            eps=eps, scale=router.scale, renormalise=router.renormalise,
+        )  # fmt: skip
+        taken = len(self._chosen)
+        single.outer(
+            x, self._chosen, self._share, self._routed, each.down, self._shared, shared.down.weight, taken=taken
+        )
+
+
+def recorded(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """Record what ``run`` does on the device as a graph; return a function that replays it.
+
+    It is run twice first, so that kernels are compiled and libraries ready; what it writes must bear that.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        run()
+        run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        out = run()
+
+    def replay() -> Tensor:
+        graph.replay()
+        return out
+
+    return replay
