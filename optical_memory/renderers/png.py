@@ -105,8 +105,12 @@ def _packed_indexes(indexes: npt.NDArray[np.uint8], depth: int) -> npt.NDArray[n
     """Pack palette indexes into ``depth`` bits each, the first of a byte in its high bits."""
     if depth == 8:
         return indexes
-    bits = np.unpackbits(indexes[:, :, None], axis=2)[:, :, 8 - depth :]
-    return np.packbits(bits.reshape(len(indexes), -1), axis=1)
+    per_byte = 8 // depth
+    indexes = np.pad(indexes, ((0, 0), (0, -indexes.shape[1] % per_byte)))
+    packed = np.zeros((len(indexes), indexes.shape[1] // per_byte), np.uint8)
+    for place in range(per_byte):
+        packed |= indexes[:, place::per_byte] << np.uint8(8 - depth * (place + 1))
+    return packed
 
 
 def _assemble(
