@@ -8,7 +8,6 @@ from __future__ import annotations
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from optical_memory.stores.words import MOST_TERMS, Term, searchable, terms
 from optical_memory.turns import Turn
@@ -92,24 +91,33 @@ def _quote(phrase: Sequence[str]) -> str:
     return '"' + " ".join(phrase) + '"'
 
 
-@dataclass(slots=True)
 class _Mirrored:
-    number: int
-    birth: bytes
-    last_seq: int = -1
-    forgotten: int = 0
+    """One session's words in a database in memory."""
+
+    def __init__(self, birth: bytes) -> None:
+        self.birth = birth
+        self.last_seq = -1
+        self.forgotten = 0
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self.connection.execute(CREATE)
+        self.index = Index(self.connection)
+
+    def add(self, turns: Iterable[Turn]) -> None:
+        self.connection.execute("BEGIN")
+        try:
+            for turn in turns:
+                self.index.add(0, [turn])
+                self.last_seq = turn.seq
+        finally:  # what came before a failure is right, and known to be there
+            self.connection.execute("COMMIT")
 
 
 class Mirror:
-    """A private index in memory of the sessions searched last, for stores that cannot search. Not thread-safe."""
+    """Private indexes in memory of the sessions searched last, for stores that cannot search. Not thread-safe."""
 
     def __init__(self, most_sessions: int = 64) -> None:
-        self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-        self._connection.execute(CREATE)
-        self._index = Index(self._connection)
         self._sessions: OrderedDict[str, _Mirrored] = OrderedDict()
         self._most_sessions = most_sessions
-        self._next_number = 1
 
     def search(
         self,
@@ -128,37 +136,35 @@ class Mirror:
         ``newer(seq)`` gives the turns after a place and ``gone()`` the places of forgotten ones.
         """
         mirrored = self._open(session, birth)
-        self._connection.execute("BEGIN")
-        try:
-            for turn in newer(mirrored.last_seq):
-                self._index.add(mirrored.number, [turn])
-                mirrored.last_seq = turn.seq
-        finally:  # what came before a failure is right, and known to be there
-            self._connection.execute("COMMIT")
+        mirrored.add(newer(mirrored.last_seq))
         if forgotten != mirrored.forgotten:
-            self._index.remove(row_of(mirrored.number, seq) for seq in gone())
+            mirrored.index.remove(gone())
             mirrored.forgotten = forgotten
-        return self._index.search(mirrored.number, query, k)
+        return mirrored.index.search(0, query, k)
+
+    def forget(self, session: str, places: Sequence[int]) -> None:
+        """Remove turns that are forgotten just now."""
+        mirrored = self._sessions.get(session)
+        if mirrored is not None and places:
+            mirrored.index.remove(places)
+            mirrored.forgotten += len(places)
 
     def drop(self, session: str) -> None:
-        """Forget a session."""
-        mirrored = self._sessions.pop(session, None)
-        if mirrored is not None:
-            self._index.remove_session(mirrored.number)
+        """Free what is held of a session."""
+        if session in self._sessions:
+            self._sessions.pop(session).connection.close()
 
     def close(self) -> None:
         """Free the memory."""
-        self._sessions.clear()
-        self._connection.close()
+        for session in list(self._sessions):
+            self.drop(session)
 
     def _open(self, session: str, birth: bytes) -> _Mirrored:
-        known = self._sessions.get(session)
-        if known is not None and known.birth != birth:
+        if session in self._sessions and self._sessions[session].birth != birth:
             self.drop(session)
-        while len(self._sessions) >= self._most_sessions and session not in self._sessions:
-            self.drop(next(iter(self._sessions)))
         if session not in self._sessions:
-            self._sessions[session] = _Mirrored(self._next_number, birth)
-            self._next_number += 1
+            if len(self._sessions) >= self._most_sessions:
+                self.drop(next(iter(self._sessions)))
+            self._sessions[session] = _Mirrored(birth)
         self._sessions.move_to_end(session)
         return self._sessions[session]

@@ -163,10 +163,13 @@ class RedisStore:
     def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
         """Really delete turns; see the protocol. The server rewrites its files in the background."""
         names = [record.name("turn id", turn_id) for turn_id in turn_ids]
-        keys = ("ids", "turns", "forgotten")
-        count = sum(int(self._eval(session, redis_scripts.DELETE_TURNS, keys, *some)) for some in _chunks(names))
+        places: list[int] = []
+        for some in _chunks(names):
+            places += self._eval(session, redis_scripts.DELETE_TURNS, ("ids", "turns", "forgotten"), *some)
+        with self._mirror_lock:
+            self._mirror.forget(session, places)
         self._purge(session)
-        return count
+        return len(places)
 
     def delete_session(self, session: str) -> int:
         """Really delete a session; see the protocol. The server rewrites its files in the background."""
@@ -176,6 +179,8 @@ class RedisStore:
         self._call("srem", _SESSIONS, record.pack(session))
         if self._call("hlen", session_keys(session)["meta"]):  # made again in between, by another process
             self._call("sadd", _SESSIONS, record.pack(session))
+        with self._mirror_lock:
+            self._mirror.drop(session)
         self._purge(session)
         return count
 
@@ -226,8 +231,6 @@ class RedisStore:
         return reply
 
     def _purge(self, session: str) -> None:
-        with self._mirror_lock:
-            self._mirror.drop(session)
         with self._use() as client:
             redis_server.purge(client, session_keys(session)["meta"], self._timeout)
 

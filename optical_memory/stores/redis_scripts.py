@@ -87,18 +87,18 @@ return {made}
 """
 
 DELETE_TURNS = """
--- KEYS: ids turns forgotten; ARGV: ids. Reply: how many there were.
-local count = 0
+-- KEYS: ids turns forgotten; ARGV: ids. Reply: the places of those that there were.
+local places = {}
 for _, id in ipairs(ARGV) do
   local held = redis.call('HGET', KEYS[1], id)
   local place = held and string.match(held, '^%d+')
   if place and redis.call('HDEL', KEYS[2], place) == 1 then
     redis.call('HSET', KEYS[1], id, place .. ':')
     redis.call('HSET', KEYS[3], place, id)
-    count = count + 1
+    places[#places + 1] = tonumber(place)
   end
 end
-return count
+return places
 """
 
 DELETE_ALL = """

@@ -67,8 +67,8 @@ class RedisServer:
 
 
 def _free_port() -> int:
-    while True:  # low enough for the cluster's own port, 10,000 above
-        port = random.randrange(20_000, 50_000)
+    while True:  # below the ports of outgoing connections, and of the cluster bus 10,000 above
+        port = random.randrange(12_000, 22_000)
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) != 0:
                 return port

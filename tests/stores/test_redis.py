@@ -351,9 +351,13 @@ def test_the_index_in_memory_holds_the_sessions_searched_last(redis_url: str, cl
             store.append(session, [turn("x", f"flight {session}"), turn("y", "zzsecret")])
         for session in "abcab":
             assert [found.text for found in store.search(session, "flight", 5)] == [f"flight {session}"]
-        rows = "SELECT count(*) FROM words"
-        assert store._mirror._connection.execute(rows).fetchone() == (4,)
+        held = store._mirror._sessions
+        assert list(held) == ["a", "b"]
+        [words] = [mirrored.connection.execute for name, mirrored in held.items() if name == "a"]
         store.delete_turns("a", ["y"])
         store.delete_session("b")
-        assert store._mirror._connection.execute(rows).fetchone() == (0,)
+        assert list(held) == ["a"]
+        assert words("SELECT text FROM words").fetchall() == [("flight a",)]
         assert store.search("a", "zzsecret", 5) == []
+        store.append("a", [turn("z", "another flight")])
+        assert len(store.search("a", "flight", 5)) == 2
