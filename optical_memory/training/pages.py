@@ -8,14 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from optical_memory.model.mini.head import ACROSS, STEP_X, STEP_Y, lattice_size
+from optical_memory.model.mini.head import STEP_X, STEP_Y, lattice_size
 from optical_memory.training import augment
 from optical_memory.training.compose import Sheet, averaged, quantised, raster
 from optical_memory.training.config import Recipe
 from optical_memory.training.text import SPACE, Writer, with_blanks
-
-IGNORED = -100
-"""Label of a point too near a cell's border to say which character it belongs to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,27 +25,51 @@ class View:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """``ink`` (B, 1, S, S), ``points`` (M,) lattice indices and ``codes`` (B, M) code points or IGNORED."""
+    """``ink`` (B, 1, S, S), ``points`` (groups, M) lattice indices and ``codes`` (B, M), the code points there."""
 
     ink: Tensor
     points: Tensor
     codes: Tensor
 
 
-def labels(codes: Tensor, sheet: Sheet, view: View, points: Tensor, side: int) -> Tensor:
-    """Code points (B, M) under lattice points of a window on pages (B, rows, columns); outside is a space."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Lattice points of a window, by lattice column and row (M,), and the cell each lies in, (M,) column and row."""
+
+    columns: Tensor
+    rows: Tensor
+    cell_columns: Tensor
+    cell_rows: Tensor
+
+
+def near_centres(sheet: Sheet, view: View, side: int, count: int, device: torch.device) -> Asked:
+    """Return ``count`` random points of the lattice that lie in the middle of a cell, where the answer is clear.
+
+    The middle is 60 % of a cell's width and height, or what half a step of the lattice asks for.
+    """
+    across = _middles(lattice_size(side)[1], STEP_X, view.scale[0], view.corner[0], sheet.cell_width)
+    down = _middles(lattice_size(side)[0], STEP_Y, view.scale[1], view.corner[1], sheet.cell_height)
+    column, row = (middles[torch.randint(0, len(middles), (count,))] for middles in (across, down))
+    points, cells = torch.stack([column[:, 0], row[:, 0]]), torch.stack([column[:, 1], row[:, 1]])
+    places = torch.cat([points, cells]).to(device, non_blocking=True)
+    return Asked(columns=places[0], rows=places[1], cell_columns=places[2], cell_rows=places[3])
+
+
+def _middles(points: int, step: float, scale: float, corner: float, cell: float) -> Tensor:
+    """Return (n, 2): the points of one axis in the middle of a cell, and the number of that cell."""
+    place = ((torch.arange(points) + 0.5) * step * scale + corner) / cell  # in cells
+    number = place.floor()
+    reach = max(0.3, (step / 2 + 0.01) * scale / cell)
+    good = (place - number - 0.5).abs() <= reach
+    return torch.stack([torch.arange(points), number.long()], -1)[good]
+
+
+def labels(codes: Tensor, asked: Asked) -> Tensor:
+    """Return the code points (B, M) of pages (B, rows, columns) under the points asked; outside is a space."""
     _, rows, columns = codes.shape
-    per_row = side // 16 * ACROSS
-    x = ((points % per_row + 0.5) * STEP_X * view.scale[0] + view.corner[0]) / sheet.cell_width  # in cells
-    y = ((points // per_row + 0.5) * STEP_Y * view.scale[1] + view.corner[1]) / sheet.cell_height
-    column, row = x.floor(), y.floor()
-    cell_width, cell_height = sheet.cell_width / view.scale[0], sheet.cell_height / view.scale[1]
-    near = ((x - column - 0.5).abs() <= max(0.3, 1.01 / cell_width)) & (
-        (y - row - 0.5).abs() <= max(0.3, 2.01 / cell_height)
-    )
+    column, row = asked.cell_columns, asked.cell_rows
     inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-    found = codes[:, row.clamp(0, rows - 1).long(), column.clamp(0, columns - 1).long()]
-    return found.masked_fill(~inside, SPACE).masked_fill(~near, IGNORED)
+    return codes[:, row.clamp(0, rows - 1), column.clamp(0, columns - 1)].masked_fill(~inside, SPACE)
 
 
 class PageMaker:
@@ -61,17 +82,12 @@ class PageMaker:
     def batch(self, recipes: tuple[Recipe, ...], pages: int, groups: int, progress: float) -> Batch:
         """Return a batch of ``groups`` groups of pages, each of one recipe, scale and place."""
         open_now = [recipe for recipe in recipes if progress >= recipe.after]
-        rows, columns = lattice_size(self.side)
-        points = torch.randperm(rows * columns, device=self.writer.device)[: self.points]
-        inks, codes = [], []
-        for recipe in self.chance.choices(open_now, [recipe.weight for recipe in open_now], k=groups):
-            ink, found = self.group(recipe, pages // groups, points)
-            inks.append(ink)
-            codes.append(found)
-        return Batch(ink=torch.cat(inks)[:, None], points=points, codes=torch.cat(codes))
+        chosen = self.chance.choices(open_now, [recipe.weight for recipe in open_now], k=groups)
+        inks, points, codes = zip(*(self.group(recipe, pages // groups) for recipe in chosen), strict=True)
+        return Batch(ink=torch.cat(inks)[:, None], points=torch.stack(points), codes=torch.cat(codes))
 
-    def group(self, recipe: Recipe, pages: int, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Pages (B, S, S) of one recipe, and the code points (B, M) under the given lattice points."""
+    def group(self, recipe: Recipe, pages: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return pages (B, S, S) of one recipe, lattice points (M,) and the code points (B, M) under them."""
         sheet = self.sheets[self.chance.choice(recipe.sheets)]
         width = self._width(recipe, sheet)
         stretch = [1 + recipe.stretch * self.chance.uniform(-1, 1) for _ in "xy"]
@@ -84,7 +100,8 @@ class PageMaker:
         if recipe.rough and self.chance.random() < 0.6:
             draw = (self.chance.random(), self.chance.random(), self.chance.random(), self.chance.random())
             ink = augment.roughened(ink, recipe.rough * self.chance.random() ** 0.5, draw)
-        return ink, labels(codes, sheet, view, points, self.side)
+        asked = near_centres(sheet, view, self.side, self.points, codes.device)
+        return ink, asked.rows * lattice_size(self.side)[1] + asked.columns, labels(codes, asked)
 
     def _width(self, recipe: Recipe, sheet: Sheet) -> float:
         """Width of a cell, px: never wider than the sheet's own."""
@@ -95,17 +112,20 @@ class PageMaker:
         return self.chance.choice(fitting or [sheet.cell_width])
 
     def _view(self, scale: tuple[float, float], sheet: Sheet, anywhere: bool) -> View:
-        """Half of the windows start at the page's corner, a quarter a few px off it, a quarter inside the page.
+        """Return where the window lies: at the page's corner, inside it as a large tier's tokens do, or a few px off.
 
         Tiers are only ever shifted by whole px of their own; with ``anywhere``, by parts of a px too.
         """
         kind = self.chance.random()
-        if kind < 0.5 and not anywhere:
-            return View(scale=scale, corner=(0.0, 0.0))
-        low, high = (-4, 4) if kind < 0.75 else (0, 127)
-        x, y = self.chance.randint(low, high), self.chance.randint(low, high)
-        part = (self.chance.random(), self.chance.random()) if anywhere else (0.0, 0.0)
-        return View(scale=scale, corner=((x + part[0]) * scale[0], (y + part[1]) * scale[1]))
+        if anywhere:
+            x, y = (self.chance.uniform(-4, 64) for _ in "xy")
+        elif kind < 0.5:
+            x, y = 0.0, 0.0
+        elif kind < 0.7:
+            x, y = (float(self.chance.randrange(0, 512, 64)) for _ in "xy")
+        else:
+            x, y = (float(self.chance.randint(-4, 4)) for _ in "xy")
+        return View(scale=scale, corner=(x * scale[0], y * scale[1]))
 
     def _shape(self, sheet: Sheet, view: View) -> tuple[int, int]:
         """Rows and even columns that fill the window; a full page leaves the same margin as a real one."""

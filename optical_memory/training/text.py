@@ -81,14 +81,14 @@ class Writer:
         return torch.randint(0, pools, (pages, pairs), device=self.device).gather(1, last)
 
     def mixture(self, pages: int, cells: int) -> Tensor:
-        """Latin pages for training: 35 % natural, 25 % half scrambled, 22 % random, 18 % identifiers."""
+        """Latin pages for training: 28 % natural, 24 % half scrambled, 32 % random, 16 % identifiers."""
         natural = self.natural("latin", pages, cells)
         kind = torch.rand(pages, 1, device=self.device)
         light = self.scrambled(natural, 0.0)
         heavy = self.scrambled(natural, 0.5)
-        codes = torch.where(kind < 0.35, light, heavy)
-        codes = torch.where(kind > 0.6, self.random(pages, cells), codes)
-        return torch.where(kind > 0.82, self.identifiers(pages, cells), codes)
+        codes = torch.where(kind < 0.28, light, heavy)
+        codes = torch.where(kind > 0.52, self.random(pages, cells), codes)
+        return torch.where(kind > 0.84, self.identifiers(pages, cells), codes)
 
     def script_mixture(self, pages: int, cells: int) -> Tensor:
         """Pages of all scripts for training: natural, and runs of random characters by pool."""

@@ -20,27 +20,33 @@ from optical_memory.training import data
 from optical_memory.training.config import Stage, TrainingConfig
 from optical_memory.training.evaluate import measure, table
 from optical_memory.training.optim import optimisers, scheduled, set_rate
-from optical_memory.training.pages import IGNORED, PageMaker
+from optical_memory.training.pages import PageMaker
 
 _EARLY = 0.5
 """Weight of the loss on the patches before the compressor."""
 
 
 def loss_of(model: MiniNetwork, ink: Tensor, points: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses (nats per character) at the tokens and, as deep supervision, at the patches before the compressor."""
+    """Return losses (nats per character) at the tokens and, as deep supervision, at the patches before them.
+
+    ``ink`` is (B, 1, S, S), ``points`` (groups, M) lattice indices, ``codes`` (B, M).
+    """
     with torch.autocast(ink.device.type, torch.bfloat16):
         patches, tokens = model.encoder(ink)
-        late = model.head.slots(tokens)[:, points]
-        early = model.head.early_slots(patches)[:, points]
-        ignored = codes == IGNORED
-        high, low = (codes >> 8).masked_fill(ignored, IGNORED), (codes & 255).masked_fill(ignored, IGNORED)
-        return _nats(model, late, high, low), _nats(model, early, high, low)
+        late = _at(model.head.slots(tokens), points)
+        early = _at(model.head.early_slots(patches), points)
+        return _nats(model, late, codes), _nats(model, early, codes)
 
 
-def _nats(model: MiniNetwork, slots: Tensor, high: Tensor, low: Tensor) -> Tensor:
-    first = F.cross_entropy(model.head.high(slots).float().flatten(0, 1), high.flatten(), ignore_index=IGNORED)
-    second = model.head.low_logits(slots, high.clamp(min=0)).float().flatten(0, 1)
-    return first + F.cross_entropy(second, low.flatten(), ignore_index=IGNORED)
+def _at(slots: Tensor, points: Tensor) -> Tensor:
+    """Return the slots (B, M, slot) of each group's points; ``slots`` is (B, lattice points, slot)."""
+    return torch.cat([part[:, chosen] for part, chosen in zip(slots.chunk(len(points)), points, strict=True)])
+
+
+def _nats(model: MiniNetwork, slots: Tensor, codes: Tensor) -> Tensor:
+    high, low = codes >> 8, codes & 255
+    first = F.cross_entropy(model.head.high(slots).float().flatten(0, 1), high.flatten())
+    return first + F.cross_entropy(model.head.low_logits(slots, high).float().flatten(0, 1), low.flatten())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
