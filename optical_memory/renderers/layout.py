@@ -22,8 +22,16 @@ import numpy as np
 from optical_memory.errors import InputError
 from optical_memory.renderers import base
 from optical_memory.renderers.base import Grid, Layout, Span
-from optical_memory.renderers.stream import Cells, Flow, Stream, stream_of
-from optical_memory.renderers.visible import HEADER_MARK, Repertoire, default_repertoire, plain, unescape, visible
+from optical_memory.renderers.stream import Cells, Flow, Stream, streams_of
+from optical_memory.renderers.visible import (
+    HEADER_MARK,
+    NEWLINE_MARK,
+    Repertoire,
+    default_repertoire,
+    plain,
+    unescape,
+    visible,
+)
 
 __all__ = ["Flow", "Repertoire", "Run", "lay_out", "plain", "text_of", "unescape", "visible"]
 
@@ -67,7 +75,7 @@ def lay_out(
 def text_of(cells: Cells, flow: Flow = "reflow") -> str:
     """Return the text that a reader makes of cells, (rows, columns), where empty cells may be 0 or a space.
 
-    In reflow a row's trailing blanks are text unless a header or nothing follows; in lines they never are.
+    Trailing blanks of a row are text unless a header or nothing follows, or, in lines, a newline mark stands before.
     """
     drawn = np.where(cells == 0, np.uint32(ord(" ")), cells)
     text = ""
@@ -75,7 +83,7 @@ def text_of(cells: Cells, flow: Flow = "reflow") -> str:
         row = codes[codes != base.WIDE].tobytes().decode("utf-32-le")
         if row.startswith(HEADER_MARK) and text:
             text = text.rstrip(" ") + "\n"
-        text += row.rstrip(" ") if flow == "lines" else row
+        text += row[: row.find(NEWLINE_MARK) + 1] or row if flow == "lines" else row
     return plain(text.rstrip(" "))
 
 
@@ -92,7 +100,7 @@ class _Book:
 
     def _begin(self) -> None:
         self._cells = np.zeros(self._grid.capacity, np.uint32)
-        self._rows = 0
+        self._used = 0
         self._texts: list[str] = []
         self._spans: list[Span] = []
         self._marks: list[tuple[int, str]] = []
@@ -100,42 +108,46 @@ class _Book:
     def add(self, run: Run) -> None:
         """Lay one run out behind what is there."""
         source = f"{run.header} {run.text}" if run.header else run.text
-        stream = stream_of(source, self._grid.columns, self._flow, self._repertoire, header=bool(run.header))
-        lead = Stream()
-        done = 0
-        while done < len(stream.cells):
-            if self._rows == self._grid.rows:
-                self._finish()
-            if done and run.header and not lead.text:
-                lead = self._lead(run.header)
-            done += self._put(run, lead, stream, done)
-
-    def _put(self, run: Run, lead: Stream, stream: Stream, done: int) -> int:
-        """Put ``lead`` and as much of ``stream`` from cell ``done`` on as fits on the page; return how much did."""
-        start = self._rows * self._grid.columns
-        body = start + len(lead.cells)
-        size = min(len(stream.cells) - done, self._grid.capacity - body)
-        self._cells[start:body] = lead.cells
-        self._cells[body : body + size] = stream.cells[done : done + size]
-        self._texts.append(lead.text + stream.text_between(done, done + size))
-        self._marks += [(start + cell, marks) for cell, marks in lead.marks.items()]
-        self._marks += [(body + cell - done, m) for cell, m in stream.marks.items() if done <= cell < done + size]
-        rows = -(-(len(lead.cells) + size) // self._grid.columns)
-        last_row = self._rows + rows - 1
-        self._spans.append(Span(turn_id=run.turn_id, role=run.role, first_row=self._rows, last_row=last_row))
-        self._rows += rows
-        return size
-
-    def _lead(self, header: str) -> Stream:
-        """Return what stands at the top of a page that continues a run; nothing where the grid is too small."""
         columns = self._grid.columns
-        source = f"… {header[:_HEADER_START]}" + ("\n" if self._flow == "lines" else " ")
-        lead = stream_of(source, columns, self._flow, self._repertoire, header=True)
-        padding = -len(lead.cells) % (columns if self._flow == "lines" else 2)
-        if 2 * (len(lead.cells) + padding) > self._grid.capacity:
-            return Stream()
-        lead.cells = np.pad(lead.cells, (0, padding))
-        return lead
+        is_on_page = False
+        for stream in streams_of(source, columns, self._flow, self._repertoire, header=bool(run.header)):
+            done = 0
+            while done < len(stream.cells):
+                if self._used == self._grid.capacity:
+                    self._finish()
+                    is_on_page = is_on_page and self._lead(run)
+                end = min(len(stream.cells), done + self._grid.capacity - self._used)
+                self._put(run, stream, done, end, joins=is_on_page)
+                is_on_page = True
+                done = end
+        self._used = -(-self._used // columns) * columns
+
+    def _lead(self, run: Run) -> bool:
+        """Begin a page that continues a run; return whether anything was put, as it is not where the page is small."""
+        if not run.header:
+            return False
+        columns = self._grid.columns
+        source = f"… {run.header[:_HEADER_START]}" + ("\n" if self._flow == "lines" else " ")
+        (lead,) = streams_of(source, columns, self._flow, self._repertoire, header=True)
+        lead.cells = np.pad(lead.cells, (0, len(lead.cells) % 2))
+        if 2 * len(lead.cells) > self._grid.capacity:
+            return False
+        self._put(run, lead, 0, len(lead.cells), joins=False)
+        return True
+
+    def _put(self, run: Run, stream: Stream, first: int, end: int, *, joins: bool) -> None:
+        """Put cells of a stream behind the others, which are of the same run where ``joins``."""
+        place = self._used
+        self._used += end - first
+        self._cells[place : self._used] = stream.cells[first:end]
+        self._marks += [(cell - first + place, marks) for cell, marks in stream.marks.items() if first <= cell < end]
+        text = stream.text_between(first, end)
+        first_row, last_row = place // self._grid.columns, (self._used - 1) // self._grid.columns
+        if joins:
+            text = self._texts.pop() + text
+            first_row = self._spans.pop().first_row
+        self._texts.append(text)
+        self._spans.append(Span(turn_id=run.turn_id, role=run.role, first_row=first_row, last_row=last_row))
 
     def _finish(self) -> None:
         cells = self._cells.reshape(self._grid.rows, self._grid.columns)

@@ -1,7 +1,8 @@
-"""A run of text as one long row of cells, before it is cut into pages."""
+"""A run of text as one long row of cells, before it is cut into pages. Long runs come in blocks: memory is bounded."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,14 +14,18 @@ from optical_memory.renderers.visible import (
     COMBINING,
     FILLER_MARK,
     HEADER_MARK,
+    MAX_MARKS,
     NARROW,
     NEWLINE_MARK,
     TAB_MARK,
     WIDE,
+    Classes,
     Repertoire,
     escape,
 )
 
+BLOCK = 1 << 18
+"""Characters of source that are turned into cells at a time."""
 Flow = Literal["reflow", "lines"]
 Cells = npt.NDArray[np.uint32]
 _Mask = npt.NDArray[np.bool_]
@@ -28,7 +33,7 @@ _Mask = npt.NDArray[np.bool_]
 
 @dataclass(slots=True)
 class Stream:
-    """Cells, and the plain text that they stand for.
+    """Cells of one block of a run, and the plain text that they stand for.
 
     ``places`` gives the cell of each character of ``text``; None: character i lies in cell i. ``marks`` are
     combining marks by cell.
@@ -47,20 +52,45 @@ class Stream:
         return self.text[start:stop]
 
 
-def stream_of(source: str, columns: int, flow: Flow, repertoire: Repertoire, *, header: bool = False) -> Stream:
-    """Turn source text into a stream, behind the header mark where ``header``; in lines, lines fill whole rows."""
-    text, codes, classes = escape(source, repertoire)
-    if header:
-        text = HEADER_MARK + text
-        codes = np.concatenate((np.array([ord(HEADER_MARK)], np.uint32), codes))
-        classes = np.concatenate((np.array([NARROW], np.uint8), classes))
+def streams_of(
+    source: str, columns: int, flow: Flow, repertoire: Repertoire, *, header: bool = False
+) -> Iterator[Stream]:
+    """Turn source text into streams, behind the header mark where ``header``; in lines, lines fill whole rows."""
+    start, column = 0, 0
+    while start < len(source):
+        end = _block_end(source, start, repertoire)
+        text, codes, classes = escape(source[start:end], repertoire)
+        if header and start == 0:
+            text = HEADER_MARK + text
+            codes = np.concatenate((np.array([ord(HEADER_MARK)], np.uint32), codes))
+            classes = np.concatenate((np.array([NARROW], np.uint8), classes))
+        stream = _stream(text, codes, classes, flow, column, columns)
+        yield stream
+        column = (column + len(stream.cells)) % columns
+        start = end
+
+
+def _block_end(source: str, start: int, repertoire: Repertoire) -> int:
+    r"""Return where a block ends: not inside ``\u{``, nor, if it can be, before a combining mark."""
+    end = start + BLOCK
+    if end >= len(source):
+        return len(source)
+    while end > start + BLOCK - 2 * MAX_MARKS and repertoire.classes[ord(source[end])] == COMBINING:
+        end -= 1
+    return end - next((back for back in (1, 2) if source.startswith("\\u{", end - back)), 0)
+
+
+def _stream(
+    text: str, codes: npt.NDArray[np.uint32], classes: Classes, flow: Flow, column: int, columns: int
+) -> Stream:
+    """Place characters, the first of them at ``column`` of a row."""
     is_newline = codes == ord("\n")
     cells = np.where(is_newline, np.uint32(ord(NEWLINE_MARK)), codes)
     cells[codes == ord("\t")] = ord(TAB_MARK)
     if flow == "reflow" and not classes.any():  # all NARROW
         return Stream(text, cells)
     is_wide, is_mark = classes == WIDE, classes == COMBINING
-    ends, is_filled = _ends(is_wide, is_mark, is_newline if flow == "lines" else None, columns)
+    ends, is_filled = _ends(is_wide, is_mark, is_newline if flow == "lines" else None, column, columns)
     places = ends - 1 - is_wide
     marks: dict[int, str] = {}
     if is_mark.any():  # a mark has no width: it ends where its base ends, and lies in the same cell
@@ -68,21 +98,26 @@ def stream_of(source: str, columns: int, flow: Flow, repertoire: Repertoire, *, 
         for index in np.flatnonzero(is_mark).tolist():
             place = int(places[index])
             marks[place] = marks.get(place, "") + text[index]
-    out = np.zeros(int(ends[-1]) if len(ends) else 0, np.uint32)
+    size = int(ends[-1])
+    if flow == "lines" and is_newline[-1]:
+        size += -(column + size) % columns
+    out = np.zeros(size, np.uint32)
     out[places[::-1]] = cells[::-1]  # from behind, so that a base is written after its marks
     out[places[is_wide] + 1] = base.WIDE
     out[places[is_filled] - 1] = ord(FILLER_MARK)
     return Stream(text, out, places, marks)
 
 
-def _ends(is_wide: _Mask, is_mark: _Mask, is_break: _Mask | None, columns: int) -> tuple[npt.NDArray[np.int64], _Mask]:
+def _ends(
+    is_wide: _Mask, is_mark: _Mask, is_break: _Mask | None, column: int, columns: int
+) -> tuple[npt.NDArray[np.int64], _Mask]:
     """Return for each character the cell after its last one, and whether a filler stands before it.
 
     The column is even at the start of a row and after a wide character. So a wide character needs a filler when
     the number of narrow ones since the last such place is odd.
     """
     stops = np.flatnonzero(is_wide if is_break is None else is_wide | is_break)
-    gaps = np.diff(stops, prepend=-1) - 1
+    gaps = np.diff(stops, prepend=-1 - column) - 1
     if is_mark.any():
         gaps -= np.diff(np.cumsum(is_mark, dtype=np.int32)[stops], prepend=0)
     is_filled = np.zeros(len(is_wide), np.bool_)
@@ -90,7 +125,7 @@ def _ends(is_wide: _Mask, is_mark: _Mask, is_break: _Mask | None, columns: int) 
     widths = 1 + is_wide.view(np.int8) + is_filled.view(np.int8) - is_mark.view(np.int8)
     ends = np.cumsum(widths, dtype=np.int64)
     if is_break is not None:
-        padding = np.cumsum(-np.diff(ends[is_break], prepend=0) % columns)
+        padding = np.cumsum(-np.diff(ends[is_break], prepend=-column) % columns)
         line = np.cumsum(is_break) - is_break
         ends += np.concatenate(([0], padding))[line]
     return ends, is_filled

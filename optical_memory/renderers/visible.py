@@ -106,10 +106,9 @@ def escape(text: str, repertoire: Repertoire) -> tuple[str, npt.NDArray[np.uint3
     hidden = classes == ESCAPED
     if (classes == COMBINING).any():
         hidden |= _without_base(codes, classes)
-    start = text.find("\\u{")
-    while start >= 0:
-        hidden[start] = True
-        start = text.find("\\u{", start + 1)
+    if "\\u{" in text:
+        begins = (codes[:-2] == ord("\\")) & (codes[1:-1] == ord("u")) & (codes[2:] == ord("{"))
+        hidden[:-2] |= begins
     if not hidden.any():
         return text, codes, classes
     codes = _with_escapes(codes, hidden)

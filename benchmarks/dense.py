@@ -1,0 +1,87 @@
+"""How fast the dense renderer makes pages on one core: text in, PNG bytes out, layout and page ids included.
+
+    python benchmarks/dense.py
+
+The text is that of the coding sessions beside the checkout or, without them, this package's source. Each figure
+is the median over rounds of some seconds; glyphs that the text needs are in the atlas after the first round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+
+import optical_memory
+from optical_memory.renderers import DenseRenderer, png
+from optical_memory.renderers.base import Grid
+from optical_memory.renderers.layout import Run, lay_out
+
+ROOT = Path(__file__).resolve().parents[1]
+SESSIONS = ROOT.parent / "shared/data/coding_agent/sessions.jsonl"
+MINI = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
+DEEPSEEK_OCR = Grid(width=1280, height=1280, cell_width=16, cell_height=26)
+CASES: tuple[tuple[str, Grid, tuple[int, int], int], ...] = (
+    ("1568x728, cells 5x8", Grid(width=1568, height=728, cell_width=5, cell_height=8), (1568, 728), 300),
+    ("1024x1024, cells 10x16", Grid(width=1024, height=1024, cell_width=10, cell_height=16), (1024, 1024), 300),
+    ("mini, base 1024x1024", MINI, (1024, 1024), 300),
+    ("mini, tiny 512x512", MINI, (512, 512), 0),
+    ("mini, small 640x640", MINI, (640, 640), 0),
+    ("mini, large 1280x1280", MINI, (1280, 1280), 0),
+    ("deepseek-ocr, tiny 512x512", DEEPSEEK_OCR, (512, 512), 0),
+    ("deepseek-ocr, base 1024x1024", DEEPSEEK_OCR, (1024, 1024), 0),
+)
+
+
+def real_text() -> tuple[str, str]:
+    """Return text, and where it is from."""
+    if SESSIONS.is_file():
+        messages = [m for line in SESSIONS.open() for m in json.loads(line)["messages"]]
+        return "\n".join(m["content"] for m in messages if isinstance(m.get("content"), str)), "coding sessions"
+    sources = sorted(Path(optical_memory.__file__).parent.rglob("*.py"))
+    return "\n".join(path.read_text() for path in sources), "the package's source"
+
+
+def measure(text: str, grid: Grid, size: tuple[int, int], pages: int, seconds: float) -> tuple[float, float, float]:
+    """Return pages/s, characters a page and bytes a page."""
+    renderer = DenseRenderer()
+    text = (text * (grid.capacity * pages // len(text) + 1))[: grid.capacity * pages]
+    rates, count, total = [], 0, 0
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(rates) < 3:
+        start = time.perf_counter()
+        # A document is laid out and drawn as a whole, a page's raster gone before the next one is drawn.
+        layouts = lay_out([Run(turn_id="text", role="user", text=text)], grid, renderer_key=renderer.key)
+        files = [png.encode(renderer.draw([layout], size=size)[0]) for layout in layouts]
+        rates.append(len(files) / (time.perf_counter() - start))
+        count, total = len(files), sum(map(len, files))
+    return statistics.median(rates[1:]), len(text) / count, total / count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=3.0, help="time for each case")
+    parser.add_argument("--pages", type=int, default=20, help="pages of a document")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    text, source = real_text()
+    results = []
+    for name, grid, size, aim in CASES:
+        rate, characters, size_bytes = measure(text, grid, size, options.pages, options.seconds)
+        results.append({"case": name, "pages_per_s": rate, "characters": characters, "bytes": size_bytes, "aim": aim})
+    if options.json:
+        print(json.dumps({"text": source, "cases": results}, indent=2))
+        return
+    print(f"text: {source}; one core")
+    print(f"{'case':30} {'pages/s':>8} {'aim':>5} {'M characters/s':>15} {'KB a page':>10}")
+    for case in results:
+        rate = case["pages_per_s"]
+        aim = str(case["aim"] or "–")
+        millions = rate * case["characters"] / 1e6
+        print(f"{case['case']:30} {rate:8.0f} {aim:>5} {millions:15.1f} {case['bytes'] / 1000:10.1f}")
+
+
+if __name__ == "__main__":
+    main()
