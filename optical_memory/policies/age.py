@@ -55,8 +55,7 @@ class AgePolicy:
         loose = [page for page in pages if page.floor is None and page.level == 0]
         expired = sum(wanted[page.id] is None for page in loose)
         least = len(loose) - expired // self.fan_in * self.fan_in
-        compaction.limit(lambda level: 2 * self.fan_in if level else least)
-        compaction.fit()
+        compaction.settle(lambda level: 2 * self.fan_in if level else least)
         last = rank(next(reversed([tier for tier in self.tiers if tier != "gist"])))
         kept = [(page, wanted[page.id]) for page in compaction.kept()]
         chosen = _choose([(page, last if at is None else at) for page, at in kept], compaction.room)

@@ -46,8 +46,7 @@ class BudgetedPolicy:
             max_level=self.max_level,
         )
         least = 4 * self.fan_in
-        compaction.limit(lambda level: compaction.gists() if level else max(least, compaction.leaves(2 * gist_tokens)))
-        compaction.fit()
+        compaction.settle(lambda level: compaction.gists() if level else max(least, compaction.leaves(2 * gist_tokens)))
         ranks, tokens = sharpen(compaction.kept(), compaction.room, self.half_life)
         return compaction.plan(ranks, tokens)
 

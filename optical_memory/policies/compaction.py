@@ -76,8 +76,20 @@ class Compaction:
         """Return how many gists each level may hold so that all together take half of the budget; at least one."""
         return max(1, self.free // (2 * max(self.gist_tokens, 1) * self.max_level))
 
-    def limit(self, most: Callable[[int], int]) -> None:
-        """Let each level hold at most ``most(level)`` pages; at the last level the oldest are archived."""
+    def settle(self, most: Callable[[int], int]) -> None:
+        """Let each level hold at most ``most(level)`` pages, and their least cost be at most the budget."""
+        while any(self._count(level) > most(level) for level in range(self.max_level + 1)) or self.tokens > self.budget:
+            self._limit(most)
+            self._fit()
+
+    def expire(self, past: Callable[[PageInfo], bool]) -> None:
+        """Archive the oldest pages of each level for as long as ``past`` says so."""
+        for places in self._levels.values():
+            while places and past(self.pages[places[0]]):
+                self._archive(places[0])
+
+    def _limit(self, most: Callable[[int], int]) -> None:
+        """Merge what is over, lowest level first; at the last level archive the oldest."""
         for level in range(self.max_level + 1):
             while (over := self._count(level) - most(level)) > 0:
                 if not self._levels.get(level):
@@ -86,27 +98,22 @@ class Compaction:
                     self._archive(self._levels[level][0])
                 else:
                     slots = most(level + 1) - self._incoming[level + 1] - 1
-                    self.shed(level, _length(over, max(slots, 1), self.fan_in))
+                    self._shed(level, _length(over, max(slots, 1), self.fan_in))
 
-    def expire(self, past: Callable[[PageInfo], bool]) -> None:
-        """Archive the oldest pages of each level for as long as ``past`` says so."""
-        for places in self._levels.values():
-            while places and past(self.pages[places[0]]):
-                self._archive(places[0])
-
-    def fit(self) -> None:
-        """Make the least cost of all fit in the budget: merge where that saves, lowest level first, else archive."""
+    def _fit(self) -> None:
+        """Merge where that saves tokens, lowest level first, else archive the oldest, until all fits."""
         while self.tokens > self.budget:
-            level = next((level for level in range(self.max_level) if self._saves(level)), None)
+            levels = range(self.max_level)
+            level = next((level for level in levels if self._saves(self._run(level, self.fan_in))), None)
             if level is not None:
-                self.shed(level, self.fan_in)
+                self._shed(level, self.fan_in)
             else:
                 self._archive_oldest()
 
-    def shed(self, level: int, length: int) -> None:
-        """Merge the oldest ``length`` neighbours of a level, or archive the oldest where it stands alone."""
+    def _shed(self, level: int, length: int) -> None:
+        """Merge the oldest ``length`` neighbours of a level, or archive the oldest where that would save nothing."""
         run = self._run(level, length)
-        if len(run) < 2:
+        if not self._saves(run):
             self._archive(self._levels[level][0])
             return
         for place in run:
@@ -121,7 +128,7 @@ class Compaction:
     def _run(self, level: int, length: int) -> list[int]:
         """Return the oldest ``length`` neighbours of a level; one more where a pin would leave it alone."""
         run: list[int] = []
-        for place in islice(self._levels[level], length + 1):
+        for place in islice(self._levels.get(level, ()), length + 1):
             apart = run and (place != run[-1] + 1 or self.pages[place].level != self.pages[run[0]].level)
             if apart or place == len(self.pages) - 1:
                 break
@@ -129,10 +136,7 @@ class Compaction:
         alone = len(run) > length and self.pages[run[-1] + 1].floor is not None
         return run if alone else run[:length]
 
-    def _saves(self, level: int) -> bool:
-        if not self._levels.get(level):
-            return False
-        run = self._run(level, self.fan_in)
+    def _saves(self, run: Sequence[int]) -> bool:
         return len(run) > 1 and sum(self._costs[place] for place in run) > self.gist_tokens
 
     def _archive_oldest(self) -> None:

@@ -58,7 +58,7 @@ def choose_watermarks(
     text at an epoch (default: three turns, between a sixteenth and an eighth of the budget).
 
     The epoch is as long as :func:`best_turns` says, but at least ``least_turns``, and as long as the budget has
-    room: the archive gives way down to a quarter of the budget. Raises InputError for a budget or growth below 1.
+    room: the archive gives way down to a fifth of the budget. Raises InputError for a budget or growth below 1.
     """
     if budget < 2 or growth <= 0:
         raise InputError(f"a budget of 2 tokens and some growth are needed, not {budget!r} and {growth!r}")
@@ -69,6 +69,6 @@ def choose_watermarks(
     low = min(low, budget - 1)
     wanted = best_turns(price, growth=growth, rewritten=archive + low) * growth
     room = max(budget - low - archive, 1)
-    floor = max(budget - low - min(archive, budget // 4), 1)
+    floor = max(budget - low - min(archive, budget // 5), 1)
     span = min(max(min(wanted, room), least_turns * growth), floor)
     return Watermarks(high=low + max(int(span), 1), low=low)

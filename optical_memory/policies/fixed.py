@@ -38,8 +38,7 @@ class FixedTier:
         )
         if compaction.tokens > budget:
             dearest = max(self._option(page)[1] for page in pages)
-            compaction.limit(lambda level: compaction.gists() if level else max(1, compaction.leaves(dearest)))
-        compaction.fit()
+            compaction.settle(lambda level: compaction.gists() if level else max(1, compaction.leaves(dearest)))
         chosen = [self._option(page) for page in compaction.kept()]
         return compaction.plan([tier for tier, _ in chosen], sum(tokens for _, tokens in chosen))
 
