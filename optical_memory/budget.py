@@ -6,6 +6,7 @@ import json
 import math
 import re
 import tomllib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -170,9 +171,10 @@ PIECE = 32_768
 """Characters encoded at a time; fewer tokens than the encoder's limit whatever the text."""
 SLACK = 8
 """Tokens added for a cut inside a word: more than any cut was seen to save."""
+_LONE = re.compile("[\ud800-\udfff]+")
 _GAP = re.compile(r"(?<=[A-Za-z0-9])(?= [A-Za-z])")
 _DIGITS = re.compile(r"\d+")
-_SCRIPTS = ((re.compile(r"[\u0900-\u1fff]"), 0.65), (re.compile(r"[\u0370-\u08ff\uac00-\ud7a3]"), 0.15))
+_SCRIPTS = ((re.compile(r"[\u0900-\u1fff]"), 0.75), (re.compile(r"[\u0370-\u08ff\uac00-\ud7a3]"), 0.15))
 
 
 def count_tokens(text: str, profile: str | Profile) -> int:
@@ -183,6 +185,7 @@ def count_tokens(text: str, profile: str | Profile) -> int:
     """
     profile = get_profile(profile)
     encode = _encoder(profile.encoding)
+    text = _LONE.sub(lambda run: "\ufffd" * len(run[0]), text)
     tokens: float = 0
     for piece, slack in _pieces(text):
         tokens += len(encode(piece)) + slack
@@ -237,7 +240,9 @@ def _pieces(text: str) -> Iterator[tuple[str, int]]:
 
 @cache
 def _encoder(name: str) -> Callable[[str], list[int]]:
-    from bpe_openai import get_encoding  # type: ignore[import-untyped]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # it reads its ranks by a deprecated call
+        from bpe_openai import get_encoding  # type: ignore[import-untyped]
 
-    encode: Callable[[str], list[int]] = get_encoding(name).encode_ordinary
+        encode: Callable[[str], list[int]] = get_encoding(name).encode_ordinary
     return encode
