@@ -1,18 +1,18 @@
 """Excerpts: the most telling lines of several pages, in order, with their authors, each omission marked.
 
 Extractive and deterministic: lines are scored by who said them, by words of decision and outcome, by exact values, by
-their place, and by how much they say that nothing chosen before them says (greedy cover of weighted terms, after Lin and
-Bilmes, "A Class of Submodular Functions for Document Summarization", 2011). No model and no word list is needed for
-another language; what is known of English only adds to the score.
+their place, and by how much they say that nothing chosen before them says (greedy cover of weighted terms, after Lin
+and Bilmes, "A Class of Submodular Functions for Document Summarization", 2011). Any language will do: the few words of
+decision that are known only add to the score.
 """
 
 from __future__ import annotations
 
 import heapq
 import re
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,27 +22,35 @@ from optical_memory.renderers.layout import Run
 MARK = "[…]"
 """Stands wherever something was left out."""
 ROLE_WEIGHTS: Mapping[str, float] = {"user": 1.5, "assistant": 1.0, "tool": 0.7}
-LONGEST_LINE = 240
-"""Characters; a longer line (a log, a document without line ends) is cut between its words."""
+SHORTEST_LINE, LONGEST_LINE = 20, 160
+"""Characters; shorter ones go with what follows them, longer ones are cut, at a comma where there is one."""
 
-_END = re.compile(r"[ \t]*\n\s*|(?<=[.!?…])[\"')\]*_]{0,3}\s+|[。！？；]+[」』”’）\"']{0,2}\s*")
-_CUT = re.compile(rf".{{1,{LONGEST_LINE}}}(?:(?<=[,;:}}\]])|\s|(?=[^\w\s])|$)|.{{{LONGEST_LINE}}}", re.DOTALL)
+_END = re.compile(
+    r"[\n.!?…。！？；](?:(?<=\n)\s*|(?<=[.!?…])[\"')\]*_]{0,3}\s+|(?<=[。！？；])[。！？；」』”’）\"']{0,3}\s*)"
+)
+_CUT = re.compile(
+    rf".{{40,{LONGEST_LINE}}}(?:(?<=[,;}}\]])(?!\d)|(?<=[，、；]))|.{{40,{LONGEST_LINE}}}(?<=\s)|.{{{LONGEST_LINE}}}",
+    re.DOTALL,
+)
 _TERM = re.compile(r"[a-z0-9]+|[^\W0-9a-z_]+")
 _WIDE = re.compile(r"[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6]")
 _ESCAPED = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\U00010000-\U0010ffff]"
 )
-_CUE = re.compile(
-    r"\b(?:decid|because|therefore|thus|conclu|agree|prefer|must|never|always|important|remember|error|fail|fix(?:ed|es)|"
-    r"result|found|caus|solv|pass(?:ed|es)|confirm|cancel|chang|instead|need|want|plan|promis|deadline|my name|i am|i'm)"
-    r"|错误|失败|决定|因为|所以|必须|结果|エラー|決定|結果|Fehler|beschlossen|weil|erreur|parce que|error|porque|ошибк|решил",
-    re.IGNORECASE,
+_CUES = frozenset(
+    "decided decide decision because therefore thus conclusion concluded agreed prefer prefers must never always "
+    "important remember error errors failed fails failure fixed fixes result results found cause caused causes solved "
+    "passed passes confirmed cancelled canceled changed instead need needs want wants plan promised deadline "
+    "错误 失败 决定 因为 所以 必须 结果 決定 結果 理由 失敗 重要 결정 오류 결과 "
+    "weil beschlossen fehler ergebnis wichtig parce décidé erreur résultat porque decidido "
+    "importante решили решено потому ошибка результат важно".split()
 )
-_EXACT = re.compile(r"\d|(?<=[a-z,;] )[A-Z][a-z]+|[\w.]+[@/\\_]\w+")
+"""Words of decision, reason and outcome: they add to a line's worth, and their absence costs nothing."""
+_EXACT = re.compile(r"\d+|[@/\\_]|(?<=[a-z,;] )[A-Z]")
 
 
 @dataclass(slots=True)
-class _Line:
+class Line:
     """A piece of a run: ``run.text[start:end]``, without the blanks around it."""
 
     run: int
@@ -64,7 +72,7 @@ def excerpt(runs: Sequence[Run], capacity_cells: int, *, columns: int = 1) -> li
     """
     if sum(_rows(run.header, run.text, columns) for run in runs) <= capacity_cells:
         return list(runs)
-    lines = [line for place, run in enumerate(runs) for line in _lines(place, run.text)]
+    lines = [line for place, run in enumerate(runs) for line in lines_of(place, run.text)]
     _weigh(lines, runs)
     return _joined(runs, lines, _chosen(lines, runs, capacity_cells, columns))
 
@@ -82,23 +90,24 @@ def _rows(header: str, text: str, columns: int) -> int:
     return -(-used // columns) * columns
 
 
-def _lines(place: int, text: str) -> Iterator[_Line]:
+def lines_of(place: int, text: str) -> Iterator[Line]:
     """Cut a run's text into lines and sentences, at the marks of former omissions, and long lines between words."""
     gap = False
-    position = 0
+    begin = 0
     for piece in text.split(MARK):
-        end_of_piece = position + len(piece)
-        while position < end_of_piece:
-            found = _END.search(text, position, end_of_piece)
-            end = found.end() if found else end_of_piece
-            for start, stop in _short(text, position, end):
+        whole = begin + len(piece)
+        ends = (found.end() for found in _END.finditer(text, begin, whole))
+        for end in chain(ends, (whole,)):
+            if end < whole and end - begin < SHORTEST_LINE:
+                continue
+            for start, stop in _short(text, begin, end):
                 line = text[start:stop].strip()
                 if line:
-                    first = start + text[start:stop].index(line)
-                    yield _Line(place, first, first + len(line), line, gap)
+                    start += len(text[start:stop]) - len(text[start:stop].lstrip())
+                    yield Line(place, start, start + len(line), line, gap)
                     gap = False
-            position = end
-        position = end_of_piece + len(MARK)
+            begin = end
+        begin += len(MARK)
         gap = True
 
 
@@ -111,24 +120,22 @@ def _short(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-def _weigh(lines: Sequence[_Line], runs: Sequence[Run]) -> None:
+def _weigh(lines: Sequence[Line], runs: Sequence[Run]) -> None:
     """Set what a line is worth whatever else is chosen: its author, its words, its place."""
     last: dict[int, int] = {}
     for line in lines:
         last[line.run] = line.end
     for line in lines:
         weight = ROLE_WEIGHTS.get(runs[line.run].role, 1.0)
-        if _CUE.search(line.text):
-            weight *= 1.3
         exact = len(_EXACT.findall(line.text))
-        weight *= 1 + min(exact, 6) / 10
+        weight *= 1 + min(exact, 6) / 6
         if line.start == 0 or line.end == last[line.run]:
             weight *= 1.15  # questions and answers come first or last
         line.weight = weight
         line.cells = cells(line.text)
 
 
-def _terms(lines: Sequence[_Line]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
+def _terms(lines: Sequence[Line]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], list[str]]:
     """Return the terms of all lines, each once a line: line numbers, term numbers, and the terms' texts.
 
     A term is a word, or two neighbouring characters of a script that is written without spaces.
@@ -137,37 +144,42 @@ def _terms(lines: Sequence[_Line]) -> tuple[npt.NDArray[np.int64], npt.NDArray[n
     of_line: list[int] = []
     of_term: list[int] = []
     for place, line in enumerate(lines):
-        words: list[str] = []
-        for word in _TERM.findall(line.text.lower()):
-            if word.isascii() or not _WIDE.match(word):
-                words.append(word)
-            else:
-                words += [word[at : at + 2] for at in range(max(1, len(word) - 1))]
+        words = _TERM.findall(line.text.lower())
+        if not line.text.isascii():
+            words = [term for word in words for term in _unspaced(word)]
         distinct = dict.fromkeys(words)
         of_line += [place] * len(distinct)
         of_term += [numbers.setdefault(word, len(numbers)) for word in distinct]
     return np.array(of_line, np.int64), np.array(of_term, np.int64), list(numbers)
 
 
-def _chosen(lines: Sequence[_Line], runs: Sequence[Run], capacity: int, columns: int) -> list[bool]:
+def _unspaced(word: str) -> Sequence[str]:
+    return [word[at : at + 2] for at in range(max(1, len(word) - 1))] if _WIDE.match(word) else (word,)
+
+
+def _chosen(lines: Sequence[Line], runs: Sequence[Run], capacity: int, columns: int) -> list[bool]:
     """Choose lines greedily by what they add for their cells, until nothing more fits."""
     of_line, of_term, names = _terms(lines)
     often = np.bincount(of_term, minlength=len(names))
     # Common words say nothing of a line, names and numbers most; a term of several lines is what all is about.
     value = np.log1p(len(lines) / (often + 1)) * (1 + 0.25 * np.log(often.clip(1)))
     value *= np.array([_telling(name) for name in names])
-    terms = np.split(of_term, np.searchsorted(of_line, np.arange(1, len(lines))))
-    weight = np.array([line.weight for line in lines])
+    starts = np.searchsorted(of_line, np.arange(len(lines) + 1)).tolist()
+    terms = [of_term[start:end] for start, end in pairwise(starts)]
+    cued = np.bincount(of_line, np.array([name in _CUES for name in names], float)[of_term], len(lines)) > 0
+    weight = np.array([line.weight for line in lines]) * np.where(cued, 1.2, 1.0)
     size = np.array([line.cells + len(MARK) + 2 for line in lines], float)
     gain = np.bincount(of_line, value[of_term], len(lines)) * weight
-    heap = [(-score, place) for place, score in enumerate((gain / size).tolist())]
+    score = (gain / size).tolist()
+    first = {line.text: place for place, line in reversed(list(enumerate(lines)))}  # a line said twice counts once
+    heap = [(-score[place], place) for place in first.values()]
     heapq.heapify(heap)
     covered = np.zeros(len(names), bool)
     chosen = [False] * len(lines)
     used: dict[int, int] = {}  # run -> cells of its header and chosen lines
     taken = misses = 0
     while heap and misses < 100:
-        score, place = heapq.heappop(heap)
+        _, place = heapq.heappop(heap)
         fresh = -float(value[terms[place]] @ ~covered[terms[place]]) * weight[place] / size[place]
         if heap and fresh > heap[0][0]:  # others say more by now
             if fresh < 0:
@@ -191,12 +203,12 @@ def _chosen(lines: Sequence[_Line], runs: Sequence[Run], capacity: int, columns:
 
 def _telling(term: str) -> float:
     """Return how much a term says by its form alone: numbers and long words more than short ones."""
-    if any(character.isdigit() for character in term):
-        return 1.5
-    return 0.4 if term.isascii() and len(term) < 4 else 1.0
+    if term.isascii() and len(term) < 4:
+        return 0.4
+    return 1.0 if term.isalpha() else 1.5
 
 
-def _joined(runs: Sequence[Run], lines: Sequence[_Line], chosen: Sequence[bool]) -> list[Run]:
+def _joined(runs: Sequence[Run], lines: Sequence[Line], chosen: Sequence[bool]) -> list[Run]:
     """Write the chosen lines as runs: neighbours as they stood, a mark for whatever lies between."""
     out: list[Run] = []
     text, current, end, gap = "", -1, 0, False
