@@ -22,7 +22,7 @@ from pathlib import Path
 import deflate
 import numpy as np
 import numpy.typing as npt
-from outlines import Bits, Outlines, marks
+from outlines import Bits, Outlines, marks, repainted
 from pcf import read_pcf
 from PIL import features
 
@@ -62,7 +62,7 @@ def _class(code: int, digits: str) -> int:
 def masters(table: npt.NDArray[np.uint8], folder: Path) -> Arrays:
     """Draw what DejaVu Sans Mono has; wide symbols from DejaVu Sans, whose letters need not be narrow."""
     mono, sans = Outlines(folder / "DejaVuSansMono.ttf"), Outlines(folder / "DejaVuSans.ttf")
-    drawn = marks()
+    drawn = marks() | repainted(mono)
     for code in sorted(mono.codes):
         if code < 0x10000 and table[code] == NARROW and code != 0x20 and code not in drawn:
             drawn[code] = mono.draw(code, 1)

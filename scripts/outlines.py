@@ -64,6 +64,30 @@ def _average(image: Image.Image, box: tuple[float, float, float, float], width: 
     return (np.asarray(part.resize((width, height), Image.Resampling.BOX)) >= 128).astype(np.uint8)
 
 
+def repainted(mono: Outlines) -> dict[int, Bits]:
+    """Redraw digits that small cells confuse with letters: a narrow zero with a bar, a 1 with a long flag, a narrow 8."""
+
+    def with_line(bits: Bits, ends: list[tuple[int, int]]) -> Bits:
+        image = Image.fromarray(bits * 255)
+        ImageDraw.Draw(image).line(ends, fill=255, width=13)
+        return (np.asarray(image) > 0).astype(np.uint8)
+
+    zero, one, eight = (mono.draw(ord(digit), 1) for digit in "018")
+    return {
+        ord("0"): with_line(_squeezed(zero, 0.84), [(33, 100), (67, 28)]),
+        ord("1"): with_line(one, [(12, 58), (52, 14)]),
+        ord("8"): _squeezed(eight, 0.86),
+    }
+
+
+def _squeezed(bits: Bits, share: float) -> Bits:
+    """Make a glyph narrower about its middle, its strokes as well."""
+    middle = (WIDTH - 1) / 2
+    columns = np.rint(middle + (np.arange(WIDTH) - middle) / share).astype(int)
+    inside = (columns >= 0) & (columns < WIDTH)
+    return np.where(inside, bits[:, np.clip(columns, 0, WIDTH - 1)], 0).astype(np.uint8)
+
+
 def marks() -> dict[int, Bits]:
     """Draw the marks of the page and the visible blanks."""
     polygons = {
