@@ -65,7 +65,7 @@ def _average(image: Image.Image, box: tuple[float, float, float, float], width: 
 
 
 def repainted(mono: Outlines) -> dict[int, Bits]:
-    """Redraw digits that small cells confuse with letters: a narrow zero with a bar, a 1 with a long flag, a narrow 8."""
+    """Redraw digits that look like letters in small cells: a narrow 0 with a bar, a 1 with a long flag, a narrow 8."""
 
     def with_line(bits: Bits, ends: list[tuple[int, int]]) -> Bits:
         image = Image.fromarray(bits * 255)
