@@ -156,7 +156,7 @@ def _values(
     """Return the new values of a parameter: given tensors where there are some, elsewhere what it had."""
     if parts[0].shape == tuple(old.shape):
         own = not isinstance(tensors, Checkpoint)  # a caller may change its tensors later; mapped files stay
-        return _tensor(tensors[parts[0].name]).to(device, old.dtype, copy=own)
+        return as_tensor(tensors[parts[0].name]).to(device, old.dtype, copy=own)
     if complete:
         values = torch.empty(old.shape, device=device, dtype=old.dtype)
     elif old.is_meta:
@@ -164,11 +164,12 @@ def _values(
     else:
         values = old.detach().clone()
     for part in parts:
-        part.view(values).copy_(_tensor(tensors[part.name]))
+        part.view(values).copy_(as_tensor(tensors[part.name]))
     return values
 
 
-def _tensor(values: Any) -> Tensor:
+def as_tensor(values: Any) -> Tensor:
+    """Take a tensor as it is, and anything that NumPy takes as a tensor in the same memory where it may be written."""
     if isinstance(values, Tensor):
         return values.detach()
     array = np.asarray(values)
@@ -246,12 +247,14 @@ def fetch(repository: str) -> Path:
 @contextmanager
 def progress_bar(label: str, total: int, *, show: bool | None = None) -> Iterator[Report]:
     """Show a bar of ``total`` bytes on standard error while the block runs; by default where that is a terminal."""
+    if not (sys.stderr.isatty() if show is None else show):
+        yield lambda count: None
+        return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    hidden = not (sys.stderr.isatty() if show is None else show)
-    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bar:
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=total)
         yield lambda count: bar.update(task, advance=count)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, resized
+from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, resized, table
 from optical_memory.model.config import ClipConfig
 
 
@@ -58,10 +58,10 @@ class Clip(nn.Module):
 
     def __init__(self, config: ClipConfig, *, attention: AttentionKind = "fused") -> None:
         super().__init__()
-        self.class_token = nn.Parameter(torch.randn(config.width) * 0.02)
-        self.positions = nn.Parameter(torch.randn(1 + config.grid**2, config.width) * 0.02)
+        self.class_token = table(config.width)
+        self.positions = table(1 + config.grid**2, config.width)
         # CLIP's own patches are in the published checkpoint, but SAM's tokens take their place: kept for its sake.
-        self.unused_patch = nn.Parameter(torch.zeros(config.width, 3, config.patch_size, config.patch_size))
+        self.unused_patch = table(config.width, 3, config.patch_size, config.patch_size)
         self.norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(Layer(config, attention) for _ in range(config.layers))
 

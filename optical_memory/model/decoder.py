@@ -83,7 +83,9 @@ class Decoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        # Uniform: a normal distribution without memory (on the meta device) would import PyTorch's compiler.
+        tokens = torch.empty(config.vocab_size, config.hidden_size).uniform_(-0.02, 0.02)
+        self.embed = nn.Embedding(config.vocab_size, config.hidden_size, _weight=tokens)
         dense = [index < config.first_k_dense_replace for index in range(config.num_hidden_layers)]
         self.layers = nn.ModuleList(Layer(config, dense=each) for each in dense)
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from optical_memory.errors import ImageError
-from optical_memory.model.blocks import AttentionKind
+from optical_memory.model.blocks import AttentionKind, table
 from optical_memory.model.clip import Clip
 from optical_memory.model.config import EncoderConfig
 from optical_memory.model.image import Grid
@@ -26,8 +26,8 @@ class DeepEncoder(nn.Module):
         self.sam = Sam(config.sam, attention=attention)
         self.clip = Clip(config.clip, attention=attention)
         self.projector = nn.Linear(config.clip.width + config.sam.downsample_channels[-1], config.hidden_size)
-        self.newline = nn.Parameter(torch.randn(config.hidden_size) * 0.02)
-        self.separator = nn.Parameter(torch.randn(config.hidden_size) * 0.02)
+        self.newline = table(config.hidden_size)
+        self.separator = table(config.hidden_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map normalised pixels (B, 3, S, S) to tokens (B, N, D), in row order. Raises ImageError."""

@@ -33,7 +33,7 @@ class Router(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
-        nn.init.normal_(self.weight, std=config.hidden_size**-0.5)
+        nn.init.uniform_(self.weight, -(config.hidden_size**-0.5), config.hidden_size**-0.5)
         self.taken = config.num_experts_per_tok
         self.renormalise = config.norm_topk_prob and self.taken > 1
         self.scale = config.routed_scaling_factor
@@ -54,8 +54,8 @@ class Experts(nn.Module):
         super().__init__()
         self.gate_up = nn.Parameter(torch.empty(count, 2 * inner, width))
         self.down = nn.Parameter(torch.empty(count, width, inner))
-        nn.init.normal_(self.gate_up, std=width**-0.5)
-        nn.init.normal_(self.down, std=inner**-0.5)
+        nn.init.uniform_(self.gate_up, -(width**-0.5), width**-0.5)
+        nn.init.uniform_(self.down, -(inner**-0.5), inner**-0.5)
 
     def forward(self, x: Tensor, weights: Tensor, chosen: Tensor) -> Tensor:
         """Sum, for each token, what its experts make of it, by weight: (T, D), (T, K), (T, K) -> (T, D)."""
@@ -85,7 +85,7 @@ class MixtureOfExperts(nn.Module):
         """Map (B, T, D) to (B, T, D)."""
         flat = x.flatten(0, 1)  # (B*T, D)
         weights, chosen = self.router(flat)  # (B*T, K) each
-        out = self.experts(flat, weights, chosen).view_as(x)  # (B, T, D)
+        out: Tensor = self.experts(flat, weights, chosen).view_as(x)  # (B, T, D)
         if self.shared is not None:
             out = out + self.shared(x)  # (B, T, D)
         return out

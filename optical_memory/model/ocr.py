@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from optical_memory.errors import ContextTooLongError, ImageError, InputError, UnsupportedConfigError
 from optical_memory.model.answer import Answer, Stream
 from optical_memory.model.blocks import AttentionKind
-from optical_memory.model.checkpoint import Checkpoint, fill, progress_bar, save
+from optical_memory.model.checkpoint import Checkpoint, as_tensor, fill, progress_bar, save
 from optical_memory.model.config import OcrConfig, check_overrides
 from optical_memory.model.decoder import Decoder
 from optical_memory.model.deepencoder import DeepEncoder
@@ -99,7 +99,9 @@ class DeepseekOcr(nn.Module):
 
         A batch (B, 3, S, S) gives (B, N, hidden). S is a multiple of 64. Raises ImageError, OutOfMemoryError.
         """
-        batch = torch.as_tensor(pixels)
+        batch = as_tensor(pixels)
+        if batch.dim() not in (3, 4):
+            raise ImageError(f"pixels must be (3, S, S) or (B, 3, S, S), not {tuple(batch.shape)}")
         with device_memory([find_mode(batch.shape[-1])]):
             tokens = self._encode(batch if batch.dim() == 4 else batch.unsqueeze(0))  # (B, N, hidden)
         return tokens if batch.dim() == 4 else tokens[0]
@@ -117,12 +119,14 @@ class DeepseekOcr(nn.Module):
         images: Sequence[Picture],
         mode: str | int | Mode | Sequence[str | int | Mode] = "gundam",
         *,
-        batch: int = 16,
+        batch: int | None = None,
     ) -> list[Tensor]:
         """Encode many images as :meth:`sequence` does, each in its own mode or all in one.
 
-        Views and tiles of equal size go through the encoder together, at most ``batch`` at a time.
+        Views and tiles of equal size go through the encoder together, at most ``batch`` at a time: by default 16 on
+        an accelerator and 1 on a CPU, where more at once are not faster and take more memory.
         """
+        batch = batch or (1 if self.device.type == "cpu" else 16)
         modes = [mode] * len(images) if isinstance(mode, str | int | Mode) else mode
         pages = [as_pixels(image, each) for image, each in zip(images, modes, strict=True)]
         squares: dict[int, list[tuple[int, np.ndarray[Any, Any]]]] = {}  # side in px: (page, (3, side, side))
@@ -133,7 +137,8 @@ class DeepseekOcr(nn.Module):
         with device_memory([find_mode(each) for each in modes]):
             for group in squares.values():
                 for part in (group[start : start + batch] for start in range(0, len(group), batch)):
-                    encoded = self._encode(torch.from_numpy(np.stack([square for _, square in part])))  # (n, N, hidden)
+                    pixels = torch.stack([as_tensor(square).to(self.device) for _, square in part])
+                    encoded = self._encode(pixels)  # (n, N, hidden)
                     for (index, _), each in zip(part, encoded, strict=True):
                         tokens[index].append(each)
         with torch.no_grad():
@@ -154,7 +159,7 @@ class DeepseekOcr(nn.Module):
 
         Raises InputError for ids outside the vocabulary, ContextTooLongError, OutOfMemoryError.
         """
-        ids = torch.as_tensor(input_ids).to(self.device, torch.long)
+        ids = as_tensor(input_ids).to(self.device, torch.long)
         config = self.config.decoder
         if ids.dim() not in (1, 2) or not ids.numel():
             raise InputError(f"input_ids must be (T,) or (B, T) and not empty, not {tuple(ids.shape)}")

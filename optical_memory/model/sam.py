@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, resized
+from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, resized, table
 from optical_memory.model.config import SamConfig
 
 
@@ -26,8 +26,8 @@ class Attention(nn.Module):
         side, channels = window or config.grid, config.width // config.heads
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = nn.Linear(config.width, config.width)
-        self.rel_pos_h = nn.Parameter(torch.randn(2 * side - 1, channels) * 0.02)
-        self.rel_pos_w = nn.Parameter(torch.randn(2 * side - 1, channels) * 0.02)
+        self.rel_pos_h = table(2 * side - 1, channels)
+        self.rel_pos_w = table(2 * side - 1, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, H, W, D) to (B, H, W, D)."""
@@ -79,7 +79,7 @@ class Sam(nn.Module):
         super().__init__()
         self.config = config
         self.patch = nn.Conv2d(3, config.width, config.patch_size, stride=config.patch_size)
-        self.positions = nn.Parameter(torch.randn(1, config.grid, config.grid, config.width) * 0.02)
+        self.positions = table(1, config.grid, config.grid, config.width)
         windows = [
             None if index in config.global_attn_indexes else config.window_size for index in range(config.layers)
         ]
@@ -122,14 +122,14 @@ def join_windows(x: Tensor, height: int, width: int) -> Tensor:
     return x.flatten(1, 2).flatten(2, 3)[:, :height, :width]  # (B, H, W, D)
 
 
-def relative(table: Tensor, side: int) -> Tensor:
+def relative(offsets: Tensor, side: int) -> Tensor:
     """Look up the vector for each pair of query and key on one axis: (2L - 1, C) -> (side, side, C).
 
     A table made for another side is resampled linearly, in float32, as published.
     """
     wanted = 2 * side - 1
-    if len(table) != wanted:
-        resampled = F.interpolate(table.float().t().unsqueeze(0), size=wanted, mode="linear")  # (1, C, 2*side - 1)
-        table = resampled.squeeze(0).t().to(table.dtype)  # (2*side - 1, C)
-    place = torch.arange(side, device=table.device)
-    return table[place.unsqueeze(1) - place + side - 1]  # (side, side, C)
+    if len(offsets) != wanted:
+        resampled = F.interpolate(offsets.float().t().unsqueeze(0), size=wanted, mode="linear")  # (1, C, 2*side - 1)
+        offsets = resampled.squeeze(0).t().to(offsets.dtype)  # (2*side - 1, C)
+    place = torch.arange(side, device=offsets.device)
+    return offsets[place.unsqueeze(1) - place + side - 1]  # (side, side, C)

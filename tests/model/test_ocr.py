@@ -63,6 +63,8 @@ def test_vision_tokens_of_arrays_and_batches(tiny_model: Any) -> None:
     assert both.shape == (2, 4, 40)
     assert torch.allclose(tiny_model.vision_tokens(torch.from_numpy(pixels[1])), both[1], atol=1e-5)
     assert not both.requires_grad
+    pixels.flags.writeable = False
+    assert torch.equal(tiny_model.vision_tokens(pixels), both)
 
 
 TILED = Mode(name="tiled", size=256, padded=True, tile=128)
@@ -100,7 +102,14 @@ def test_pixels_that_do_not_fit(tiny_model: Any) -> None:
     for wrong in (square[0], square[None], square[:, :, :32], np.zeros((3, 65, 65)), Image.new("L", (0, 3))):
         with pytest.raises(ImageError):
             tiny_model.sequence(wrong)
-    for wrong in (square[0], square[:, :32], np.zeros((3, 65, 65)), np.zeros((2, 64, 64)), np.zeros((3, 0, 0))):
+    for wrong in (
+        square[0],
+        np.float32(1),
+        square[:, :32],
+        np.zeros((3, 65, 65)),
+        np.zeros((2, 64, 64)),
+        np.zeros((3, 0, 0)),
+    ):
         with pytest.raises(ImageError):
             tiny_model.vision_tokens(wrong)
     with pytest.raises(ImageError, match="65 tiles"):

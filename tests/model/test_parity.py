@@ -66,11 +66,13 @@ def test_encoder_at_small(full_encoder: Any, parity: Path, error_of: Error) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_encoder_at_base(full_encoder: Any, parity: Path, error_of: Error) -> None:
     check_encoder(full_encoder, np.load(parity / "enc_1024_a.npz"), error_of, channel=4)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_gundam(full_encoder: Any, parity: Path, error_of: Error) -> None:
     golden = np.load(parity / "gundam_2x3_a.npz")
     canvas = image_a(1920, 1280)
