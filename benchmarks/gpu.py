@@ -70,7 +70,7 @@ class Bench:
         self.results: dict[str, Any] = {"device": self.name(), "torch": torch.__version__, "date": time.strftime("%F")}
 
     def name(self) -> str:
-        """What the figures were measured on."""
+        """Say what the figures are measured on."""
         return torch.cuda.get_device_name() if self.device.type == "cuda" else platform.processor() or "CPU"
 
     def wait(self) -> None:
@@ -92,7 +92,7 @@ class Bench:
         return statistics.median(times)
 
     def model(self, **options: Any) -> DeepseekOcr:
-        """A model with random values on the device."""
+        """Build a model; its random values are made on the device."""
         return build("deepseek-ocr", device=self.device, dtype=self.dtype, **self.sizes, **options)
 
     @contextmanager
@@ -223,7 +223,7 @@ def batch_bytes(model: DeepseekOcr, batch: int, context: int) -> int:
 
 @torch.no_grad()
 def decode(bench: Bench, step: Step, cache: KeyValueCache, start: int, count: int) -> float:
-    """Decode ``count`` tokens greedily from position ``start`` on; return seconds a token, the device alone deciding."""
+    """Decode ``count`` tokens greedily from position ``start`` on; return seconds a token, host left out."""
     tokens = torch.randint(2, 100, (cache.batch,), device=bench.device)
     positions = torch.full((cache.batch,), start, device=bench.device)
     for warm in range(3):

@@ -7,15 +7,17 @@ decoder's keys and values (:class:`PrefixStore`).
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from bisect import bisect_right
 from collections import abc
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, Literal, Protocol, overload
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from optical_memory.errors import CheckpointError, ContextTooLongError
@@ -23,18 +25,22 @@ from optical_memory.model.answer import Answer, Ended, Stream, Usage
 from optical_memory.model.cache import KeyValueCache, Prefix, PrefixStore
 from optical_memory.model.decoder import Decoder
 from optical_memory.model.deepencoder import DeepEncoder
-from optical_memory.model.image import Mode, open_image
+from optical_memory.model.image import Mode, Pixels, open_image, prepare
 from optical_memory.model.limits import device_memory, mode_of
 from optical_memory.model.prompts import FREE_OCR, Context
 from optical_memory.model.sampling import Chooser, Repetitions, Sampling
 from optical_memory.model.splice import Spliced, splice
-from optical_memory.model.step import make_step, prefill
+from optical_memory.model.step import make_step, on_host, prefill
 from optical_memory.model.tokenizer import TextStream, Tokenizer
 from optical_memory.model.vision_cache import VisionCache, vision_key
 from optical_memory.renderers.base import Page
 
 _ROUND = 256
 """Caches are allocated in whole multiples of this many positions."""
+_THREADS = min(16, os.cpu_count() or 1)
+"""Images decoded and resized at once: Pillow and NumPy let go of the interpreter while they work."""
+_IMAGES = 64
+"""Images held as pixels at once: 800 MB at most in mode Base."""
 _TOGETHER = 32_768
 """Positions prefilled at once, over all rows: some 2 GB of activations at the published sizes."""
 
@@ -64,7 +70,7 @@ class OcrModel(Protocol):
     def ready(self, *halves: nn.Module) -> None:
         """Make sure that the parameters of these parts have values."""
 
-    def sequences(self, images: Sequence[Image.Image], mode: Sequence[Mode]) -> list[Tensor]:
+    def sequences(self, images: Sequence[Pixels], mode: Sequence[Mode]) -> list[Tensor]:
         """Return each image's tokens (N, D) as the decoder sees them, all in their own modes."""
 
 
@@ -130,12 +136,15 @@ class Generator:
         keys = [self._page_key(page) for page in pages]
         known = {key: self.vision.get(key, self.model.device) for key in keys}
         new = {key: page for key, page in zip(keys, pages, strict=True) if known[key] is None}
-        modes = [mode_of(page) for page in new.values()]
-        with device_memory(modes), torch.no_grad():
-            encoded = self.model.sequences([open_image(page.png) for page in new.values()], modes) if new else []
-        for key, tokens in zip(new, encoded, strict=True):
-            self.vision.put(key, tokens)
-            known[key] = tokens
+        for start in range(0, len(new), _IMAGES):
+            part = dict(islice(new.items(), start, start + _IMAGES))
+            modes = [mode_of(page) for page in part.values()]
+            with device_memory(modes), torch.no_grad(), ThreadPoolExecutor(_THREADS) as threads:
+                pixels = list(threads.map(lambda page: prepare(open_image(page.png), mode_of(page)), part.values()))
+                encoded = self.model.sequences(pixels, modes)
+            for key, tokens in zip(part, encoded, strict=True):
+                self.vision.put(key, tokens)
+                known[key] = tokens
         return [tokens for key in keys if (tokens := known[key]) is not None]
 
     @overload
@@ -272,28 +281,29 @@ class Generator:
         self, rows: Sequence[_Row], cache: KeyValueCache, logits: Tensor, settings: Sampling, cancel: Cancel | None
     ) -> Iterator[None]:
         """Choose and run tokens until every row has ended; yield after each token."""
-        step = make_step(self.model.decoder, cache)
-        choose = Chooser(settings, logits.device)
+        step, choose = make_step(self.model.decoder, cache), Chooser(settings, logits.device)
         stops = self._stops | settings.stop
         lengths = [len(row.sequence) for row in rows]
         most = [self._most(length, settings) for length in lengths]
-        while True:
-            if _cancelled(cancel):
-                for row in rows:
-                    row.ended = row.ended or "cancelled"
-                return
-            banned = [row.seen.banned() if row.seen and not row.ended else [] for row in rows]
-            tokens = choose(logits, banned)
-            for row, token, limit in zip(rows, tokens, most, strict=True):
+        at = torch.tensor(lengths, device=logits.device)  # (B,) where the next token of each row goes
+        extent = max(lengths)
+        while not _cancelled(cancel):
+            tokens = choose(logits, [row.seen.banned() if row.seen and not row.ended else [] for row in rows])  # (B,)
+            ids = on_host(tokens)
+            extent = min(extent + 1, cache.capacity)
+            if tokens.is_cuda:  # the device runs ahead while the host looks at the tokens
+                logits = step(tokens, at, extent)  # (B, V)
+            for row, token, limit in zip(rows, ids(), most, strict=True):
                 if row.ended is None:
                     row.push(token, stops, limit)
             yield
             if all(row.ended for row in rows):
                 return
-            # A row that has ended runs on at its last position, unseen, until the others have.
-            positions = [length + len(row.ids) - 1 for length, row in zip(lengths, rows, strict=True)]
-            at = torch.tensor(positions, device=logits.device)  # (B,)
-            logits = step(torch.tensor(tokens, device=logits.device), at, max(positions) + 1)  # (B, V)
+            if not tokens.is_cuda:
+                logits = step(tokens, at, extent)  # (B, V)
+            at = (at + 1).clamp_(max=cache.capacity - 1)  # rows that have ended run on, unseen
+        for row in rows:
+            row.ended = row.ended or "cancelled"
 
     def _pieces(self, sequence: Spliced, settings: Sampling, cancel: Cancel | None) -> Pieces:
         start = time.perf_counter()

@@ -16,8 +16,8 @@ from optical_memory.model.decoder import Decoder, Layer
 from optical_memory.model.experts import MixtureOfExperts
 from optical_memory.model.kernels import cached, single
 
-PARTS = 8
-"""Parts that a single sequence's attention is cut into: 10 heads times 8 fill most of a device."""
+PARTS = 16
+"""Parts that a single sequence's attention is cut into, so that a few heads fill the device."""
 
 
 class GraphStep:
@@ -75,7 +75,10 @@ class SingleStep:
         self._share = empty(config.num_experts_per_tok)
         self._routed = empty(config.num_experts_per_tok, config.moe_intermediate_size, dtype=weight.dtype)
         shared = config.n_shared_experts * config.moe_intermediate_size
-        self._shared, self._dense = empty(shared, dtype=weight.dtype), empty(config.intermediate_size, dtype=weight.dtype)
+        self._shared, self._dense = (
+            empty(shared, dtype=weight.dtype),
+            empty(config.intermediate_size, dtype=weight.dtype),
+        )
         self._logits = empty(1, config.vocab_size, dtype=weight.dtype)
         cos, sin = decoder.rotary(torch.arange(cache.capacity, device=weight.device))  # (1, 1, S, C) each
         half = channels // 2

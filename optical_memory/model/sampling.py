@@ -99,18 +99,18 @@ class Chooser:
         else:
             self._random.manual_seed(sampling.seed)
 
-    def __call__(self, logits: Tensor, banned: list[list[int]]) -> list[int]:
-        """Take (B, V) logits and the tokens banned in each row; return an id for each row."""
+    def __call__(self, logits: Tensor, banned: list[list[int]]) -> Tensor:
+        """Take (B, V) logits and the tokens banned in each row; return an id for each row (B,), on the device."""
         pairs = [(row, token) for row, tokens in enumerate(banned) for token in tokens]
         if pairs:
             rows, tokens = torch.tensor(pairs, device=logits.device).unbind(1)  # (P,) each
             logits = logits.index_put((rows, tokens), logits.new_tensor(float("-inf")))  # (B, V)
         if self._sampling.temperature == 0:
-            return list(logits.argmax(dim=-1).tolist())
+            return logits.argmax(dim=-1)
         scaled = (logits.float() / self._sampling.temperature).softmax(dim=-1)  # (B, V)
         if self._sampling.top_p < 1:
             scaled = _nucleus(scaled, self._sampling.top_p)  # (B, V)
-        return list(torch.multinomial(scaled, 1, generator=self._random).squeeze(1).tolist())
+        return torch.multinomial(scaled, 1, generator=self._random).squeeze(1)
 
 
 def _nucleus(probabilities: Tensor, top_p: float) -> Tensor:

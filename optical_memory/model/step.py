@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -58,3 +59,19 @@ def prefill(decoder: Decoder, cache: KeyValueCache, embeddings: Tensor, start: i
     hidden = decoder(embeddings, positions=positions, attend=cache.run(start, count))  # (B, T, D)
     logits: Tensor = decoder.head(hidden[:, -1])  # (B, V)
     return logits
+
+
+def on_host(tokens: Tensor) -> Callable[[], list[int]]:
+    """Begin to copy ids (B,) to the host; the function returned waits for the copy alone, not for what comes after."""
+    if not tokens.is_cuda:
+        return tokens.tolist
+    held = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)  # (B,)
+    held.copy_(tokens, non_blocking=True)
+    copied = torch.cuda.Event()
+    copied.record()
+
+    def ids() -> list[int]:
+        copied.synchronize()
+        return held.tolist()
+
+    return ids

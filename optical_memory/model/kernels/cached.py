@@ -58,7 +58,7 @@ def _attend(
             tl.store(values_at + to + channel, v)
         best = tl.sum(one * k1.to(tl.float32) + two * k2.to(tl.float32), 0)
         total, mixed = tl.full((), 1.0, tl.float32), v.to(tl.float32)
-    for first in range(start, tl.minimum(start + length, position), KEYS):
+    for first in tl.range(start, tl.minimum(start + length, position), KEYS, num_stages=3):
         place = first + key  # (KEYS,)
         known = place < position  # the new position was taken above
         at = cache + place[:, None] * C  # (KEYS, 1)

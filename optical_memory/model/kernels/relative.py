@@ -39,13 +39,17 @@ def _attend(
     mixed = tl.zeros((QUERIES, C), tl.float32)
     for row in range(height):
         place = row * WIDTH + column  # (W,)
-        k = tl.load(k_at + base + place[None, :] * stride_s + channel[:, None], mask=inside[None, :], other=0.0)  # (C, W)
+        k = tl.load(
+            k_at + base + place[None, :] * stride_s + channel[:, None], mask=inside[None, :], other=0.0
+        )  # (C, W)
         down = tl.load(rows_at + at * height + row, mask=known, other=0.0).to(tl.float32) * log2e  # (Q,)
         scores = tl.dot(q, k) * scale + (across + down[:, None])  # (Q, W)
         top = tl.maximum(best, tl.max(scores, 1))  # (Q,)
         weight = tl.math.exp2(scores - top[:, None])  # (Q, W)
         keep = tl.math.exp2(best - top)  # (Q,)
-        v = tl.load(v_at + base + place[:, None] * stride_s + channel[None, :], mask=inside[:, None], other=0.0)  # (W, C)
+        v = tl.load(
+            v_at + base + place[:, None] * stride_s + channel[None, :], mask=inside[:, None], other=0.0
+        )  # (W, C)
         mixed = tl.dot(weight.to(v.dtype), v, mixed * keep[:, None])  # (Q, C)
         total = total * keep + tl.sum(weight, 1)  # (Q,)
         best = top
@@ -54,21 +58,21 @@ def _attend(
     tl.store(out_at + to[:, None] * C + channel[None, :], out.to(out_at.dtype.element_ty), mask=known[:, None])
 
 
-@torch.library.custom_op("optical_memory::relative_attention", mutates_args=(), device_types="cuda")
+@torch.library.custom_op("optical_memory::relative_attention", mutates_args=())
 def _relative_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     images, heads, places, channels = q.shape
     height, width = rows.shape[-1], columns.shape[-1]
     if not q.stride() == k.stride() == v.stride() or q.stride(-1) != 1:
         q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     out = q.new_empty(images, places, heads, channels)
-    queries = 128
+    queries = 64
     grid = (triton.cdiv(places, queries), images * heads)
     _attend[grid](
         q, k, v, rows.contiguous(), columns.contiguous(), out,
         q.stride(0), q.stride(1), q.stride(2),
         heads, places, height, channels**-0.5 * _LOG2E, _LOG2E,
         WIDTH=width, WIDE=max(16, triton.next_power_of_2(width)), C=channels, QUERIES=queries,
-        num_warps=8, num_stages=3,
+        num_warps=4, num_stages=3,
     )  # fmt: skip
     return out
 

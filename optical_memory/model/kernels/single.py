@@ -16,64 +16,67 @@ from torch import Tensor
 
 
 @triton.jit
-def _normalised(x_at, norm_at, factor, first, chunk, D: tl.constexpr):
-    """Return one chunk of x, normalised and rounded to the weights' type."""
-    at = first + chunk
-    x = tl.load(x_at + at, mask=at < D, other=0.0)
-    norm = tl.load(norm_at + at, mask=at < D, other=0.0)
-    return (x * factor * norm.to(tl.float32)).to(norm.dtype).to(tl.float32)
+def _rows_of(x_at, norm_at, weight_at, row, known, eps, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr):
+    """Return the product of norm(x) with R rows of a weight (., D).
 
-
-@triton.jit
-def _factor(x_at, eps, chunk, D: tl.constexpr, BLOCK: tl.constexpr):
-    """Return one over the root mean square of x (D,)."""
+    The norm's factor is one number for all rows, so it is multiplied in at the end: the weights need not wait for it.
+    """
+    total = tl.zeros((R, BLOCK), tl.float32)
     squares = tl.zeros((BLOCK,), tl.float32)
     for first in tl.static_range(0, D, BLOCK):
-        x = tl.load(x_at + first + chunk, mask=first + chunk < D, other=0.0)
+        at = first + tl.arange(0, BLOCK)
+        weight = tl.load(weight_at + row[:, None] * D + at[None, :], mask=known[:, None] & (at < D)[None, :], other=0.0)
+        x = tl.load(x_at + at, mask=at < D, other=0.0)
+        norm = tl.load(norm_at + at, mask=at < D, other=0.0)
+        total += weight.to(tl.float32) * (x * norm.to(tl.float32))[None, :]
         squares += x * x
-    return tl.math.rsqrt(tl.sum(squares, 0) / D + eps)
+    return tl.sum(total, 1) * tl.math.rsqrt(tl.sum(squares, 0) / D + eps)  # (R,)
 
 
 @triton.jit
-def _rows_of(x_at, norm_at, factor, weight_at, row, known, chunk, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr):
-    """Return the product of the normalised x with R rows of a weight (., D)."""
-    total = tl.zeros((R, BLOCK), tl.float32)
-    for first in tl.static_range(0, D, BLOCK):
-        at = first + chunk
-        weight = tl.load(weight_at + row[:, None] * D + at[None, :], mask=known[:, None] & (at < D)[None, :], other=0.0)
-        x = _normalised(x_at, norm_at, factor, first, chunk, D)
-        total += weight.to(tl.float32) * x[None, :]
-    return tl.sum(total, 1)  # (R,)
+def _gated(
+    x_at, norm_at, weight_at, inner_at, row, inner, eps, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr
+):  # fmt: skip
+    """Store silu(gate) * up for R rows of an inner vector; the weight holds all gates, then all ups."""
+    known = row < inner
+    gate = _rows_of(x_at, norm_at, weight_at, row, known, eps, D, BLOCK, R)
+    up = _rows_of(x_at, norm_at, weight_at, row + inner, known, eps, D, BLOCK, R)
+    tl.store(inner_at + row, (gate / (1 + tl.exp(-gate)) * up).to(inner_at.dtype.element_ty), mask=known)
 
 
 @triton.jit
 def _project(x_at, norm_at, weight_at, out_at, rows, eps, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr):
     """norm, then rows of a weight (rows, D)."""
-    chunk = tl.arange(0, BLOCK)
     row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)  # (R,)
-    factor = _factor(x_at, eps, chunk, D, BLOCK)
-    out = _rows_of(x_at, norm_at, factor, weight_at, row, row < rows, chunk, D, BLOCK, R)  # (R,)
+    out = _rows_of(x_at, norm_at, weight_at, row, row < rows, eps, D, BLOCK, R)  # (R,)
     tl.store(out_at + row, out.to(out_at.dtype.element_ty), mask=row < rows)
 
 
 @triton.jit
 def _join(
     parts_at, best_at, total_at, weight_at, x_at,
-    D: tl.constexpr, H: tl.constexpr, C: tl.constexpr, P: tl.constexpr, R: tl.constexpr,
+    D: tl.constexpr, H: tl.constexpr, C: tl.constexpr, P: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     """Put the parts of the attention together, multiply by the output weight (D, H*C), add to x (D,)."""
     row = tl.program_id(0) * R + tl.arange(0, R)  # (R,)
-    part, channel = tl.arange(0, P), tl.arange(0, C)
-    out = tl.zeros((R, C), tl.float32)
-    for head in tl.static_range(H):
-        at = row[:, None] * (H * C) + head * C + channel[None, :]
-        weight = tl.load(weight_at + at, mask=(row < D)[:, None], other=0.0)  # (R, C)
-        best = tl.load(best_at + head * P + part)  # (P,)
-        share = tl.math.exp2(best - tl.max(best, 0))  # (P,)
-        total = tl.sum(share * tl.load(total_at + head * P + part), 0)
-        mixed = tl.load(parts_at + (head * P + part[:, None]) * C + channel[None, :])  # (P, C)
-        mixed = tl.sum(mixed * (share / total)[:, None], 0)  # (C,)
-        out += weight.to(tl.float32) * mixed.to(weight.dtype).to(tl.float32)[None, :]
+    out = tl.zeros((R, BLOCK), tl.float32)
+    for first in tl.static_range(0, H * C, BLOCK):
+        at = first + tl.arange(0, BLOCK)  # (BLOCK,) channels of all heads
+        real = at < H * C
+        head, channel = at // C, at % C
+        weight = tl.load(
+            weight_at + row[:, None] * (H * C) + at[None, :], mask=(row < D)[:, None] & real[None, :], other=0.0
+        )  # (R, BLOCK)
+        best = tl.full((BLOCK,), -1e30, tl.float32)
+        for part in tl.static_range(P):
+            best = tl.maximum(best, tl.load(best_at + head * P + part, mask=real, other=0.0))
+        mixed, total = tl.zeros((BLOCK,), tl.float32), tl.zeros((BLOCK,), tl.float32)
+        for part in tl.static_range(P):
+            share = tl.math.exp2(tl.load(best_at + head * P + part, mask=real, other=0.0) - best)
+            mixed += share * tl.load(parts_at + (head * P + part) * C + channel, mask=real, other=0.0)
+            total += share * tl.load(total_at + head * P + part, mask=real, other=1.0)
+        mixed = (mixed / total).to(weight.dtype).to(tl.float32)  # (BLOCK,)
+        out += weight.to(tl.float32) * mixed[None, :]
     x = tl.load(x_at + row, mask=row < D, other=0.0)
     tl.store(x_at + row, x + tl.sum(out, 1), mask=row < D)
 
@@ -84,21 +87,14 @@ def _gate(
     ROUTERS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     """norm, then the router's scores (the first ROUTERS programs) and the inner product of the MLP for everyone."""
-    chunk = tl.arange(0, BLOCK)
-    factor = _factor(x_at, eps, chunk, D, BLOCK)
     program = tl.program_id(0)
     if program < ROUTERS:
-        row = program * R + tl.arange(0, R)
-        scores = _rows_of(x_at, norm_at, factor, router_at, row, row < experts, chunk, D, BLOCK, R)
-        tl.store(scores_at + row, scores, mask=row < experts)
+        expert = program * R + tl.arange(0, R)
+        scores = _rows_of(x_at, norm_at, router_at, expert, expert < experts, eps, D, BLOCK, R)
+        tl.store(scores_at + expert, scores, mask=expert < experts)
     else:
         row = (program - ROUTERS) * R + tl.arange(0, R)
-        known = row < inner
-        gate = _rows_of(x_at, norm_at, factor, gate_up_at, row, known, chunk, D, BLOCK, R)
-        up = _rows_of(x_at, norm_at, factor, gate_up_at, row + inner, known, chunk, D, BLOCK, R)
-        dtype = inner_at.dtype.element_ty
-        gate, up = gate.to(dtype).to(tl.float32), up.to(dtype).to(tl.float32)
-        tl.store(inner_at + row, (gate / (1 + tl.exp(-gate)) * up).to(dtype), mask=known)
+        _gated(x_at, norm_at, gate_up_at, inner_at, row, inner, eps, D, BLOCK, R)
 
 
 @triton.jit
@@ -109,61 +105,55 @@ def _experts(
 ):  # fmt: skip
     """Choose the experts, and take some rows of the inner product of the one at this program's place among them."""
     slot = tl.program_id(1)
-    every, chunk = tl.arange(0, E), tl.arange(0, BLOCK)
+    every = tl.arange(0, E)
     scores = tl.load(scores_at + every, mask=every < experts, other=float("-inf"))  # (E,)
-    shares = tl.exp(scores - tl.max(scores, 0))
-    shares = shares / tl.sum(shares, 0)  # (E,)
-    chosen, share, taken = 0, 0.0, 0.0
-    for place in tl.static_range(K):
-        best, value = tl.argmax(shares, 0), tl.max(shares, 0)
-        chosen, share = tl.where(place == slot, best, chosen), tl.where(place == slot, value, share)
-        taken += value
-        shares = tl.where(every == best, -1.0, shares)
-    share = share / (taken + 1e-20) if RENORMALISE else share * scale
+    rivals = tl.load(scores_at + every, mask=every < experts, other=float("-inf"))  # (E,)
+    ahead = (rivals[None, :] > scores[:, None]) | (
+        (rivals[None, :] == scores[:, None]) & (every[None, :] < every[:, None])
+    )
+    place = tl.sum(ahead.to(tl.int32), 1)  # (E,) 0 for the best
+    shares = tl.exp(scores - tl.max(scores, 0))  # (E,)
+    whole = tl.sum(tl.where(place < K, shares, 0.0), 0) if RENORMALISE else tl.sum(shares, 0) / scale
+    chosen = tl.sum(tl.where(place == slot, every, 0), 0)
+    share = tl.sum(tl.where(place == slot, shares, 0.0), 0) / whole
     if tl.program_id(0) == 0:
         tl.store(chosen_at + slot, chosen)
         tl.store(share_at + slot, share)
     row = tl.program_id(0) * R + tl.arange(0, R)
-    known = row < M
-    factor = _factor(x_at, eps, chunk, D, BLOCK)
     weight_at = gate_up_at + chosen.to(tl.int64) * (2 * M * D)
-    gate = _rows_of(x_at, norm_at, factor, weight_at, row, known, chunk, D, BLOCK, R)
-    up = _rows_of(x_at, norm_at, factor, weight_at, row + M, known, chunk, D, BLOCK, R)
-    dtype = inner_at.dtype.element_ty
-    gate, up = gate.to(dtype).to(tl.float32), up.to(dtype).to(tl.float32)
-    tl.store(inner_at + slot * M + row, (gate / (1 + tl.exp(-gate)) * up).to(dtype), mask=known)
+    _gated(x_at, norm_at, weight_at, inner_at + slot * M, row, M, eps, D, BLOCK, R)
 
 
 @triton.jit
 def _outer(
     x_at, chosen_at, share_at, routed_at, down_at, inner_at, shared_down_at,
-    D: tl.constexpr, K: tl.constexpr, M: tl.constexpr, WIDE: tl.constexpr, S: tl.constexpr, BLOCK: tl.constexpr,
-    R: tl.constexpr,
+    D: tl.constexpr, K: tl.constexpr, M: tl.constexpr, S: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr,
 ):  # fmt: skip
     """Multiply back: the K chosen experts' inner vectors (K, M) and everyone's (S,), added to x (D,)."""
     row = tl.program_id(0) * R + tl.arange(0, R)
     known = (row < D)[:, None]
-    x = tl.load(x_at + row, mask=row < D, other=0.0)
-    at = tl.arange(0, WIDE)
-    for slot in tl.static_range(K):
-        expert, share = tl.load(chosen_at + slot).to(tl.int64), tl.load(share_at + slot)
-        weight_at = down_at + expert * (D * M) + row[:, None] * M + at[None, :]
-        weight = tl.load(weight_at, mask=known & (at < M)[None, :], other=0.0)  # (R, M)
-        inner = tl.load(routed_at + slot * M + at, mask=at < M, other=0.0)  # (M,)
-        x += share * tl.sum(weight.to(tl.float32) * inner.to(tl.float32)[None, :], 1)
     total = tl.zeros((R, BLOCK), tl.float32)
     for first in tl.static_range(0, S, BLOCK):
-        chunk = first + tl.arange(0, BLOCK)
-        weight = tl.load(shared_down_at + row[:, None] * S + chunk[None, :], mask=known & (chunk < S)[None, :], other=0.0)
-        inner = tl.load(inner_at + chunk, mask=chunk < S, other=0.0)
+        at = first + tl.arange(0, BLOCK)
+        weight = tl.load(shared_down_at + row[:, None] * S + at[None, :], mask=known & (at < S)[None, :], other=0.0)
+        inner = tl.load(inner_at + at, mask=at < S, other=0.0)
         total += weight.to(tl.float32) * inner.to(tl.float32)[None, :]
+    for slot in tl.static_range(K):
+        expert, share = tl.load(chosen_at + slot).to(tl.int64), tl.load(share_at + slot)
+        for first in tl.static_range(0, M, BLOCK):
+            at = first + tl.arange(0, BLOCK)
+            weight_at = down_at + expert * (D * M) + row[:, None] * M + at[None, :]
+            weight = tl.load(weight_at, mask=known & (at < M)[None, :], other=0.0)
+            inner = tl.load(routed_at + slot * M + at, mask=at < M, other=0.0)
+            total += weight.to(tl.float32) * (share * inner.to(tl.float32))[None, :]
+    x = tl.load(x_at + row, mask=row < D, other=0.0)
     tl.store(x_at + row, x + tl.sum(total, 1), mask=row < D)
 
 
 def project(x: Tensor, norm: Tensor, weight: Tensor, out: Tensor, *, eps: float) -> None:
     """out = weight @ norm(x): x (D,) float32, weight (rows, D), out (rows,)."""
     rows, width = weight.shape
-    size = 16
+    size = 32 if rows > 32_768 else 8  # many rows fill the device with larger programs, which read faster
     _project[(triton.cdiv(rows, size),)](
         x, norm, weight, out, rows, eps, D=width, BLOCK=_block(width), R=size, num_warps=4
     )
@@ -174,8 +164,9 @@ def join(parts: Tensor, best: Tensor, total: Tensor, weight: Tensor, x: Tensor) 
     heads, count, channels = parts.shape
     size = 8
     _join[(triton.cdiv(len(x), size),)](
-        parts, best, total, weight, x, D=len(x), H=heads, C=channels, P=count, R=size, num_warps=4
-    )
+        parts, best, total, weight, x,
+        D=len(x), H=heads, C=channels, P=count, BLOCK=_block(heads * channels), R=size, num_warps=4,
+    )  # fmt: skip
 
 
 def gate(
@@ -214,8 +205,7 @@ def outer(
     size, middle = 4, down.shape[-1]
     _outer[(triton.cdiv(width, size),)](
         x, chosen, share, routed, down, inner, shared_down,
-        D=width, K=taken, M=middle, WIDE=triton.next_power_of_2(middle), S=everyone, BLOCK=_block(everyone, 1024),
-        R=size, num_warps=4,
+        D=width, K=taken, M=middle, S=everyone, BLOCK=_block(everyone, 1024), R=size, num_warps=8,
     )  # fmt: skip
 
 
