@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -205,3 +206,11 @@ def test_counting_is_imported_when_it_is_needed() -> None:
         "assert 'bpe_openai' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_documentation_shows_the_profiles_as_they_are() -> None:
+    root = Path(__file__).resolve().parents[1]
+    table = subprocess.run(
+        [sys.executable, root / "benchmarks/profiles.py"], capture_output=True, text=True, check=True
+    )
+    assert table.stdout in (root / "docs/profiles.md").read_text("utf-8")
