@@ -151,7 +151,7 @@ def _outer(
 
 
 def project(x: Tensor, norm: Tensor, weight: Tensor, out: Tensor, *, eps: float) -> None:
-    """out = weight @ norm(x): x (D,) float32, weight (rows, D), out (rows,)."""
+    """Out = weight @ norm(x): x (D,) float32, weight (rows, D), out (rows,)."""
     rows, width = weight.shape
     size = 32 if rows > 32_768 else 8  # many rows fill the device with larger programs, which read faster
     _project[(triton.cdiv(rows, size),)](
@@ -160,7 +160,7 @@ def project(x: Tensor, norm: Tensor, weight: Tensor, out: Tensor, *, eps: float)
 
 
 def join(parts: Tensor, best: Tensor, total: Tensor, weight: Tensor, x: Tensor) -> None:
-    """x += weight @ attention: parts (H, P, C), best and total (H, P), weight (D, H*C), x (D,)."""
+    """X += weight @ attention: parts (H, P, C), best and total (H, P), weight (D, H*C), x (D,)."""
     heads, count, channels = parts.shape
     size = 8
     _join[(triton.cdiv(len(x), size),)](
@@ -200,7 +200,7 @@ def outer(
     x: Tensor, chosen: Tensor, share: Tensor, routed: Tensor, down: Tensor, inner: Tensor, shared_down: Tensor,
     *, taken: int,
 ) -> None:  # fmt: skip
-    """x += the chosen experts' outer products by weight + everyone's: down (E, D, M), shared_down (D, S)."""
+    """X += the chosen experts' outer products by weight + everyone's: down (E, D, M), shared_down (D, S)."""
     width, everyone = shared_down.shape
     size, middle = 4, down.shape[-1]
     _outer[(triton.cdiv(width, size),)](
