@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 from optical_memory.errors import InputError, NotFoundError
 from optical_memory.formats.anthropic import Anthropic
-from optical_memory.formats.base import Calls, Fields, Format, Message, content_fields, copied, travelling
+from optical_memory.formats.base import Calls, Fields, Format, Message, content_fields, copied, stable_id, travelling
 from optical_memory.formats.gemini import Gemini
 from optical_memory.formats.huggingface import HuggingFace
 from optical_memory.formats.openai import OpenAI
@@ -65,15 +66,15 @@ def to_turns(
     messages: Iterable[Any],
     format: str | None = None,
     *,
-    before: Sequence[Turn] = (),
+    before: Iterable[Turn] = (),
     created_at: float | None = None,
 ) -> list[Turn]:
     """Return the turns of provider messages, in order.
 
     One message may hold several turns (results of parallel calls). A turn's id is the message's own where it has
     one, else a random one; ``#1``, ``#2``… is added for further turns of one message. ``format`` None: see
-    :func:`detect`. ``before``: turns that came earlier, for formats whose results name no call. ``created_at`` is
-    in seconds since 1970 (None: now). Objects of the providers' libraries are taken as their JSON.
+    :func:`detect`. ``before``: turns that came earlier, read only where a call or a result names no id.
+    ``created_at`` is in seconds since 1970 (None: now). Objects of the providers' libraries are taken as their JSON.
 
     Errors: InputError and UnknownRoleError name the message's index and the field; nothing is returned then.
     """
@@ -156,11 +157,12 @@ def _checked(message: Any, place: int) -> Message:
 def _turns(cut: Sequence[Fields], message: Message, source: Format, created_at: float) -> Iterator[Turn]:
     given = message.get("id")
     whole = given if isinstance(given, str) and given else uuid.uuid4().hex
+    mark = stable_id(json.dumps(message)) if len(cut) > 1 else ""
     for place, fields in enumerate(cut):
         fields = dict(fields)
         raw, piece = message, fields.pop("piece", None)
-        if piece is not None and len(cut) > 1:
-            raw = message | {source.body: piece, PIECE: {"message": whole, "place": place}}
+        if piece is not None and mark:
+            raw = message | {source.body: piece, PIECE: {"message": mark, "place": place}}
         fields |= content_fields(fields["role"], fields.pop("parts", ()))
         if "id" in fields and fields.pop("id") is None:
             whole = uuid.uuid4().hex

@@ -58,16 +58,16 @@ class Anthropic(Format):
             if run[0].get("type") == "tool_result":
                 fields = _result(run[0], f"content[{place}]", calls)
             else:
-                fields = self._said({"role": role, "content": run}, role, calls)
+                fields = self._said({"role": role, "content": run}, role, calls, place)
             out.append(fields | {"piece": run})
             place += len(run)
         return out
 
-    def _said(self, message: Message, role: Role, calls: Calls) -> Fields:
-        parts = parse_content(message, role, parse_block)
+    def _said(self, message: Message, role: Role, calls: Calls, start: int = 0) -> Fields:
+        parts = parse_content(message, role, parse_block, start=start)
         made = []
         content = message["content"]
-        for place, block in enumerate(content if isinstance(content, list) else ()):
+        for place, block in enumerate(content if isinstance(content, list) else (), start):
             if isinstance(block, dict) and block.get("type") == "tool_use":
                 path = f"content[{place}]"
                 arguments = base.arguments_text(want(block, "input", dict, path))

@@ -105,27 +105,35 @@ class Calls:
     """Pairs results with calls in formats whose messages do not carry call ids."""
 
     def __init__(self, before: Iterable[Turn] = ()) -> None:
-        """``before``: turns whose calls the coming results may answer."""
-        before = list(before)
-        self._open = open_calls(before)
-        self._made = Counter((call.name, call.arguments) for turn in before for call in turn.tool_calls)
+        """``before``: turns whose calls the coming results may answer; read when a message without ids asks."""
+        self._before: Iterable[Turn] | None = before
+        self._open: dict[str, ToolCall] = {}
+        self._made: Counter[tuple[str, str]] = Counter()
 
     def made(self, name: str, arguments: str, call_id: str | None = None) -> ToolCall:
         """Return a call. Without an id it gets one that depends on the conversation so far alone."""
-        self._made[name, arguments] += 1
         if not call_id:
+            self._read()
             call_id = stable_id(name, arguments, str(self._made[name, arguments]))
         call = ToolCall(id=call_id, name=name, arguments=arguments)
+        self._made[name, arguments] += 1
         self._open[call_id] = call
         return call
 
     def answered(self, name: str | None, call_id: str | None = None) -> str | None:
         """Return the id of the call that a result answers: its own, or that of the oldest fitting open call."""
         if call_id is None:
+            self._read()
             fitting = (call.id for call in self._open.values() if name in (None, call.name))
             call_id = next(fitting, None)
         self._open.pop(call_id or "", None)
         return call_id
+
+    def _read(self) -> None:
+        if self._before is not None:
+            before, self._before = list(self._before), None
+            self._open = open_calls(before) | self._open
+            self._made.update((call.name, call.arguments) for turn in before for call in turn.tool_calls)
 
 
 def stable_id(*texts: str) -> str:
@@ -248,8 +256,8 @@ def as_text(part: Part) -> str:
 
 def flat(turn: Turn) -> str:
     """Return a turn's content as one text, with placeholders for what is not text."""
-    parts = [part if part.kind == "image" else text(as_text(part)) for part in travelling(turn)]
-    return join_text(turn.role, parts, labels=True)
+    parts = [part if part.kind == "text" else other("", text=as_text(part)) for part in travelling(turn)]
+    return join_text(turn.role, parts)
 
 
 def merged(run: Sequence[Turn]) -> Turn:

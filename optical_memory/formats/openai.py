@@ -97,15 +97,18 @@ def parse_name(message: Mapping[str, Any]) -> str | None:
     return want(message, "name", (str, type(None))) or None if "name" in message else None
 
 
-def parse_content(message: Message, role: Role, part: Any, key: str = "content") -> list[Part]:
-    """Return the parts of a message's content: a string, a list of parts, or null. An assistant's may be missing."""
+def parse_content(message: Message, role: Role, part: Any, key: str = "content", start: int = 0) -> list[Part]:
+    """Return the parts of a message's content: a string, a list of parts, or null. An assistant's may be missing.
+
+    ``part`` makes a part of an object and its path; ``start`` is the place of the first in the whole message.
+    """
     if role == "assistant" and key not in message:
         return []
     content = want(message, key, (str, list, type(None)))
     if isinstance(content, str):
         return [base.text(content)] if content else []
     parts: list[Part] = []
-    for place, item in enumerate(content or ()):
+    for place, item in enumerate(content or (), start):
         path = f"{key}[{place}]"
         if isinstance(item, str):
             parts.append(base.text(item))

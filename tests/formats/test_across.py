@@ -133,6 +133,12 @@ def test_refusals_travel_as_refusals_between_openai_formats(conversations: Conve
     assert from_turns(refusal, "anthropic")[0]["content"] == [{"type": "text", "text": "I can't help with that."}]
 
 
+def test_words_and_a_refusal_stay_apart() -> None:
+    (turn,) = to_turns([{"role": "assistant", "content": "Well.", "refusal": "No."}])
+    assert turn.text == "Well.\nNo."
+    assert from_turns([turn], "responses") == [{"role": "assistant", "content": "Well.\nNo."}]
+
+
 def test_errors_travel_between_anthropic_and_gemini(conversations: Conversations) -> None:
     gemini = from_turns(to_turns(conversations["anthropic"], "anthropic"), "gemini")
     answers = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -104,6 +105,17 @@ def test_results_without_ids_find_calls_of_earlier_lists(conversations: Conversa
         ]
 
 
+def test_earlier_turns_are_read_only_when_needed(conversations: Conversations) -> None:
+    def fail() -> Iterator[Turn]:
+        raise AssertionError("read without need")
+        yield
+
+    for name in ("responses", "anthropic"):
+        to_turns(conversations[name], name, before=fail())
+    with pytest.raises(AssertionError):
+        to_turns(conversations["gemini"], "gemini", before=fail())
+
+
 def test_equal_calls_without_ids_have_ids_of_their_own() -> None:
     call = {"role": "model", "parts": [{"functionCall": {"name": "now", "args": {}}}]}
     answer = {"role": "function", "parts": [{"functionResponse": {"name": "now", "response": {"output": "12:00"}}}]}
@@ -136,6 +148,7 @@ def test_library_objects_are_taken_as_their_json() -> None:
     assert to_turns([{"role": Role.USER, "content": "x"}])[0].raw == {"role": "user", "content": "x"}
 
 
+RESULT = {"type": "tool_result", "tool_use_id": "t"}
 USER = {"role": "user", "content": "Hi"}
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
@@ -163,6 +176,7 @@ CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{
         ("anthropic", {"role": "assistant", "content": [{"type": "tool_use", "id": "t"}]}, "content[0].input"),
         ("anthropic", {"role": "user", "content": [{"type": "tool_result"}]}, "content[0].tool_use_id"),
         ("anthropic", {"role": "user", "content": [{"type": "image"}]}, "content[0].source must be an object"),
+        ("anthropic", {"role": "user", "content": [RESULT, RESULT, {"type": "text"}]}, "content[2].text must be"),
         ("gemini", {"role": "model", "parts": [{"functionCall": {}}]}, "parts[0].functionCall.name"),
         ("gemini", {"role": "model", "parts": [7]}, "parts[0] must be an object"),
         ("gemini", {"role": "user"}, "parts must be a list or null, not missing"),

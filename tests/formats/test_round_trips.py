@@ -56,6 +56,17 @@ def test_caller_and_turns_share_nothing(name: str, conversations: Conversations)
     assert dumped(from_turns(turns, name)) == dumped(conversations[name])
 
 
+def test_the_parts_of_a_message_can_leave_apart(conversations: Conversations) -> None:
+    turns = to_turns(conversations["anthropic"], "anthropic")
+    message = conversations["anthropic"][3]
+    assert from_turns(turns[5:6], "anthropic") == [message | {"content": message["content"][2:]}]
+    assert from_turns(turns[2:5], "anthropic")[1] == message | {"content": message["content"][:2]}
+    again = to_turns([message], "anthropic")
+    assert [turn.digest for turn in again] == [turn.digest for turn in turns[3:6]]
+    twice = to_turns([message, message], "anthropic")
+    assert from_turns(twice, "anthropic", repair=False) == [message, message]
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_format_is_detected_in_a_list(name: str, conversations: Conversations) -> None:
     assert detect(conversations[name]) == [name] * len(conversations[name])
