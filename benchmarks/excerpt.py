@@ -2,8 +2,9 @@
 
     python benchmarks/excerpt.py [FOLDER of bfcl_memory]
 
-A question counts where one of its answers stands in the conversation's text; it survives where
-one stands in the excerpt. Compared at the same number of cells: random lines (mean of five draws), the first lines of each turn, the newest lines.
+A question counts where one of its answers stands in the conversation's text; it survives where one stands in the
+excerpt. Compared at the same number of cells: random lines (mean of five draws), the first lines of each turn, the
+newest lines.
 """
 
 from __future__ import annotations
