@@ -78,3 +78,12 @@ def test_both_halves_reach_the_projection(encoder: Any) -> None:
 def test_pixels_that_do_not_fit(encoder: Any, shape: tuple[int, ...]) -> None:
     with pytest.raises(ImageError):
         encoder(torch.zeros(shape))
+
+
+def test_the_encoder_is_one_graph(encoder: Any) -> None:
+    """Nothing in it depends on data, so that it can be compiled whole, for each size of image and batch."""
+    compiled = torch.compile(encoder, backend="eager", fullgraph=True, dynamic=False)
+    for side in (64, 128):
+        pixels = torch.randn(2, 3, side, side)
+        with torch.no_grad():
+            assert torch.allclose(compiled(pixels), encoder(pixels), atol=1e-5)
