@@ -14,6 +14,7 @@ import json
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import optical_memory
 from optical_memory.renderers import DenseRenderer, png
@@ -74,7 +75,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     text, source = real_text()
-    results = [
+    results: list[dict[str, Any]] = [
         {"case": name, "aim": aim} | measure(text, grid, size, options.pages, options.seconds)
         for name, grid, size, aim in CASES
     ]
