@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from math import log2
+from operator import itemgetter
 from typing import Literal, NamedTuple, cast
 
 from optical_memory.turns import CALL_MARK
@@ -127,8 +128,12 @@ def extract(text: str, turn_id: str = "") -> list[Fact]:
     found: list[tuple[int, Fact]] = []
     taken = bytearray(len(text))
     text = CALL_MARK.sub(lambda mark: " " * len(mark.group()), text)
+    known: dict[str, Fact | None] = {}
     for match in _FACT.finditer(text):
-        if fact := _fact(match, turn_id):
+        value = match.group()
+        if value not in known:
+            known[value] = _fact(match.lastgroup or "", value, turn_id)
+        if fact := known[value]:
             start, end = match.span()
             found.append((start, fact))
             taken[start:end] = b"\1" * (end - start)
@@ -136,7 +141,7 @@ def extract(text: str, turn_id: str = "") -> list[Fact]:
         start, value = match.start("value"), match["value"].rstrip(".!?")
         if not taken[start] and _worth_keeping(match["key"], value):
             found.append((start, Fact("pair", value, turn_id, match["key"])))
-    found.sort(key=lambda item: item[0])
+    found.sort(key=itemgetter(0))
     return [fact for _, fact in found]
 
 
@@ -194,8 +199,8 @@ def _ranked(facts: Sequence[Fact]) -> list[Fact]:
     return sorted(first.values(), key=score, reverse=True)
 
 
-def _fact(match: re.Match[str], turn_id: str) -> Fact | None:
-    group, value = (match.lastgroup or "").partition("_")[0], match.group()
+def _fact(group: str, value: str, turn_id: str) -> Fact | None:
+    group = group.partition("_")[0]
     if len(value) > MAX_LENGTH:
         return None
     kind: Kind | None
