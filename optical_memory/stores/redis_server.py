@@ -58,14 +58,16 @@ def connect(url: str, timeout: float) -> Any:
         client.ping()
         if not _is_cluster(client):
             return client
-        client.close()
+        disconnect(client)
         return redis.RedisCluster.from_url(url, **settings)
 
 
 def disconnect(client: Any) -> None:
-    """Close all connections of a client."""
+    """Close all connections of a client; its close() alone leaves some open, which ones depends on the version."""
     if _has_nodes(client):
-        client.disconnect_connection_pools()  # close() leaves them open
+        client.disconnect_connection_pools()
+    else:
+        client.connection_pool.disconnect()
     client.close()
 
 

@@ -361,3 +361,22 @@ def test_the_index_in_memory_holds_the_sessions_searched_last(redis_url: str, cl
         assert store.search("a", "zzsecret", 5) == []
         store.append("a", [turn("z", "another flight")])
         assert len(store.search("a", "flight", 5)) == 2
+
+
+def test_two_processes_append_to_one_session(redis_url: str, client: redis.Redis) -> None:
+    def run(name: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(APPEND_FOREVER), redis_url, "s", name]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    with run("a") as one, run("b") as two:
+        assert one.stdout is not None
+        assert two.stdout is not None
+        told = [output.readline().strip() for _ in range(50) for output in (one.stdout, two.stdout)]
+        one.kill()
+        two.kill()
+    with closing(RedisStore(redis_url)) as store:
+        stored = store.turns("s")
+    assert [found.seq for found in stored] == list(range(len(stored)))
+    calls = [found.id.removesuffix("-call") for found in stored[::2]]
+    assert [found.id.removesuffix("-result") for found in stored[1::2]] == calls
+    assert set(told) <= set(calls)
