@@ -196,7 +196,7 @@ class DeepseekOcr(nn.Module):
         """Answer ``prompt`` on each context, all at once: :meth:`Generator.generate_batch`."""
         return self.generator.generate_batch(contexts, prompt, **options)
 
-    def compile(self, **options: Any) -> None:  # type: ignore[override]
+    def compile(self, **options: Any) -> None:
         """Compile the encoder's layers with ``torch.compile``, one by one: faster on CUDA from the second call on.
 
         ``options`` go to ``torch.compile``. The first call of each mode and batch size takes a while.
