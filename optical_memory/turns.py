@@ -165,17 +165,18 @@ class Segment:
         return self.turns[-1].seq
 
 
-PATIENCE = 8
-"""Answers that the model may begin before a call that is still without a result counts as given up."""
+PATIENCE = 16
+"""Messages of users and answers of the model after which a call still without a result counts as given up."""
 
 
 def groups(turns: Iterable[Turn], *, patience: int = PATIENCE) -> Iterator[tuple[Turn, ...]]:
     """Split turns, in order, into the smallest runs that may be separated from one another.
 
     A turn with tool calls stays with everything up to its last result, whatever comes between. Calls whose
-    results are not there yet hold every later turn: the last group stays open until they arrive, or until the
-    model has begun ``patience`` further answers (runs of assistant turns). Then they are given up, so that an
-    interrupted call does not hold the history open for ever; a result that comes later still stands alone.
+    results are not there yet hold every later turn: the last group stays open until they arrive, or until
+    ``patience`` further messages have come (from users, and answers of the model, each a run of its turns). Then
+    they are given up, so that an interrupted call does not hold the history open for ever; a result that comes
+    later still stands alone.
     """
     turns = list(turns)
     ends = _ends(turns, patience)
@@ -192,19 +193,19 @@ def groups(turns: Iterable[Turn], *, patience: int = PATIENCE) -> Iterator[tuple
 def _ends(turns: Sequence[Turn], patience: int) -> list[int]:
     """Return for each turn the place of the last result that its calls have or still wait for."""
     ends = list(range(len(turns)))
-    waiting: dict[str, list[tuple[int, int]]] = {}  # call id -> (place, answers begun) of its calls
-    answers, previous = 0, ""
+    waiting: dict[str, list[tuple[int, int]]] = {}  # call id -> (place, messages so far) of its calls
+    messages, previous = 0, ""
     for place, turn in enumerate(turns):
-        answers += turn.role == "assistant" != previous
+        messages += turn.role == "user" or turn.role == "assistant" != previous
         previous = turn.role
         for call in turn.tool_calls:
-            waiting.setdefault(call.id, []).append((place, answers))
+            waiting.setdefault(call.id, []).append((place, messages))
         if turn.tool_call_id and (made := waiting.get(turn.tool_call_id)):
-            called, begun = made.pop(0)
-            if answers - begun < patience:
+            called, then = made.pop(0)
+            if messages - then < patience:
                 ends[called] = place
-    for called, begun in (made for calls in waiting.values() for made in calls):
-        if answers - begun < patience:
+    for called, then in (made for calls in waiting.values() for made in calls):
+        if messages - then < patience:
             ends[called] = len(turns)
     return ends
 

@@ -55,13 +55,14 @@ def test_open_calls_hold_the_last_group_open() -> None:
 
 def test_calls_are_given_up_in_the_end() -> None:
     answer = Turn(id="x", role="assistant", text="Well.")
-    going_on = [user(), answer] * PATIENCE
-    assert sizes(called("a"), *going_on) == [1] * 17
-    assert sizes(called("a"), *going_on[:-1]) == [16]
-    assert sizes(called("a"), *going_on, result("a")) == [1] * 18
-    assert sizes(called("a"), *going_on[:-1], result("a")) == [17]
+    going_on = [user(), answer] * (PATIENCE // 2)
+    assert sizes(called("a"), *going_on) == [1] * (PATIENCE + 1)
+    assert sizes(called("a"), *going_on[:-1]) == [PATIENCE]
+    assert sizes(called("a"), *going_on, result("a")) == [1] * (PATIENCE + 2)
+    assert sizes(called("a"), *going_on[:-1], result("a")) == [PATIENCE + 1]
+    assert sizes(called("a"), *[user()] * 300) == [1] * 301
     assert sizes(called("a"), *[answer] * 40, patience=1) == [41]  # one answer in many items
-    assert sizes(called("a", "b"), result("b"), user(), patience=1) == [3]
+    assert sizes(called("a", "b"), result("b"), patience=1) == [2]
     assert sizes(called("a", "b"), result("b"), user(), answer, patience=1) == [2, 1, 1]
     kept = [called("a"), user(), called("b"), user(), result("b"), *going_on]
     assert sizes(*kept)[:3] == [1, 1, 3]
