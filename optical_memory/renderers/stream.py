@@ -126,6 +126,6 @@ def _ends(
     ends = np.cumsum(widths, dtype=np.int64)
     if is_break is not None:
         padding = np.cumsum(-np.diff(ends[is_break], prepend=-column) % columns)
-        line = np.cumsum(is_break) - is_break
+        line: npt.NDArray[np.int64] = np.cumsum(is_break) - is_break
         ends += np.concatenate(([0], padding))[line]
     return ends, is_filled
