@@ -160,19 +160,15 @@ def _unspaced(word: str) -> Sequence[str]:
 def _chosen(lines: Sequence[Line], runs: Sequence[Run], capacity: int, columns: int) -> list[bool]:
     """Choose lines greedily by what they add for their cells, until nothing more fits."""
     of_line, of_term, names = _terms(lines)
-    often = np.bincount(of_term, minlength=len(names))
-    # Common words say nothing of a line, names and numbers most; a term of several lines is what all is about.
-    value = np.log1p(len(lines) / (often + 1)) * (1 + 0.25 * np.log(often.clip(1)))
-    value *= np.array([_telling(name) for name in names])
+    value = _values(of_term, names, len(lines))
     starts = np.searchsorted(of_line, np.arange(len(lines) + 1)).tolist()
     terms = [of_term[start:end] for start, end in pairwise(starts)]
     cued = np.bincount(of_line, np.array([name in _CUES for name in names], float)[of_term], len(lines)) > 0
-    weight = np.array([line.weight for line in lines]) * np.where(cued, 1.2, 1.0)
-    size = np.array([line.cells + len(MARK) + 2 for line in lines], float)
-    gain = np.bincount(of_line, value[of_term], len(lines)) * weight
-    score = (gain / size).tolist()
+    weight = (np.array([line.weight for line in lines]) * np.where(cued, 1.2, 1.0)).tolist()
+    size = [line.cells + len(MARK) + 2 for line in lines]
+    gain = np.bincount(of_line, value[of_term], len(lines)).tolist()
     first = {line.text: place for place, line in reversed(list(enumerate(lines)))}  # a line said twice counts once
-    heap = [(-score[place], place) for place in first.values()]
+    heap = [(-gain[place] * weight[place] / size[place], place) for place in first.values()]
     heapq.heapify(heap)
     covered = np.zeros(len(names), bool)
     chosen = [False] * len(lines)
@@ -180,7 +176,8 @@ def _chosen(lines: Sequence[Line], runs: Sequence[Run], capacity: int, columns: 
     taken = misses = 0
     while heap and misses < 100:
         _, place = heapq.heappop(heap)
-        fresh = -float(value[terms[place]] @ ~covered[terms[place]]) * weight[place] / size[place]
+        own = terms[place]
+        fresh = -int(value[own[~covered[own]]].sum()) * weight[place] / size[place]
         if heap and fresh > heap[0][0]:  # others say more by now
             if fresh < 0:
                 heapq.heappush(heap, (fresh, place))
@@ -189,16 +186,27 @@ def _chosen(lines: Sequence[Line], runs: Sequence[Run], capacity: int, columns: 
             continue
         run = lines[place].run
         before = used.get(run, cells(runs[run].header) + 3 + len(MARK) + 1)
-        after = before + int(size[place])
+        after = before + size[place]
         grows = -(-after // columns) * columns - (-(-before // columns) * columns if run in used else 0)
         if taken + grows > capacity:
             misses += 1
             continue
         taken += grows
         used[run] = after
-        covered[terms[place]] = True
+        covered[own] = True
         chosen[place] = True
     return chosen
+
+
+def _values(of_term: npt.NDArray[np.int64], names: Sequence[str], line_count: int) -> npt.NDArray[np.int64]:
+    """Return what each term is worth: common words little, names and numbers most, more if several lines share it.
+
+    Whole numbers, whose sums are the same on every machine in whatever order they are taken.
+    """
+    often = np.bincount(of_term, minlength=len(names))
+    value = np.log1p(line_count / (often + 1)) * (1 + 0.25 * np.log(often.clip(1)))
+    telling = np.array([_telling(name) for name in names], np.float64)
+    return np.asarray(np.rint(1000 * value * telling), np.int64)
 
 
 def _telling(term: str) -> float:
