@@ -74,7 +74,9 @@ def searchable(turn: Turn) -> str:
 def words(text: str) -> Iterator[str]:
     """Yield the words of a text in order; a compound's parts come before the compound itself."""
     for spaceless, syllabic, compound in _RUN.findall(fold(text)):
-        if compound:
+        if compound.islower() and compound.isalnum():  # a plain word: nearly all of them
+            yield compound[:WORD_CHARACTERS].casefold()
+        elif compound:
             parts, wholes = _compound(compound)
             yield from parts
             yield from wholes
@@ -128,8 +130,6 @@ def _strings(arguments: str) -> Iterator[str]:
 
 def _compound(compound: str) -> tuple[list[str], list[str]]:
     """Return the parts of a compound, and the wholes that its pieces and itself make without separators."""
-    if compound.isalnum() and not _IS_CAMEL.search(compound):  # a plain word: nearly all of them
-        return [compound[:WORD_CHARACTERS].casefold()], []
     parts: list[str] = []
     wholes: list[str] = []
     pieces = _SEPARATORS.split(compound)
