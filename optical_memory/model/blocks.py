@@ -9,7 +9,7 @@ head of each image. The fused form makes the bias a part of the product of query
     [q, rows[q], columns[q]] . [k, one_hot(k's row), one_hot(k's column)]  =  q . k + bias[q, k]
 
 so that any fused attention kernel computes it, with C + h + w channels in place of C and no (S, S) table. On CUDA,
-where rows of the map are long, a kernel of our own adds the bias by itself, with C channels (``kernels/relative.py``).
+a kernel of our own adds the bias by itself, with C channels (``kernels/relative.py``).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def fused(q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None = None, columns: 
     if rows is None or columns is None:
         return F.scaled_dot_product_attention(q, k, v)  # (N, A, S, C)
     channels, height, width = q.shape[-1], rows.shape[-1], columns.shape[-1]
-    if q.is_cuda and q.dtype != torch.float32 and width >= 32 and channels in (16, 32, 64, 128) and TRITON:
+    if q.is_cuda and q.dtype != torch.float32 and channels in (16, 32, 64, 128) and TRITON:
         from optical_memory.model.kernels.relative import relative_attention
 
         return relative_attention(q, k, v, rows, columns)  # (N, A, S, C)

@@ -16,7 +16,7 @@ from optical_memory.model.decoder import Decoder, Layer
 from optical_memory.model.experts import MixtureOfExperts
 from optical_memory.model.kernels import cached, single
 
-PARTS = 16
+PARTS = 8
 """Parts that a single sequence's attention is cut into, so that a few heads fill the device."""
 
 

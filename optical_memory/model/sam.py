@@ -72,13 +72,27 @@ class ChannelNorm(nn.LayerNorm):
         return super().forward(input.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # (B, D, H, W)
 
 
+class Patches(nn.Conv2d):
+    """A convolution whose stride is its size, as the product of squares of pixels with its weights.
+
+    That is the same sum; GPUs have fast convolutions for many channels, and here are three.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map (B, 3, S, S) to (B, D, S/p, S/p)."""
+        side = self.stride[0]
+        x = input.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (B, 3, H, p, W, p)
+        x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (B, H, W, 3*p*p)
+        return F.linear(x, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)  # (B, D, H, W)
+
+
 class Sam(nn.Module):
     """Patches, positions, layers, neck and compressor."""
 
     def __init__(self, config: SamConfig, *, attention: AttentionKind = "fused") -> None:
         super().__init__()
         self.config = config
-        self.patch = nn.Conv2d(3, config.width, config.patch_size, stride=config.patch_size)
+        self.patch = Patches(3, config.width, config.patch_size, stride=config.patch_size)
         self.positions = table(1, config.grid, config.grid, config.width)
         windows = [
             None if index in config.global_attn_indexes else config.window_size for index in range(config.layers)

@@ -6,6 +6,7 @@ sequence are cut into, so that a single sequence keeps the whole device busy.
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -30,10 +31,13 @@ def _attend(
     q_at, k_at, v_at, keys_at, values_at, positions_at, cos_at, sin_at, out_at, best_at, total_at,
     q_row, k_row, v_row, cache_row, cache_head, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, PARTS: tl.constexpr, KEYS: tl.constexpr,
-    ROTATE: tl.constexpr,
+    ROTATE: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """One part of the cached positions of one head of one sequence; the part with the new position stores it."""
     HALF: tl.constexpr = C // 2
+    if PDL:  # see single.py
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     row, head, part = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS, tl.program_id(1)
     position = tl.load(positions_at + row)
     half, channel, key = tl.arange(0, HALF), tl.arange(0, C), tl.arange(0, KEYS)
@@ -106,9 +110,10 @@ def _launch(
     out: Tensor, best: Tensor, total: Tensor, *, parts: int, rotate: bool = True,
 ) -> None:  # fmt: skip
     batch, heads, channels = q.shape
+    early = rotate and q.is_cuda and torch.cuda.get_device_capability(q.device) >= (9, 0)
     _attend[(batch * heads, parts)](
         q, k, v, keys, values, positions, *angles, out, best, total,
         q.stride(0), k.stride(0), v.stride(0), keys.stride(0), keys.stride(1), channels**-0.5 * 1.4426950408889634,
         HEADS=heads, GROUP=heads // k.shape[1], C=channels, PARTS=parts, KEYS=KEYS, ROTATE=rotate,
-        num_warps=4,
+        PDL=early, num_warps=4, **({"launch_pdl": True} if early else {}),
     )  # fmt: skip

@@ -43,9 +43,9 @@ def _attend(
             k_at + base + place[None, :] * stride_s + channel[:, None], mask=inside[None, :], other=0.0
         )  # (C, W)
         down = tl.load(rows_at + at * height + row, mask=known, other=0.0).to(tl.float32) * log2e  # (Q,)
-        scores = tl.dot(q, k) * scale + (across + down[:, None])  # (Q, W)
-        top = tl.maximum(best, tl.max(scores, 1))  # (Q,)
-        weight = tl.math.exp2(scores - top[:, None])  # (Q, W)
+        scores = tl.dot(q, k) * scale + across  # (Q, W), without the row's term, which is one number for each query
+        top = tl.maximum(best, tl.max(scores, 1) + down)  # (Q,)
+        weight = tl.math.exp2(scores - (top - down)[:, None])  # (Q, W)
         keep = tl.math.exp2(best - top)  # (Q,)
         v = tl.load(
             v_at + base + place[:, None] * stride_s + channel[None, :], mask=inside[:, None], other=0.0

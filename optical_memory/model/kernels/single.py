@@ -4,19 +4,26 @@ A decoding step of one sequence reads every active weight and does next to no ar
 over the memory's rate. A plain implementation stays far above it for its number of kernels, some 60 a layer, each
 waiting for the one before. With :mod:`.cached`, a layer is six.
 
+Each kernel may begin before the one ahead of it has ended: it loads what weights it can, and only then waits for the
+vector (``PDL``, programmatic dependent launch).
+
 Shapes: D hidden size, H heads, C channels of a head, P parts of the attention, E experts, K taken, M an expert's
 inner size, R rows of a weight that one program takes.
 """
 
 from __future__ import annotations
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 
 @triton.jit
-def _rows_of(x_at, norm_at, weight_at, row, known, eps, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr):
+def _rows_of(
+    x_at, norm_at, weight_at, row, known, eps,
+    D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, WAIT: tl.constexpr,
+):  # fmt: skip
     """Return the product of norm(x) with R rows of a weight (., D).
 
     The norm's factor is one number for all rows, so it is multiplied in at the end: the weights need not wait for it.
@@ -26,8 +33,10 @@ def _rows_of(x_at, norm_at, weight_at, row, known, eps, D: tl.constexpr, BLOCK: 
     for first in tl.static_range(0, D, BLOCK):
         at = first + tl.arange(0, BLOCK)
         weight = tl.load(weight_at + row[:, None] * D + at[None, :], mask=known[:, None] & (at < D)[None, :], other=0.0)
-        x = tl.load(x_at + at, mask=at < D, other=0.0)
         norm = tl.load(norm_at + at, mask=at < D, other=0.0)
+        if WAIT and first == 0:
+            tl.extra.cuda.gdc_wait()
+        x = tl.load(x_at + at, mask=at < D, other=0.0)
         total += weight.to(tl.float32) * (x * norm.to(tl.float32))[None, :]
         squares += x * x
     return tl.sum(total, 1) * tl.math.rsqrt(tl.sum(squares, 0) / D + eps)  # (R,)
@@ -35,20 +44,28 @@ def _rows_of(x_at, norm_at, weight_at, row, known, eps, D: tl.constexpr, BLOCK: 
 
 @triton.jit
 def _gated(
-    x_at, norm_at, weight_at, inner_at, row, inner, eps, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr
+    x_at, norm_at, weight_at, inner_at, first, inner, eps,
+    D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, WAIT: tl.constexpr,
 ):  # fmt: skip
     """Store silu(gate) * up for R rows of an inner vector; the weight holds all gates, then all ups."""
-    known = row < inner
-    gate = _rows_of(x_at, norm_at, weight_at, row, known, eps, D, BLOCK, R)
-    up = _rows_of(x_at, norm_at, weight_at, row + inner, known, eps, D, BLOCK, R)
-    tl.store(inner_at + row, (gate / (1 + tl.exp(-gate)) * up).to(inner_at.dtype.element_ty), mask=known)
+    both = tl.arange(0, 2 * R)  # gate, up, gate, up, …
+    row = first + both // 2 + (both % 2) * inner
+    out = _rows_of(x_at, norm_at, weight_at, row, first + both // 2 < inner, eps, D, BLOCK, 2 * R, WAIT)  # (2R,)
+    gate, up = tl.split(tl.reshape(out, (R, 2)))  # (R,) each
+    to = first + tl.arange(0, R)
+    tl.store(inner_at + to, (gate / (1 + tl.exp(-gate)) * up).to(inner_at.dtype.element_ty), mask=to < inner)
 
 
 @triton.jit
-def _project(x_at, norm_at, weight_at, out_at, rows, eps, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr):
+def _project(
+    x_at, norm_at, weight_at, out_at, rows, eps,
+    D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, PDL: tl.constexpr,
+):  # fmt: skip
     """norm, then rows of a weight (rows, D)."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)  # (R,)
-    out = _rows_of(x_at, norm_at, weight_at, row, row < rows, eps, D, BLOCK, R)  # (R,)
+    out = _rows_of(x_at, norm_at, weight_at, row, row < rows, eps, D, BLOCK, R, PDL)  # (R,)
     tl.store(out_at + row, out.to(out_at.dtype.element_ty), mask=row < rows)
 
 
@@ -56,8 +73,11 @@ def _project(x_at, norm_at, weight_at, out_at, rows, eps, D: tl.constexpr, BLOCK
 def _join(
     parts_at, best_at, total_at, weight_at, x_at,
     D: tl.constexpr, H: tl.constexpr, C: tl.constexpr, P: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr,
+    PDL: tl.constexpr,
 ):  # fmt: skip
     """Put the parts of the attention together, multiply by the output weight (D, H*C), add to x (D,)."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0) * R + tl.arange(0, R)  # (R,)
     out = tl.zeros((R, BLOCK), tl.float32)
     for first in tl.static_range(0, H * C, BLOCK):
@@ -67,6 +87,8 @@ def _join(
         weight = tl.load(
             weight_at + row[:, None] * (H * C) + at[None, :], mask=(row < D)[:, None] & real[None, :], other=0.0
         )  # (R, BLOCK)
+        if PDL and first == 0:
+            tl.extra.cuda.gdc_wait()
         best = tl.full((BLOCK,), -1e30, tl.float32)
         for part in tl.static_range(P):
             best = tl.maximum(best, tl.load(best_at + head * P + part, mask=real, other=0.0))
@@ -84,26 +106,30 @@ def _join(
 @triton.jit
 def _gate(
     x_at, norm_at, router_at, gate_up_at, scores_at, inner_at, eps, experts, inner,
-    ROUTERS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr,
+    ROUTERS: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """norm, then the router's scores (the first ROUTERS programs) and the inner product of the MLP for everyone."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
     program = tl.program_id(0)
     if program < ROUTERS:
         expert = program * R + tl.arange(0, R)
-        scores = _rows_of(x_at, norm_at, router_at, expert, expert < experts, eps, D, BLOCK, R)
+        scores = _rows_of(x_at, norm_at, router_at, expert, expert < experts, eps, D, BLOCK, R, PDL)
         tl.store(scores_at + expert, scores, mask=expert < experts)
     else:
-        row = (program - ROUTERS) * R + tl.arange(0, R)
-        _gated(x_at, norm_at, gate_up_at, inner_at, row, inner, eps, D, BLOCK, R)
+        _gated(x_at, norm_at, gate_up_at, inner_at, (program - ROUTERS) * R, inner, eps, D, BLOCK, R, PDL)
 
 
 @triton.jit
 def _experts(
     x_at, norm_at, scores_at, gate_up_at, chosen_at, share_at, inner_at, eps, experts, scale,
     M: tl.constexpr, D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, E: tl.constexpr, K: tl.constexpr,
-    RENORMALISE: tl.constexpr,
+    RENORMALISE: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
     """Choose the experts, and take some rows of the inner product of the one at this program's place among them."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
     slot = tl.program_id(1)
     every = tl.arange(0, E)
     scores = tl.load(scores_at + every, mask=every < experts, other=float("-inf"))  # (E,)
@@ -119,23 +145,27 @@ def _experts(
     if tl.program_id(0) == 0:
         tl.store(chosen_at + slot, chosen)
         tl.store(share_at + slot, share)
-    row = tl.program_id(0) * R + tl.arange(0, R)
     weight_at = gate_up_at + chosen.to(tl.int64) * (2 * M * D)
-    _gated(x_at, norm_at, weight_at, inner_at + slot * M, row, M, eps, D, BLOCK, R)
+    _gated(x_at, norm_at, weight_at, inner_at + slot * M, tl.program_id(0) * R, M, eps, D, BLOCK, R, False)
 
 
 @triton.jit
 def _outer(
     x_at, chosen_at, share_at, routed_at, down_at, inner_at, shared_down_at,
     D: tl.constexpr, K: tl.constexpr, M: tl.constexpr, S: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr,
+    PDL: tl.constexpr,
 ):  # fmt: skip
     """Multiply back: the K chosen experts' inner vectors (K, M) and everyone's (S,), added to x (D,)."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0) * R + tl.arange(0, R)
     known = (row < D)[:, None]
     total = tl.zeros((R, BLOCK), tl.float32)
     for first in tl.static_range(0, S, BLOCK):
         at = first + tl.arange(0, BLOCK)
         weight = tl.load(shared_down_at + row[:, None] * S + at[None, :], mask=known & (at < S)[None, :], other=0.0)
+        if PDL and first == 0:
+            tl.extra.cuda.gdc_wait()
         inner = tl.load(inner_at + at, mask=at < S, other=0.0)
         total += weight.to(tl.float32) * inner.to(tl.float32)[None, :]
     for slot in tl.static_range(K):
@@ -151,34 +181,35 @@ def _outer(
 
 
 def project(x: Tensor, norm: Tensor, weight: Tensor, out: Tensor, *, eps: float) -> None:
-    """Out = weight @ norm(x): x (D,) float32, weight (rows, D), out (rows,)."""
+    """Write weight @ norm(x) to ``out`` (rows,): x (D,) float32, weight (rows, D)."""
     rows, width = weight.shape
-    size = 32 if rows > 32_768 else 8  # many rows fill the device with larger programs, which read faster
+    # Many rows fill the device with large programs, which read faster; few need one program for every few rows.
+    size, block = (32, _block(width, 256)) if rows > 32_768 else (4, _block(width))
     _project[(triton.cdiv(rows, size),)](
-        x, norm, weight, out, rows, eps, D=width, BLOCK=_block(width), R=size, num_warps=4
+        x, norm, weight, out, rows, eps, D=width, BLOCK=block, R=size, num_warps=4, **_early(x)
     )
 
 
 def join(parts: Tensor, best: Tensor, total: Tensor, weight: Tensor, x: Tensor) -> None:
-    """X += weight @ attention: parts (H, P, C), best and total (H, P), weight (D, H*C), x (D,)."""
+    """Add weight @ attention to x (D,): parts (H, P, C), best and total (H, P), weight (D, H*C)."""
     heads, count, channels = parts.shape
-    size = 8
+    size = 16
     _join[(triton.cdiv(len(x), size),)](
         parts, best, total, weight, x,
-        D=len(x), H=heads, C=channels, P=count, BLOCK=_block(heads * channels), R=size, num_warps=4,
+        D=len(x), H=heads, C=channels, P=count, BLOCK=_block(heads * channels, 256), R=size, num_warps=4, **_early(x),
     )  # fmt: skip
 
 
 def gate(
     x: Tensor, norm: Tensor, router: Tensor | None, gate_up: Tensor, scores: Tensor, inner: Tensor, *, eps: float
 ) -> None:
-    """Scores of all experts (E,) float32, and the gated inner vector (S,) of the MLP that everyone takes."""
-    size, width = 16, gate_up.shape[1]
+    """Write the scores of all experts (E,), float32, and the gated inner vector (S,) of the MLP that everyone takes."""
+    size, width = 4, gate_up.shape[1]
     experts = 0 if router is None else len(router)
     routers = triton.cdiv(experts, size)
     _gate[(routers + triton.cdiv(len(inner), size),)](
         x, norm, gate_up if router is None else router, gate_up, scores, inner, eps, experts, len(inner),
-        ROUTERS=routers, D=width, BLOCK=_block(width), R=size, num_warps=4,
+        ROUTERS=routers, D=width, BLOCK=_block(width), R=size, num_warps=4, **_early(x),
     )  # fmt: skip
 
 
@@ -186,13 +217,13 @@ def experts(
     x: Tensor, norm: Tensor, scores: Tensor, gate_up: Tensor, chosen: Tensor, share: Tensor, inner: Tensor,
     *, eps: float, scale: float, renormalise: bool,
 ) -> None:  # fmt: skip
-    """Choose K experts by their scores (E,): ids and weights (K,), and their gated inner vectors (K, M)."""
+    """Choose K experts by their scores (E,): write ids and weights (K,), and their gated inner vectors (K, M)."""
     count, double, width = gate_up.shape
     size, taken = 16, len(chosen)
     _experts[(triton.cdiv(double // 2, size), taken)](
         x, norm, scores, gate_up, chosen, share, inner, eps, count, scale,
-        M=double // 2, D=width, BLOCK=_block(width), R=size, E=triton.next_power_of_2(count), K=taken,
-        RENORMALISE=renormalise, num_warps=4,
+        M=double // 2, D=width, BLOCK=_block(width, 256), R=size, E=triton.next_power_of_2(count), K=taken,
+        RENORMALISE=renormalise, num_warps=8, **_early(x),
     )  # fmt: skip
 
 
@@ -200,15 +231,21 @@ def outer(
     x: Tensor, chosen: Tensor, share: Tensor, routed: Tensor, down: Tensor, inner: Tensor, shared_down: Tensor,
     *, taken: int,
 ) -> None:  # fmt: skip
-    """X += the chosen experts' outer products by weight + everyone's: down (E, D, M), shared_down (D, S)."""
+    """Add the chosen experts' outer products by weight, and everyone's, to x: down (E, D, M), shared_down (D, S)."""
     width, everyone = shared_down.shape
-    size, middle = 4, down.shape[-1]
+    size, middle = 2, down.shape[-1]
     _outer[(triton.cdiv(width, size),)](
         x, chosen, share, routed, down, inner, shared_down,
-        D=width, K=taken, M=middle, S=everyone, BLOCK=_block(everyone, 1024), R=size, num_warps=8,
+        D=width, K=taken, M=middle, S=everyone, BLOCK=_block(everyone, 1024), R=size, num_warps=8, **_early(x),
     )  # fmt: skip
 
 
-def _block(width: int, most: int = 256) -> int:
+def _early(x: Tensor) -> dict[str, bool]:
+    """Say whether kernels may begin early: the device must know how (compute capability 9 and later)."""
+    able = x.is_cuda and torch.cuda.get_device_capability(x.device) >= (9, 0)
+    return {"PDL": able, "launch_pdl": able} if x.is_cuda else {"PDL": False}
+
+
+def _block(width: int, most: int = 4096) -> int:
     """Return the chunk that a vector of ``width`` is taken in: a power of two."""
     return int(min(most, triton.next_power_of_2(width)))
