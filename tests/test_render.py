@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from optical_memory.errors import NotFoundError
 from optical_memory.renderers import DenseRenderer, get_renderer, png
 from optical_memory.renderers.layout import unescape
 
+ROOT = Path(__file__).resolve().parents[1]
 TEXT = "".join(f"def f{number}():\n\treturn 'naïve 中文'\n" for number in range(400))
 
 
@@ -33,6 +35,15 @@ def test_pages_are_as_their_tier_says(profile: str) -> None:
         assert (page.tier, page.size, page.tokens) == (tier.name, (tier.width, tier.height), tier.tokens)
         assert png.decode(page.png).shape == (tier.height, tier.width)
         assert page.png is page.png
+
+
+def test_the_examples_in_the_docs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    examples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/pages.md").read_text("utf-8"), re.DOTALL)
+    assert examples
+    for example in examples:
+        exec(example, {})
+    assert png.decode((tmp_path / "page.png").read_bytes()).shape == (1024, 1024)
 
 
 def test_without_a_tier_pages_are_sharpest() -> None:

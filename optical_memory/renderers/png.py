@@ -74,12 +74,18 @@ def _packed_grey(raster: Raster) -> tuple[int, npt.NDArray[np.unsignedinteger]]:
     start = raster[:64]
     if _is_bilevel(start) and _is_bilevel(raster):
         return 1, np.packbits(raster, axis=1)
-    if ((raster ^ (raster >> 4)) & 15).any():  # levels lie 17 apart: both nibbles are equal
+    unequal = raster >> 4  # levels lie 17 apart: both nibbles of a byte are equal
+    unequal ^= raster
+    unequal &= 15
+    if unequal.any():
         return 8, raster
     if raster.shape[1] % 2:
         raster = np.pad(raster, ((0, 0), (0, 1)))
     pairs = np.ascontiguousarray(raster).view("<u2")  # the left px in the low byte
-    return 4, (pairs & np.uint16(0xF0)) | ((pairs >> np.uint16(8)) & np.uint16(0x0F))
+    packed = pairs >> np.uint16(8)
+    packed &= np.uint16(0x0F)
+    packed |= pairs & np.uint16(0xF0)
+    return 4, packed
 
 
 def _is_bilevel(raster: Raster) -> bool:
