@@ -152,16 +152,10 @@ class _Book:
     def _finish(self) -> None:
         cells = self._cells.reshape(self._grid.rows, self._grid.columns)
         cells.flags.writeable = False
-        layout = Layout(
-            id="",
-            grid=self._grid,
-            cells=cells,
-            text="\n".join(self._texts),
-            spans=tuple(self._spans),
-            marks=tuple(self._marks),
-        )
-        object.__setattr__(layout, "id", _page_id(self._renderer_key, layout))
-        self._layouts.append(layout)
+        spans, marks = tuple(self._spans), tuple(self._marks)
+        page_id = _page_id(self._renderer_key, self._grid, cells, spans, marks)
+        text = "\n".join(self._texts)
+        self._layouts.append(Layout(id=page_id, grid=self._grid, cells=cells, text=text, spans=spans, marks=marks))
         self._begin()
 
     def close(self) -> list[Layout]:
@@ -171,12 +165,13 @@ class _Book:
         return self._layouts
 
 
-def _page_id(renderer_key: str, layout: Layout) -> str:
+def _page_id(
+    renderer_key: str, grid: Grid, cells: Cells, spans: tuple[Span, ...], marks: tuple[tuple[int, str], ...]
+) -> str:
     """Return the SHA-256 (hex) of all that decides a page's pixels and owners; cells as two bytes where they fit."""
-    grid, cells = layout.grid, layout.cells
-    spans = [(span.turn_id, span.role, span.first_row, span.last_row) for span in layout.spans]
+    owners = [(span.turn_id, span.role, span.first_row, span.last_row) for span in spans]
     size = (grid.width, grid.height, float(grid.cell_width), grid.cell_height)
-    frame = json.dumps([renderer_key, size, spans, layout.marks], separators=(",", ":"))
+    frame = json.dumps([renderer_key, size, owners, marks], separators=(",", ":"))
     is_short = bool(((cells < 0xFFFF) | (cells == base.WIDE)).all())
     digest = hashlib.sha256(frame.encode())
     digest.update(cells.astype("<u2" if is_short else "<u4").tobytes())
