@@ -36,8 +36,8 @@ _END = b'{"lines": '
 _LONGEST_LINE = 2 * max(record.TURN_BYTES, record.VALUE_BYTES)
 
 
-def export_session(store: Store, session: str, path: str | os.PathLike[str]) -> None:
-    """Write a session to a file, whole or not at all; a file of this name is replaced.
+def export_session(store: Store, session: str, path: str | os.PathLike[str]) -> Path:
+    """Write a session to a file, whole or not at all, and return its path; a file of this name is replaced.
 
     Raises StoreUnavailableError where the file cannot be written, and the store's own errors.
     """
@@ -54,6 +54,7 @@ def export_session(store: Store, session: str, path: str | os.PathLike[str]) -> 
             os.unlink(file.name)
             raise
         _sync_folder(target.parent)
+    return target
 
 
 def load_session(path: str | os.PathLike[str], store: Store) -> str:

@@ -93,7 +93,7 @@ def target() -> Iterator[Store]:
 def test_a_session_goes_through_a_file_without_loss(source: Store, target: Store, tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl"
     path.write_text("replaced")
-    export_session(source, SESSION, path)
+    assert export_session(source, SESSION, path) == path
     assert b"zzsecret" not in path.read_bytes()
     assert b"not exported" not in path.read_bytes()
     assert load_session(path, target) == SESSION
