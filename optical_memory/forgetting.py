@@ -10,8 +10,11 @@ from optical_memory.builder import Builder
 from optical_memory.epoch import Entry, Epoch
 from optical_memory.errors import InputError, NotFoundError
 from optical_memory.sealing import Sealed
-from optical_memory.tail import OPEN_TURNS
 from optical_memory.turns import Turn
+
+
+RESULTS_WITHIN = 256
+"""Turns after a tool call in which its results are looked for when it is forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,7 @@ def forget(builder: Builder, *, turn_id: str | None, before: float | None, every
     store.delete_turns(session, ids)
     blobs = store.delete_blobs(session)
     builder.replace_epoch(_without(builder, kept, doomed))
+    store.delete_turns(session, ids)  # purges what the blobs and the epoch held until now
     now = {entry.id for entry in builder.epoch.entries}
     return Receipt(session=session, turn_ids=ids, pages=tuple(page for page in pages if page not in now), blobs=blobs)
 
@@ -67,7 +71,7 @@ def _doomed(builder: Builder, turn_id: str | None, before: float | None) -> list
     if not found:
         raise NotFoundError(f"no turn {turn_id!r} in session {session!r}")
     calls = {call.id for call in found[0].tool_calls}
-    later = store.turns(session, after=found[0].seq, limit=OPEN_TURNS) if calls else []
+    later = store.turns(session, after=found[0].seq, limit=RESULTS_WITHIN) if calls else []
     return [*found, *(turn for turn in later if turn.tool_call_id in calls)]
 
 
