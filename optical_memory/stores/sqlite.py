@@ -23,7 +23,7 @@ class SqliteStore:
     """Sessions in the SQLite file at ``path``, which is made if it is not there (its folder must be).
 
     A write waits at most ``timeout`` seconds for other processes that write. Forgetting rewrites the whole file
-    (about a second for 100 MB), so forget many turns in one call.
+    (about 2 seconds for 100 MB), so forget many turns in one call.
     """
 
     durability = "every write is on disk when its method returns (write-ahead log, synchronous=FULL)"
