@@ -83,10 +83,10 @@ def score(
 
 
 def page_identifiers(text: str) -> tuple[str, ...]:
-    """Return what the library keeps as text beside a page with this ``text``, each once."""
+    """Return ids, hashes, amounts, addresses, paths, dates and versions in a page's ``text``, each once."""
     from optical_memory.facts import extract
 
-    return tuple(dict.fromkeys(fact.value for fact in extract(text)))
+    return tuple(dict.fromkeys(fact.value for fact in extract(text) if fact.certain and fact.kind != "pair"))
 
 
 def precision(text: str, reading: str) -> float:
