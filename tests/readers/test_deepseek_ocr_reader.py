@@ -27,6 +27,10 @@ def test_images_are_read_in_the_mode_asked_for(tiny_checkpoint: Path) -> None:
     assert reading.text == reader.read(png(300, 200)).text
 
 
+def test_a_checkpoint_folder_is_a_name(tiny_checkpoint: Path) -> None:
+    assert load_reader(str(tiny_checkpoint), mode="tiny", max_new_tokens=2).name == "deepseek-ocr"
+
+
 def test_many_are_read_at_once(tiny_checkpoint: Path) -> None:
     from optical_memory.readers.deepseek_ocr import DeepseekOcrReader
 
