@@ -231,7 +231,8 @@ def decode(bench: Bench, step: Step, cache: KeyValueCache, start: int, count: in
     bench.wait()
     begin = time.perf_counter()
     for index in range(count):
-        tokens = likeliest(step(tokens, positions, start + index + 1))
+        logits = step(tokens, positions, start + index + 1)
+        tokens = likeliest(logits) if step.best is None else step.best
         positions = positions + 1
     bench.wait()
     return (time.perf_counter() - begin) / count

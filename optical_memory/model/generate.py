@@ -139,12 +139,13 @@ class Generator:
         for start in range(0, len(new), _IMAGES):
             part = dict(islice(new.items(), start, start + _IMAGES))
             modes = [mode_of(page) for page in part.values()]
+            drawn = [page.png for page in part.values()]  # here: a renderer may belong to this thread
             with device_memory(modes), torch.no_grad(), ThreadPoolExecutor(_THREADS) as threads:
-                pixels = list(threads.map(lambda page: prepare(open_image(page.png), mode_of(page)), part.values()))
+                pixels = list(threads.map(lambda data, mode: prepare(open_image(data), mode), drawn, modes))
                 encoded = self.model.sequences(pixels, modes)
-            for key, tokens in zip(part, encoded, strict=True):
-                self.vision.put(key, tokens)
-                known[key] = tokens
+            for key, new_tokens in zip(part, encoded, strict=True):
+                self.vision.put(key, new_tokens)
+                known[key] = new_tokens
         return [tokens for key in keys if (tokens := known[key]) is not None]
 
     @overload
@@ -286,13 +287,14 @@ class Generator:
         lengths = [len(row.sequence) for row in rows]
         most = [self._most(length, settings) for length in lengths]
         at = torch.tensor(lengths, device=logits.device)  # (B,) where the next token of each row goes
-        extent = max(lengths)
+        extent, best = max(lengths), None
         while not _cancelled(cancel):
-            tokens = choose(logits, [row.seen.banned() if row.seen and not row.ended else [] for row in rows])  # (B,)
+            banned = [row.seen.banned() if row.seen and not row.ended else [] for row in rows]
+            tokens = choose(logits, banned, best)  # (B,)
             ids = on_host(tokens)
             extent = min(extent + 1, cache.capacity)
             if tokens.is_cuda:  # the device runs ahead while the host looks at the tokens
-                logits = step(tokens, at, extent)  # (B, V)
+                logits, best = step(tokens, at, extent), step.best  # (B, V), (B,)
             for row, token, limit in zip(rows, ids(), most, strict=True):
                 if row.ended is None:
                     row.push(token, stops, limit)

@@ -6,7 +6,8 @@ graph recorded at one position serves all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,6 +16,7 @@ from optical_memory.model.cache import KeyValueCache
 from optical_memory.model.decoder import Decoder, Layer
 from optical_memory.model.experts import MixtureOfExperts
 from optical_memory.model.kernels import cached, single
+from optical_memory.model.sampling import likeliest
 
 PARTS = 8
 """Parts that a single sequence's attention is cut into, so that a few heads fill the device."""
@@ -30,10 +32,11 @@ class GraphStep:
         self._tokens = torch.zeros(cache.batch, dtype=torch.long, device=device)  # (B,)
         self._positions = torch.zeros(cache.batch, dtype=torch.long, device=device)  # (B,)
         self._replay: Callable[[], Tensor] | None = None
+        self.best: Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
-        """Run one position of every row; the logits (B, V) are overwritten by the next call."""
+        """Run one position of every row; the logits (B, V) and ``best`` are overwritten by the next call."""
         self._tokens.copy_(tokens)
         self._positions.copy_(positions)
         if self._replay is None:
@@ -45,6 +48,7 @@ class GraphStep:
         x = decoder.embed(self._tokens.unsqueeze(1))  # (B, 1, D)
         hidden = decoder(x, positions=self._positions.unsqueeze(1), attend=self._attend)  # (B, 1, D)
         logits: Tensor = decoder.head(hidden[:, 0])  # (B, V)
+        self.best = likeliest(logits)
         return logits
 
     def _attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -84,6 +88,7 @@ class SingleStep:
         half = channels // 2
         self._angles = cos[0, 0, :, :half].contiguous(), sin[0, 0, :, :half].contiguous()  # (S, C/2) each
         self._replay: Callable[[], Tensor] | None = None
+        self.best: Tensor | None = None
 
     @staticmethod
     def serves(decoder: Decoder, cache: KeyValueCache) -> bool:
@@ -94,7 +99,7 @@ class SingleStep:
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
-        """Run one position; the logits (1, V) are overwritten by the next call."""
+        """Run one position; the logits (1, V) and ``best`` are overwritten by the next call."""
         self._token.copy_(tokens)
         self._position.copy_(positions)
         if self._replay is None:
@@ -104,17 +109,18 @@ class SingleStep:
     def _run(self) -> Tensor:
         decoder, eps = self._decoder, self._decoder.config.rms_norm_eps
         self._x.copy_(decoder.embed(self._token)[0])
-        for index, layer in enumerate(decoder.layers):
+        for index, layer in enumerate(cast(Iterable[Layer], decoder.layers)):
             self._attention(index, layer, eps)
             self._mlp(layer, eps)
         single.project(self._x, decoder.norm.weight, decoder.head.weight, self._logits, eps=eps)
+        self.best = likeliest(self._logits)
         return self._logits
 
     def _attention(self, index: int, layer: Layer, eps: float) -> None:
         config = self._decoder.config
         heads, groups = config.num_attention_heads, config.num_key_value_heads
         single.project(self._x, layer.norm1.weight, layer.attention.qkv.weight, self._qkv, eps=eps)
-        q, k, v = self._qkv.unsqueeze(0).split((heads, groups, groups), dim=1)  # (1, H or G, C) each
+        q, k, v = torch.split(self._qkv.unsqueeze(0), [heads, groups, groups], dim=1)  # (1, H or G, C) each
         keys, values = self._cache.keys[index], self._cache.values[index]  # (1, G, S, C) each
         cached.attend_parts(
             q, k, v, keys, values, self._position, self._angles, self._parts.unsqueeze(0), self._best, self._total
@@ -146,7 +152,7 @@ def recorded(run: Callable[[], Tensor]) -> Callable[[], Tensor]:
 
     It is run twice first, so that kernels are compiled and libraries ready; what it writes must bear that.
     """
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         run()

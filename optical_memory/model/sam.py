@@ -81,7 +81,7 @@ class Patches(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Map (B, 3, S, S) to (B, D, S/p, S/p)."""
         side = self.stride[0]
-        x = input.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (B, 3, H, p, W, p)
+        x = torch.unflatten(torch.unflatten(input, 3, (-1, side)), 2, (-1, side))  # (B, 3, H, p, W, p)
         x = x.permute(0, 2, 4, 1, 3, 5).flatten(3)  # (B, H, W, 3*p*p)
         return F.linear(x, self.weight.flatten(1), self.bias).permute(0, 3, 1, 2)  # (B, D, H, W)
 

@@ -99,14 +99,17 @@ class Chooser:
         else:
             self._random.manual_seed(sampling.seed)
 
-    def __call__(self, logits: Tensor, banned: list[list[int]]) -> Tensor:
-        """Take (B, V) logits and the tokens banned in each row; return an id for each row (B,), on the device."""
+    def __call__(self, logits: Tensor, banned: list[list[int]], best: Tensor | None = None) -> Tensor:
+        """Take (B, V) logits and the tokens banned in each row; return an id for each row (B,), on the device.
+
+        ``best`` are the ids of the largest logits, where they are known already.
+        """
         pairs = [(row, token) for row, tokens in enumerate(banned) for token in tokens]
         if pairs:
             rows, tokens = torch.tensor(pairs, device=logits.device).unbind(1)  # (P,) each
             logits = logits.index_put((rows, tokens), logits.new_tensor(float("-inf")))  # (B, V)
         if self._sampling.temperature == 0:
-            return likeliest(logits)
+            return likeliest(logits) if best is None or pairs else best
         scaled = (logits.float() / self._sampling.temperature).softmax(dim=-1)  # (B, V)
         if self._sampling.top_p < 1:
             scaled = _nucleus(scaled, self._sampling.top_p)  # (B, V)

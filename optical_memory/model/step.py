@@ -14,7 +14,12 @@ from optical_memory.model.decoder import Decoder
 
 
 class Step(Protocol):
-    """Runs one position of every row of a cache."""
+    """Runs one position of every row of a cache.
+
+    ``best`` are the ids of the largest logits (B,) of the last call, where finding them was part of it.
+    """
+
+    best: Tensor | None
 
     def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
         """Take ids and positions (B,), all below ``extent``; fill the cache; return logits (B, V)."""
@@ -26,6 +31,7 @@ class EagerStep:
     def __init__(self, decoder: Decoder, cache: KeyValueCache) -> None:
         """Bind ``decoder`` to ``cache``."""
         self._decoder, self._cache = decoder, cache
+        self.best: Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
@@ -67,7 +73,7 @@ def on_host(tokens: Tensor) -> Callable[[], list[int]]:
         return tokens.tolist
     held = torch.empty(tokens.shape, dtype=tokens.dtype, pin_memory=True)  # (B,)
     held.copy_(tokens, non_blocking=True)
-    copied = torch.cuda.Event()
+    copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
     copied.record()
 
     def ids() -> list[int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -36,16 +36,16 @@ class TransformersReader(ABC):
     ) -> None:
         """Load the model."""
         try:
-            from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+            import transformers
         except ImportError as error:
             raise MissingExtraError("transformers", "transformers") from error
-        source = path or self.default_path
+        source, library = path or self.default_path, cast(Any, transformers)
         try:
-            found = AutoConfig.from_pretrained(source).model_type
+            found = library.AutoConfig.from_pretrained(source).model_type
             if found != self.model_type:
                 raise CheckpointError(f"{source!r} is a model of type {found!r}, not {self.model_type!r}")
-            self._processor: Any = AutoProcessor.from_pretrained(source)
-            self._model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=dtype).eval()
+            self._processor: Any = library.AutoProcessor.from_pretrained(source)
+            self._model: Any = library.AutoModelForImageTextToText.from_pretrained(source, dtype=dtype).eval()
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise CheckpointError(f"cannot load {source!r} with transformers: {error}") from error
         if device is not None:

@@ -1,0 +1,78 @@
+"""Kernels against the plain decoder and plain attention: on a GPU, or in Triton's interpreter where it runs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("triton", reason="Triton is not installed")
+
+PROGRAM = """
+import sys, torch
+from optical_memory.model.blocks import eager
+from optical_memory.model.cache import KeyValueCache
+from optical_memory.model.config import DecoderConfig
+from optical_memory.model.decoder import Decoder
+from optical_memory.model.graphs import GraphStep, SingleStep
+from optical_memory.model.kernels.relative import relative_attention
+from optical_memory.model.step import EagerStep, prefill
+
+torch.manual_seed(0)
+device = sys.argv[1]
+
+def error(found, wanted):
+    return float((found.float() - wanted.float()).norm() / wanted.float().norm())
+
+for groups in (4, 2):
+    config = DecoderConfig(vocab_size=70, hidden_size=64, intermediate_size=40, moe_intermediate_size=24,
+                           num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=groups,
+                           n_routed_experts=6, num_experts_per_tok=3)
+    decoder = Decoder(config).eval().to(device)
+    ids = torch.randint(70, (1, 150), device=device)
+    caches = [KeyValueCache(config, capacity=256, device=device) for _ in range(2)]
+    with torch.no_grad():
+        for cache in caches:
+            prefill(decoder, cache, decoder.embed(ids[:, :140]))
+        plain, single = EagerStep(decoder, caches[0]), SingleStep(decoder, caches[1])
+        for place in range(140, 150):
+            position = torch.tensor([place], device=device)
+            wanted, found = (step(ids[:, place], position, place + 1) for step in (plain, single))
+            assert error(found, wanted) < 1e-4, (groups, place)
+            assert int(single.best) == int(wanted.argmax())
+        assert error(caches[1].keys, caches[0].keys) < 1e-4
+        rows = torch.tensor([3, 20, 30], device=device)
+        tokens = ids[0, :3]
+        logits = []
+        for kind in (EagerStep, GraphStep):
+            cache = KeyValueCache(config, capacity=64, batch=3, device=device)
+            for row, length in enumerate(rows.tolist()):
+                prefill(decoder, cache.rows(row, row + 1), decoder.embed(ids[:, :length]))
+            step = kind(decoder, cache)
+            if device == "cpu" and kind is GraphStep:
+                step._tokens.copy_(tokens), step._positions.copy_(rows)
+                logits.append(step._run())
+            else:
+                logits.append(step(tokens, rows, 31).clone())
+        assert error(logits[1], logits[0]) < 1e-4
+for height, width in ((5, 40), (14, 14)):
+    qkv = torch.randn(2, height * width, 3, 3, 16, device=device)
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
+    rows, columns = (torch.randn(2, 3, height * width, side, device=device) for side in (height, width))
+    assert error(relative_attention(q, k, v, rows, columns), eager(q, k, v, rows, columns)) < 5e-3
+print("all kernels agree")
+"""
+
+
+def test_kernels_agree_with_the_plain_decoder() -> None:
+    import numpy as np
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu" and np.lib.NumpyVersion(np.__version__) >= "2.3.0":
+        pytest.skip("Triton's interpreter needs NumPy before 2.3")
+    environment = os.environ | ({} if device == "cuda" else {"TRITON_INTERPRET": "1"})
+    command = [sys.executable, "-c", PROGRAM, device]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert "all kernels agree" in done.stdout, done.stderr[-3000:]
