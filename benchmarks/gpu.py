@@ -361,11 +361,11 @@ def whole_pages(bench: Bench, model: DeepseekOcr) -> None:
             pages = [noise_page(seed, MODES[name].size, name) for seed in range(batch)]
             model.generator = Generator(model, word_tokenizer(model.config.decoder.vocab_size))
             start = time.perf_counter()
-            encoded = model.generator.encode_many(pages)
+            encoded = model.generator.encoder(pages)
             bench.wait()
             found["images_and_encoder_seconds"] = time.perf_counter() - start
             assert len(encoded) == batch
-            model.generator.vision.clear()
+            model.generator.encoder.cache.clear()
             start = time.perf_counter()
             # Random weights say "end" now and then: a stop token that cannot come keeps every page at its length.
             model.generator._stops = frozenset()

@@ -6,72 +6,36 @@ decoder's keys and values (:class:`PrefixStore`).
 
 from __future__ import annotations
 
-import hashlib
-import os
 import threading
 import time
 from bisect import bisect_right
 from collections import abc
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Literal, overload
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from optical_memory.errors import CheckpointError, ContextTooLongError
 from optical_memory.model.answer import Answer, Ended, Stream, Usage
 from optical_memory.model.cache import KeyValueCache, Prefix, PrefixStore
-from optical_memory.model.decoder import Decoder
-from optical_memory.model.deepencoder import DeepEncoder
-from optical_memory.model.image import Mode, Pixels, open_image, prepare
+from optical_memory.model.encoding import OcrModel, PageEncoder
 from optical_memory.model.limits import device_memory, mode_of
 from optical_memory.model.prompts import FREE_OCR, Context
 from optical_memory.model.sampling import Chooser, Repetitions, Sampling
 from optical_memory.model.splice import Spliced, splice
 from optical_memory.model.step import make_step, on_host, prefill
 from optical_memory.model.tokenizer import TextStream, Tokenizer
-from optical_memory.model.vision_cache import VisionCache, vision_key
+from optical_memory.model.vision_cache import VisionCache
 from optical_memory.renderers.base import Page
 
 _ROUND = 256
 """Caches are allocated in whole multiples of this many positions."""
-_THREADS = min(16, os.cpu_count() or 1)
-"""Images decoded and resized at once: Pillow and NumPy let go of the interpreter while they work."""
-_IMAGES = 64
-"""Images held as pixels at once: 800 MB at most in mode Base."""
 _TOGETHER = 32_768
 """Positions prefilled at once, over all rows: some 2 GB of activations at the published sizes."""
 
 Pieces = abc.Generator[str | Answer, None, None]
 Cancel = threading.Event | Callable[[], bool]
-
-
-class OcrModel(Protocol):
-    """What generation needs of a model."""
-
-    @property
-    def encoder(self) -> DeepEncoder:
-        """Pixels to vision tokens."""
-
-    @property
-    def decoder(self) -> Decoder:
-        """Embeddings to logits."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where the model computes."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of parameters and activations."""
-
-    def ready(self, *halves: nn.Module) -> None:
-        """Make sure that the parameters of these parts have values."""
-
-    def sequences(self, images: Sequence[Pixels], mode: Sequence[Mode]) -> list[Tensor]:
-        """Return each image's tokens (N, D) as the decoder sees them, all in their own modes."""
 
 
 class _Row:
@@ -121,32 +85,13 @@ class Generator:
         """Take a model, its tokenizer (pages can be encoded without), and caches (by default bounded, in memory)."""
         self.model = model
         self._tokenizer = tokenizer
-        self.vision = vision or VisionCache()
+        self.encoder = PageEncoder(model, vision or VisionCache())
         self.prefixes = prefixes or PrefixStore()
-        model.ready(model.encoder)
-        self._key = fingerprint(model)
         self._stops = frozenset({model.decoder.config.eos_token_id})
 
     def encode(self, page: Page) -> Tensor:
         """Return a page's tokens (N, D), newlines and separator included, from the cache where they are known."""
-        return self.encode_many([page])[0]
-
-    def encode_many(self, pages: Sequence[Page]) -> list[Tensor]:
-        """Encode pages together, of different modes too; those that are known are not encoded again."""
-        keys = [self._page_key(page) for page in pages]
-        known = {key: self.vision.get(key, self.model.device) for key in keys}
-        new = {key: page for key, page in zip(keys, pages, strict=True) if known[key] is None}
-        for start in range(0, len(new), _IMAGES):
-            part = dict(islice(new.items(), start, start + _IMAGES))
-            modes = [mode_of(page) for page in part.values()]
-            drawn = [page.png for page in part.values()]  # here: a renderer may belong to this thread
-            with device_memory(modes), torch.no_grad(), ThreadPoolExecutor(_THREADS) as threads:
-                pixels = list(threads.map(lambda data, mode: prepare(open_image(data), mode), drawn, modes))
-                encoded = self.model.sequences(pixels, modes)
-            for key, new_tokens in zip(part, encoded, strict=True):
-                self.vision.put(key, new_tokens)
-                known[key] = new_tokens
-        return [tokens for key in keys if (tokens := known[key]) is not None]
+        return self.encoder([page])[0]
 
     @overload
     def generate(
@@ -221,14 +166,11 @@ class Generator:
             raise CheckpointError("this model has no tokenizer; load one from a checkpoint folder with tokenizer.json")
         return self._tokenizer
 
-    def _page_key(self, page: Page) -> str:
-        return vision_key(self._key, page.id, page.tier)
-
     def _splice(self, context: Context, prompt: str) -> Spliced:
         """Lay out a context and a prompt. Raises ContextTooLongError where no position is left for an answer."""
         self.model.ready(self.model.decoder)
         config = self.model.decoder.config
-        sequence = splice(context, prompt, bos=config.bos_token_id, tokenizer=self.tokenizer, page_key=self._page_key)
+        sequence = splice(context, prompt, bos=config.bos_token_id, tokenizer=self.tokenizer, page_key=self.encoder.key)
         if len(sequence) >= config.max_position_embeddings:
             raise ContextTooLongError(
                 f"the context takes {len(sequence):,} positions and the decoder has"
@@ -246,7 +188,7 @@ class Generator:
             for at, page in sequence.pages
             if at + mode_of(page).tokens(*page.size) > start
         ]
-        encoded = self.encode_many([page for _, _, page in places])
+        encoded = self.encoder([page for _, _, page in places])
         for (row, at, _), tokens in zip(places, encoded, strict=True):
             skipped = max(0, start - at)
             x[row, at + skipped - start : at + len(tokens) - start] = tokens[skipped:].to(x.dtype)
@@ -339,14 +281,3 @@ def _cancelled(cancel: Cancel | None) -> bool:
     if cancel is None:
         return False
     return cancel.is_set() if isinstance(cancel, threading.Event) else bool(cancel())
-
-
-def fingerprint(model: OcrModel) -> str:
-    """Return a hash (hex) of the vision side's last weights and type: models that differ differ here."""
-    digest = hashlib.sha256()
-    encoder = model.encoder
-    for tensor in (encoder.projector.weight, encoder.projector.bias, encoder.newline, encoder.separator):
-        sample = tensor.detach().flatten()[:: max(1, tensor.numel() // 65_536)]
-        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(sample.float().cpu().numpy().tobytes())
-    return digest.hexdigest()
