@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from optical_memory.cli import bench, demo, inspection, pages
+from optical_memory.cli import bench, corpus, demo, inspection, pages
 from optical_memory.errors import OpticalMemoryError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 demo.register(app)
 pages.register(app)
+corpus.register(app)
 inspection.register(app)
 bench.register(app)
 

@@ -124,10 +124,10 @@ def _join(lines: list[_Line], *, reflow: bool) -> str:
         return ""
     widths = [(line.right - line.left) / len(line.text) for line in lines if line.text]
     cell = float(np.median(widths)) if widths else 1.0
-    edge = max(line.right for line in lines)
+    margin, edge = min(line.left for line in lines), max(line.right for line in lines)
     out: list[str] = []
     for row in _rows(lines):
-        end = row[0].left
+        end = margin
         for line in row:
             out.append(" " * max(0, round((line.left - end) / cell)) + line.text)
             end = line.right
