@@ -266,3 +266,25 @@ def test_the_generator_can_be_given_other_caches(model: Any, tiny_checkpoint: Pa
     model.generator = Generator(model, Tokenizer.from_folder(tiny_checkpoint), prefixes=PrefixStore(max_bytes=0))
     model.generate(make_page(1), max_new_tokens=2)
     assert model.generate(make_page(1), max_new_tokens=2).usage.reused_tokens == 0
+
+
+def test_a_memory_s_own_context_is_answered(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    from optical_memory import OpticalMemory
+    from optical_memory.policies import FixedTier
+
+    folder = tmp_path / "roomy"
+    config = load_model(str(tiny_checkpoint)).config.to_published() | {"max_position_embeddings": 8192}
+    build("deepseek-ocr", **config).save(folder)
+    (folder / "tokenizer.json").write_bytes((tiny_checkpoint / "tokenizer.json").read_bytes())
+    model = load_model(str(folder))
+    with OpticalMemory(session="s", budget=2500, renderer="dense", policy=FixedTier("tiny")) as memory:
+        for number in range(80):
+            memory.add("user", f"Question {number}: " + "what is the weather in Oslo on that day? " * 6)
+            memory.add("assistant", f"Answer {number}: " + "rain, wind from the north and four degrees. " * 6)
+        context = memory.context()
+        assert context.pages
+        answer = model.generate(context, "Which city?", max_new_tokens=3)
+        assert answer.usage.vision_tokens == sum(page.tokens for page in context.pages)
+        memory.add("user", "And tomorrow?")
+        again = model.generate(memory.context(), "Which city?", max_new_tokens=3)
+    assert again.usage.reused_tokens >= answer.usage.vision_tokens
