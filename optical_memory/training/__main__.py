@@ -23,6 +23,16 @@ def main(arguments: list[str] | None = None) -> None:
     stage.add_argument("--start", type=Path, help="folder of weights to start from")
     stage.add_argument("--state", type=Path, help="file that keeps the whole state, to go on after an interruption")
     stage.add_argument("--seconds", type=float, help="time to train, instead of the stage's own")
+    retouch = commands.add_parser("retouch", help="train the head alone on a CPU, after glyphs were redrawn")
+    retouch.add_argument("name")
+    retouch.add_argument("data", type=Path)
+    retouch.add_argument("start", type=Path)
+    retouch.add_argument("out", type=Path)
+    retouch.add_argument("--groups", type=int, default=160)
+    retouch.add_argument("--steps", type=int, default=300)
+    plot = commands.add_parser("plot", help="draw the losses and scores of training logs, one stage after the other")
+    plot.add_argument("out", type=Path)
+    plot.add_argument("logs", type=Path, nargs="+")
     pack = commands.add_parser("pack", help="round weights to int8 for the package")
     pack.add_argument("weights", type=Path)
     pack.add_argument("out", type=Path)
@@ -37,6 +47,23 @@ def main(arguments: list[str] | None = None) -> None:
 
         run = Run(data=options.data, out=options.out, start=options.start, state=options.state, seconds=options.seconds)
         train(settings, settings.stage(options.name), run)
+    elif options.command == "retouch":
+        from optical_memory.training.retouch import retouch as touch
+
+        stage_config = settings.stage(options.name)
+        touch(
+            settings,
+            stage_config,
+            options.data,
+            options.start,
+            options.out,
+            groups=options.groups,
+            steps=options.steps,
+        )
+    elif options.command == "plot":
+        from optical_memory.training.plot import curves
+
+        curves(options.logs, options.out)
     else:
         from optical_memory.model.mini import MiniNetwork, weights
 

@@ -135,6 +135,11 @@ class PageMaker:
 
     def _text(self, kind: str, sheet: Sheet, pages: int, shape: tuple[int, int]) -> Tensor:
         cells = shape[0] * shape[1]
-        codes = self.writer.mixture(pages, cells) if kind == "latin" else self.writer.script_mixture(pages, cells)
+        write = {
+            "latin": self.writer.mixture,
+            "confusable": self.writer.confusable,
+            "scripts": self.writer.script_mixture,
+        }
+        codes = write[kind](pages, cells)
         codes = torch.where(sheet.has(codes), codes, SPACE)
         return with_blanks(codes.view(pages, *shape))

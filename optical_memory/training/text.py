@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 SPACE = 32
+CONFUSABLE = '0011188800OoQDl1I|iBS5$#A38X69bh&%^"_<=>?7 '
+"""Characters that small cells confuse; digits several times."""
 KINDS = ("natural", "random", "hex")
 """Kinds of text that evaluation tells apart."""
 
@@ -89,6 +91,12 @@ class Writer:
         codes = torch.where(kind < 0.28, light, heavy)
         codes = torch.where(kind > 0.52, self.random(pages, cells), codes)
         return torch.where(kind > 0.84, self.identifiers(pages, cells), codes)
+
+    def confusable(self, pages: int, cells: int) -> Tensor:
+        """Return the Latin mixture with half of its characters drawn from those that are taken for one another."""
+        codes = self.mixture(pages, cells)
+        pool = torch.tensor([*map(ord, CONFUSABLE), *self.marks.tolist()], device=self.device)
+        return torch.where(torch.rand(codes.shape, device=self.device) < 0.5, _pick(pool, tuple(codes.shape)), codes)
 
     def script_mixture(self, pages: int, cells: int) -> Tensor:
         """Pages of all scripts for training: natural, and runs of random characters by pool."""

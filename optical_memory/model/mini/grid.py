@@ -20,10 +20,14 @@ Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.floating[Any]]
 
 _SPACE = 32
-_SURE = 0.97
+_SURE = 0.9
 """Agreement at which a grid is taken without trying shifts."""
-_LEAST = 0.85
-"""Agreement below which an image has no grid that can be read."""
+_LEAST = 0.6
+"""Agreement below which an image has no grid that can be read: photographs and noise stay below 0.55."""
+_NARROWEST, _LOWEST = 3.0, 5.0
+"""Least cell that is looked for, px: in a smaller one a single lattice point lies, and nothing can disagree."""
+_NARROWEST_SHIFTED = 4.5
+"""Least cell that is looked for at a shift, px, for the same reason."""
 _LEAST_INKED = 4
 _SHIFT = 4
 """Largest shift of a page that is looked for, px."""
@@ -60,7 +64,7 @@ def known(side: int) -> Iterator[Cells]:
     """Grids that a page of ``side`` px may have: the mini's own and DeepSeek-OCR's at any tier, and whole sizes."""
     scale = side / 1280
     for width, height in ((12.5 * scale, 20 * scale), (16 * scale, 26 * scale), *_CELL_SIZES):
-        if width >= 2.4 and height >= 3.9:
+        if width >= _NARROWEST and height >= _LOWEST:
             yield filling(side, width, height)
 
 
@@ -79,11 +83,14 @@ class Sight:
         found: Codes = self.codes[row[:, None], column[None, :]]
         return found
 
-    def agreement(self, cells: Cells, across: float = 0.24, down: float = 0.24) -> float:
+    def agreement(self, cells: Cells, across: float | None = None, down: float | None = None) -> float:
         """Return the share of inked cells whose centre and the points around it name the same character.
 
-        The points lie ``across`` and ``down`` of a cell away, left, right, above and below.
+        The points lie ``across`` and ``down`` of a cell away, left, right, above and below; by default a quarter, and
+        less where the nearest point of the lattice could then lie in the next cell.
         """
+        across = min(0.24, max(0.0, 0.5 - 0.55 * STEP_X / cells.width)) if across is None else across
+        down = min(0.24, max(0.0, 0.5 - 0.55 * STEP_Y / cells.height)) if down is None else down
         x, y = cells.centres()
         dx, dy = across * cells.width, down * cells.height
         x = x[(x - dx >= self.left) & (x + dx < self.left + self.codes.shape[1] * STEP_X)]
@@ -119,11 +126,14 @@ def find(sight: Sight, side: int) -> Cells:
     A finer grid than the true one agrees as well, so the coarsest of the best wins. Errors: GridNotFoundError.
     """
     candidates = list(known(side))
-    best = _coarsest([(sight.agreement(cells), cells) for cells in candidates], _SURE)
-    if best is None:
+    judged = [(sight.agreement(cells), cells) for cells in candidates]
+    best = _coarsest(judged, _LEAST)
+    own = filling(side, side * 12.5 / 1280, side * 20 / 1280)
+    if best != own and max(agreement for agreement, _ in judged) < _SURE:
         shifted = [
             replace(cells, left=float(dx), top=float(dy))
             for cells in candidates
+            if cells.width >= _NARROWEST_SHIFTED
             for dx in range(-_SHIFT, _SHIFT + 1)
             for dy in range(-_SHIFT, _SHIFT + 1)
         ]
@@ -144,6 +154,10 @@ def _coarsest(judged: list[tuple[float, Cells]], least: float) -> Cells | None:
 def _best(close: list[tuple[float, float, Cells]], area: float) -> Cells:
     """Of the grids of one size the one that agrees best; of equals the least shifted."""
     return max(
-        ((agreement, -abs(cells.left) - abs(cells.top), cells) for size, agreement, cells in close if size == area),
+        (
+            (round(25 * agreement), -abs(cells.left) - abs(cells.top), cells)
+            for size, agreement, cells in close
+            if size == area
+        ),
         key=lambda entry: entry[:2],
     )[2]

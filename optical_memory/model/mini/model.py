@@ -76,8 +76,13 @@ class MiniModel:
         return found
 
     def read(self, page: Page | bytes, *, cells: Cells | None = None) -> reading.Sheet:
-        """Read a page or a PNG; ``cells`` is its grid where that is known. Errors: ImageError, GridNotFoundError."""
-        return reading.read(self.network, ink_of(page if isinstance(page, bytes) else page.png), cells)
+        """Read a page, on the grid of its layout, or a PNG, on ``cells`` or else the grid found in the image.
+
+        Errors: ImageError, GridNotFoundError.
+        """
+        if isinstance(page, bytes):
+            return reading.read(self.network, ink_of(page), cells)
+        return reading.read(self.network, ink_of(page.png), cells or _grid_of(page))
 
     @overload
     def generate(self, context: Any, prompt: str = ..., *, stream: Literal[False] = ...) -> Answer: ...
@@ -135,6 +140,17 @@ class MiniModel:
                     return
             yield "", sheet.tokens
         yield "none", 0
+
+
+def _grid_of(page: Page) -> Cells:
+    """Return the grid of a page's layout as it lies on the page's raster."""
+    grid = page.layout.grid
+    return Cells(
+        width=grid.cell_width * page.size[0] / grid.width,
+        height=grid.cell_height * page.size[1] / grid.height,
+        columns=grid.columns,
+        rows=grid.rows,
+    )
 
 
 def _chosen(pages: Sequence[Page | bytes], which: str) -> Sequence[Page | bytes]:

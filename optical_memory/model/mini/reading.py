@@ -20,6 +20,8 @@ from optical_memory.renderers import base, visible
 
 UNSURE = 0xFFFD
 _SPACE = 32
+_TRACE = 0.04
+"""Ink below which a pixel is paper: less than one of the 16 grey levels."""
 _VIEW = 256
 """Side of the part of a page by which its grid is found, px."""
 
@@ -36,7 +38,7 @@ class Sheet:
 
 
 @torch.inference_mode()
-def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None, temperature: float = 1.0) -> Sheet:
+def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None) -> Sheet:
     """Read ink (S, S). Without ``cells`` the grid is found from the image. Errors: GridNotFoundError."""
     side = ink.shape[0]
     kind = next(network.parameters()).dtype
@@ -48,7 +50,9 @@ def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None, temperature
     codes, logs = network.head.candidates(slots[points])
     shape = (cells.rows, cells.columns, -1)
     found = codes.view(shape).numpy()
-    probabilities = (logs.double() / temperature).exp().view(shape).numpy()
+    probabilities = logs.double().exp().view(shape).numpy()
+    empty = inkless(ink, cells)
+    found[empty], probabilities[empty] = _SPACE, (1.0, 0.0, 0.0)
     return Sheet(
         grid=cells,
         cells=_joined(found, probabilities),
@@ -56,6 +60,19 @@ def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None, temperature
         probabilities=probabilities,
         tokens=(side // TOKEN) ** 2,
     )
+
+
+def inkless(ink: Ink, cells: Cells) -> npt.NDArray[np.bool_]:
+    """Return which cells (rows, columns) hold no ink at all: nothing stands there, whatever the network makes of it."""
+    x, y = cells.centres()
+    left, top = (
+        np.clip(np.round(places - size / 2).astype(int), 0, len(ink) - 1)
+        for places, size in ((x, cells.width), (y, cells.height))
+    )
+    end_x, end_y = int(min(len(ink), x[-1] + cells.width)), int(min(len(ink), y[-1] + cells.height))
+    most = np.maximum.reduceat(np.maximum.reduceat(ink[:end_y, :end_x], top, axis=0), left, axis=1)
+    empty: npt.NDArray[np.bool_] = most < _TRACE
+    return empty
 
 
 def _sight(network: MiniNetwork, slots: Tensor, ink: Ink) -> Sight:

@@ -1,0 +1,126 @@
+import io
+import random
+import string
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from optical_memory.errors import GridNotFoundError, ReaderError
+from optical_memory.fidelity import precision
+from optical_memory.model import load_model
+from optical_memory.readers import load_reader
+from optical_memory.readers.mini import MiniReader
+from optical_memory.renderers import DenseRenderer, png
+from optical_memory.renderers.base import Grid, Layout
+from optical_memory.renderers.layout import Run, lay_out
+
+MINI = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
+WORDS = (
+    "The tool returned exit code 0 after 12 s; see /var/log/app-7.log (2,048 lines).\nNext: retry order A1B8-0O.\n\t"
+)
+
+
+def cell(width: int, height: int) -> Grid:
+    return Grid(width=512, height=512, cell_width=width, cell_height=height)
+
+
+def page(grid: Grid, text: str, header: str = "") -> Layout:
+    return lay_out([Run(turn_id="t", role="user", text=text, header=header)], grid, renderer_key="test")[0]
+
+
+def image(layout: Layout, side: int, theme: str = "light") -> bytes:
+    return png.encode(DenseRenderer(theme=theme).draw([layout], size=(side, side))[0])  # type: ignore[arg-type]
+
+
+def natural(grid: Grid) -> str:
+    return (WORDS * (grid.capacity // len(WORDS) + 1))[: grid.capacity - 200]
+
+
+def printable(grid: Grid) -> str:
+    return "".join(random.Random(3).choices(string.printable[:94] + " " * 10, k=grid.capacity - 200))
+
+
+@pytest.fixture(scope="module")
+def reader() -> MiniReader:
+    found = load_reader("mini", threshold=0.0)
+    assert isinstance(found, MiniReader)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("grid", "side", "floor"),
+    [(MINI, 1280, 0.995), (MINI, 1024, 0.995), (MINI, 640, 0.985), (MINI, 512, 0.985), (cell(8, 12), 512, 0.995)],
+)
+@pytest.mark.parametrize("kind", [natural, printable])
+def test_pages_are_read_from_their_png_alone(
+    reader: MiniReader, grid: Grid, side: int, floor: float, kind: object
+) -> None:
+    layout = page(grid, kind(grid), header="user:")  # type: ignore[operator]
+    assert precision(layout.text, reader.read(image(layout, side)).text) > floor
+
+
+def test_dark_pages_are_read_as_well_as_light_ones(reader: MiniReader) -> None:
+    layout = page(MINI, natural(MINI))
+    light, dark = (reader.read(image(layout, 512, theme)).text for theme in ("light", "dark"))
+    assert light == dark
+
+
+def test_doubts_stand_where_the_text_has_the_mark(reader: MiniReader) -> None:
+    layout = page(MINI, printable(MINI))
+    reading = MiniReader(threshold=0.995).read(image(layout, 512))
+    assert reading.doubts
+    for doubt in reading.doubts:
+        assert reading.text[doubt.index] == "\ufffd"
+        assert len(doubt.candidates) == 3
+        assert sum(share for _, share in doubt.candidates) <= 1.001
+    assert reading.text.count("\ufffd") == len(reading.doubts)
+    assert "\ufffd" not in reader.read(image(layout, 512)).text
+    assert reading.tokens == 64
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+def test_a_page_that_was_moved_is_read(reader: MiniReader, shift: int) -> None:
+    layout = page(cell(8, 12), natural(cell(8, 12)))
+    raster = DenseRenderer().draw([layout], size=(512, 512))[0]
+    moved = np.full_like(raster, 255)
+    moved[shift:, shift:] = raster[:-shift, :-shift]
+    assert precision(layout.text, reader.read(png.encode(moved)).text) > 0.97
+
+
+def test_what_has_no_grid_is_refused(reader: MiniReader) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
+    y, x = np.mgrid[:256, :256]
+    rings = (127 + 120 * np.sin(np.hypot(x - 128, y - 128) / 9)).astype(np.uint8)
+    for pixels in (noise, rings, np.full((128, 128), 255, np.uint8)):
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        with pytest.raises(GridNotFoundError):
+            reader.read(file.getvalue())
+    with pytest.raises(ReaderError, match="not a readable image"):
+        reader.read(b"text")
+
+
+def test_the_model_reads_finds_and_says_what_it_cannot(reader: MiniReader) -> None:
+    model = load_model("mini")
+    assert model is reader.model
+    layout = page(cell(10, 16), "first line\nthe key is 42-B\nlast line")
+    picture = image(layout, 512)
+    assert tuple(model.encode(picture).shape) == (64, 1280)
+    assert model.generate([picture], prompt="read").text == layout.text
+    found = model.generate([picture], prompt="find the key is")
+    assert found.text == "the key is 42-B"
+    assert found.usage.vision_tokens == 64
+    assert model.generate([picture], prompt="find absent words").text == "none"
+    assert "find" in model.generate([picture], prompt="who are you?").text
+    assert "".join(model.generate([picture], prompt="read page 1", stream=True)) == layout.text
+
+
+def test_weights_load_within_seconds() -> None:
+    from optical_memory.model.mini import model, network, weights
+
+    started = time.perf_counter()
+    weights.load_int8(network.MiniNetwork(), model.WEIGHTS)
+    assert time.perf_counter() - started < 10
+    assert sum(file.stat().st_size for file in model.WEIGHTS.glob("*.safetensors")) < 32_000_000
