@@ -32,6 +32,7 @@ from optical_memory.renderers.layout import Run, lay_out
 from optical_memory.training import config
 from optical_memory.training.fonts import draw_tiles
 
+O200K = bpe_openai.get_encoding("o200k_base")
 DATA = Path(__file__).resolve().parents[2] / "shared/data"
 FONT_FOLDERS = (Path("/usr/share/fonts"),)
 MINI = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
@@ -195,7 +196,7 @@ class Bench:
         rights, shown, seconds, text_tokens, lost = [], [], [], [], 0
         found = exact = silent = 0
         for sheet, image in zip(sheets, images, strict=True):
-            text_tokens.append(len(bpe_openai.o200k_base().encode(sheet.text)))
+            text_tokens.append(len(O200K.encode(sheet.text)))
             try:
                 started = time.perf_counter()
                 marked = self.reader.read(image).text

@@ -1,6 +1,7 @@
 """Train the read-out head alone, on a CPU: for glyphs that were redrawn after the network was trained.
 
-The encoder's tokens are computed once and kept; a step then costs a fraction of a second.
+The encoder's tokens are computed once and kept; a step then costs a fraction of a second. What the head said before
+about all other characters is held on to (distillation), so that it does not forget them over so few pages.
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from optical_memory.model.mini import MiniNetwork
+from optical_memory.model.mini.head import ReadoutHead
 from optical_memory.model.mini.weights import load_plain, save_plain
 from optical_memory.training import data
 from optical_memory.training.config import Stage, TrainingConfig
 from optical_memory.training.pages import PageMaker
+
+REDRAWN = "018⇥"
+"""Characters whose glyphs changed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +46,13 @@ def retouch(
     load_plain(model, start)
     maker = PageMaker(data.load_sheets(folder, cpu), data.load_writer(folder, cpu), config.side, 3000, config.seed)
     pages = _encoded(model, maker, stage, groups)
+    before = copy.deepcopy(model.head).requires_grad_(False)
     parameters = [p for name, p in model.head.named_parameters() if not name.startswith("early")]
     optimiser = torch.optim.AdamW(parameters, lr=stage.rate, betas=(0.9, 0.98), weight_decay=0.0)
     chance, started = random.Random(config.seed), time.monotonic()
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = stage.rate * min(1.0, (step + 1) / 20, 0.02 + 2 * (1 - step / steps))
-        loss = torch.stack([_loss(model, kept) for kept in chance.sample(pages, 2)]).mean()
+        optimiser.param_groups[0]["lr"] = stage.rate * min(1.0, (step + 1) / 20, 0.02 + 1.5 * (1 - step / steps))
+        loss = torch.stack([_loss(model.head, before, kept) for kept in chance.sample(pages, 4)]).mean()
         torch.autograd.backward(loss)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -67,8 +73,17 @@ def _encoded(model: MiniNetwork, maker: PageMaker, stage: Stage, groups: int) ->
     return kept
 
 
-def _loss(model: MiniNetwork, kept: Kept) -> Tensor:
-    slots = model.head.slots(kept.tokens)[:, kept.points]
+def _loss(head: ReadoutHead, before: ReadoutHead, kept: Kept) -> Tensor:
+    """Return the loss on all characters, and how far the head has moved on those that were not redrawn (nats)."""
     high, low = kept.codes >> 8, kept.codes & 255
-    first = F.cross_entropy(model.head.high(slots).flatten(0, 1), high.flatten())
-    return first + F.cross_entropy(model.head.low_logits(slots, high).flatten(0, 1), low.flatten())
+    loss = torch.tensor(0.0)
+    redrawn = torch.isin(kept.codes, torch.tensor([*map(ord, REDRAWN)]))[..., None]
+    slots, old = (one.slots(kept.tokens)[:, kept.points] for one in (head, before))
+    for new, was, target in (
+        (head.high(slots), before.high(old), high),
+        (head.low_logits(slots, high), before.low_logits(old, high), low),
+    ):
+        logs, kept_logs = new.log_softmax(-1), was.log_softmax(-1)
+        loss = loss + F.nll_loss(logs.flatten(0, 1), target.flatten())
+        loss = loss + (kept_logs.exp() * (kept_logs - logs)).sum(-1, keepdim=True).masked_fill(redrawn, 0.0).mean()
+    return loss

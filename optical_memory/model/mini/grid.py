@@ -83,14 +83,18 @@ class Sight:
         found: Codes = self.codes[row[:, None], column[None, :]]
         return found
 
-    def agreement(self, cells: Cells, across: float | None = None, down: float | None = None) -> float:
+    def agreement(self, cells: Cells, across: float = 0.24, down: float = 0.24) -> float:
         """Return the share of inked cells whose centre and the points around it name the same character.
 
-        The points lie ``across`` and ``down`` of a cell away, left, right, above and below; by default a quarter, and
-        less where the nearest point of the lattice could then lie in the next cell.
+        Less where centres fall on blank gaps more often than points of the lattice at large do.
+
+        The points lie ``across`` and ``down`` of a cell away, left, right, above and below; less where the nearest
+        point of the lattice could then lie in the next cell.
         """
-        across = min(0.24, max(0.0, 0.5 - 0.55 * STEP_X / cells.width)) if across is None else across
-        down = min(0.24, max(0.0, 0.5 - 0.55 * STEP_Y / cells.height)) if down is None else down
+        across, down = (
+            min(most, max(0.0, 0.5 - 0.55 * step / size))
+            for most, step, size in ((across, STEP_X, cells.width), (down, STEP_Y, cells.height))
+        )
         x, y = cells.centres()
         dx, dy = across * cells.width, down * cells.height
         x = x[(x - dx >= self.left) & (x + dx < self.left + self.codes.shape[1] * STEP_X)]
@@ -105,17 +109,18 @@ class Sight:
         for step_x, step_y in ((dx, 0.0), (-dx, 0.0), (0.0, dy), (0.0, -dy)):
             if step_x or step_y:
                 same &= self.at(x + step_x, y + step_y) == centre
-        return float(same.sum() / inked.sum())
+        covered = float(inked.mean() / (self.codes != _SPACE).mean())
+        return float(same.sum() / inked.sum()) * min(1.0, covered)
 
     def centred(self, cells: Cells) -> Cells:
         """Return the grid moved by up to half a cell to where its borders fit best; not moved where that fits too."""
         reach = {"left": min(_SHIFT, int(cells.width / 2)), "top": min(_SHIFT, int(cells.height / 2))}
         for side, most in reach.items():
             moves = np.arange(-most, most + 1)
-            probes = (0.42, 0.0) if side == "left" else (0.0, 0.42)
+            probes = (0.34, 0.0) if side == "left" else (0.0, 0.34)
             moved = [replace(cells, **{side: getattr(cells, side) + float(move)}) for move in moves]
             fit = np.array([self.agreement(one, *probes) for one in moved])
-            good = moves[fit >= fit.max() - 0.05]
+            good = moves[fit >= fit.max() - 0.1]
             cells = replace(cells, **{side: getattr(cells, side) + float(good[np.abs(good).argmin()])})
         return cells
 
@@ -127,17 +132,13 @@ def find(sight: Sight, side: int) -> Cells:
     """
     candidates = list(known(side))
     judged = [(sight.agreement(cells), cells) for cells in candidates]
+    if max(agreement for agreement, cells in judged if cells.width >= _NARROWEST_SHIFTED) < _SURE:
+        shifts = [(dx, dy) for dx in range(-_SHIFT, _SHIFT + 1) for dy in range(-_SHIFT, _SHIFT + 1)]
+        for cells in candidates:
+            if cells.width >= _NARROWEST_SHIFTED:
+                moved = [replace(cells, left=float(dx), top=float(dy)) for dx, dy in shifts]
+                judged += [(sight.agreement(one), one) for one in moved]
     best = _coarsest(judged, _LEAST)
-    own = filling(side, side * 12.5 / 1280, side * 20 / 1280)
-    if best != own and max(agreement for agreement, _ in judged) < _SURE:
-        shifted = [
-            replace(cells, left=float(dx), top=float(dy))
-            for cells in candidates
-            if cells.width >= _NARROWEST_SHIFTED
-            for dx in range(-_SHIFT, _SHIFT + 1)
-            for dy in range(-_SHIFT, _SHIFT + 1)
-        ]
-        best = _coarsest([(sight.agreement(cells), cells) for cells in shifted], _LEAST)
     if best is None:
         raise GridNotFoundError("no character grid was found in the image; pass the page itself, or its grid")
     return sight.centred(best)
@@ -147,7 +148,7 @@ def _coarsest(judged: list[tuple[float, Cells]], least: float) -> Cells | None:
     top = max(agreement for agreement, _ in judged)
     if top < least:
         return None
-    close = [(cells.width * cells.height, agreement, cells) for agreement, cells in judged if agreement > top - 0.04]
+    close = [(cells.width * cells.height, agreement, cells) for agreement, cells in judged if agreement > top - 0.025]
     return _best(close, max(area for area, _, _ in close))
 
 

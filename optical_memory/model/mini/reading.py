@@ -63,16 +63,20 @@ def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None) -> Sheet:
 
 
 def inkless(ink: Ink, cells: Cells) -> npt.NDArray[np.bool_]:
-    """Return which cells (rows, columns) hold no ink at all: nothing stands there, whatever the network makes of it."""
+    """Return which cells (rows, columns) hold no ink: nothing stands there, whatever the network makes of it."""
     x, y = cells.centres()
-    left, top = (
-        np.clip(np.round(places - size / 2).astype(int), 0, len(ink) - 1)
-        for places, size in ((x, cells.width), (y, cells.height))
-    )
-    end_x, end_y = int(min(len(ink), x[-1] + cells.width)), int(min(len(ink), y[-1] + cells.height))
-    most = np.maximum.reduceat(np.maximum.reduceat(ink[:end_y, :end_x], top, axis=0), left, axis=1)
+    most = _most(_most(ink, y, cells.height).T, x, cells.width).T
     empty: npt.NDArray[np.bool_] = most < _TRACE
     return empty
+
+
+def _most(ink: Ink, centres: Floats, size: float) -> Ink:
+    """Return the largest ink over intervals of rows, one pixel wider on both sides than ``size`` about the centres."""
+    starts = np.round(centres - size / 2).astype(int) - 1
+    ends = np.round(centres + size / 2).astype(int) + 1
+    return np.stack(
+        [ink[max(0, start) : max(1, end)].max(0, initial=0) for start, end in zip(starts, ends, strict=True)]
+    )
 
 
 def _sight(network: MiniNetwork, slots: Tensor, ink: Ink) -> Sight:
