@@ -203,7 +203,7 @@ class Bench:
                 seconds.append(time.perf_counter() - started)
                 best = self.unmarked.read(image).text
             except GridNotFoundError:
-                marked = best = ""
+                marked = best = "\ufffd" * len(sheet.text)  # refused aloud, not silently wrong
                 lost += 1
             rights.append(precision(sheet.text, best))
             shown.append(precision(sheet.text, marked))

@@ -42,7 +42,8 @@ def load(*, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
     By default in bfloat16 on processors that compute in it, which is twice as fast there, else in float32.
     Errors: CheckpointError.
     """
-    network = MiniNetwork()
+    with torch.device("meta"):  # no time is lost on random values
+        network = MiniNetwork()
     weights.load_int8(network, WEIGHTS)
     return MiniModel(network.to(device, dtype or _fastest(torch.device(device))))
 

@@ -13,6 +13,7 @@ from optical_memory.errors import CheckpointError
 _MOST_BYTES = 15_000_000
 """A file holds at most this much."""
 _SCALE = ".scale"
+_PEAK = 12
 
 
 def save_plain(module: nn.Module, folder: Path) -> None:
@@ -26,17 +27,29 @@ def load_plain(module: nn.Module, folder: Path) -> None:
 
 
 def save_int8(module: nn.Module, folder: Path) -> None:
-    """Write matrices and kernels as int8 with a float32 scale per output channel, the rest as float32."""
+    """Write matrices and kernels as int8 with a float32 scale per output channel, the rest as float32.
+
+    Kernels that began as space-to-depth stay float16: one weight near 1 in each channel would set the step for all.
+    """
     tensors: dict[str, Tensor] = {}
     for name, tensor in module.state_dict().items():
         value = tensor.detach().float().cpu()
         if value.ndim < 2 or value.shape[0] == 1:
             tensors[name] = value
             continue
+        if _is_peaked(value):
+            tensors[name] = value.half()
+            continue
         scale = (value.flatten(1).abs().amax(1) / 127).clamp(min=1e-12)
         tensors[name] = (value / scale.view(-1, *[1] * (value.ndim - 1))).round().to(torch.int8)
         tensors[name + _SCALE] = scale
     _save(tensors, folder, "mini")
+
+
+def _is_peaked(value: Tensor) -> bool:
+    """Return whether the largest weight of most output channels is over 12 times their root mean square."""
+    rows = value.flatten(1)
+    return bool((rows.abs().amax(1) / rows.square().mean(1).sqrt().clamp(min=1e-12)).median() > _PEAK)
 
 
 def load_int8(module: nn.Module, folder: Path) -> None:
@@ -47,7 +60,7 @@ def load_int8(module: nn.Module, folder: Path) -> None:
         if name.endswith(_SCALE):
             continue
         scale = stored.get(name + _SCALE)
-        tensors[name] = tensor if scale is None else tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
+        tensors[name] = tensor.float() if scale is None else tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
     _fill(module, tensors)
 
 
@@ -84,4 +97,4 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor]) -> None:
         raise CheckpointError(
             "the weights do not fit the model", missing=missing, unexpected=unexpected, misshaped=misshaped
         )
-    module.load_state_dict(tensors)
+    module.load_state_dict(tensors, assign=True)
