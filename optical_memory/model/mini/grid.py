@@ -26,8 +26,10 @@ _LEAST = 0.6
 """Agreement below which an image has no grid that can be read: photographs and noise stay below 0.55."""
 _NARROWEST, _LOWEST = 3.0, 5.0
 """Least cell that is looked for, px: in a smaller one a single lattice point lies, and nothing can disagree."""
-_NARROWEST_SHIFTED = 4.5
-"""Least cell that is looked for at a shift, px, for the same reason."""
+_NARROWEST_CLEAR = 4.5
+"""Narrower cells, px, hold so few points that they agree with any coarser grid; tried last, and never shifted."""
+_TALLEST_SHIFTED = 1.7
+"""Taller cells, as a share of their width, fit the lines of other grids by chance at some shift."""
 _LEAST_INKED = 4
 _SHIFT = 4
 """Largest shift of a page that is looked for, px."""
@@ -131,14 +133,15 @@ def find(sight: Sight, side: int) -> Cells:
     A finer grid than the true one agrees as well, so the coarsest of the best wins. Errors: GridNotFoundError.
     """
     candidates = list(known(side))
-    judged = [(sight.agreement(cells), cells) for cells in candidates]
-    if max(agreement for agreement, cells in judged if cells.width >= _NARROWEST_SHIFTED) < _SURE:
+    clear = [cells for n, cells in enumerate(candidates) if n == 0 or cells.width >= _NARROWEST_CLEAR]
+    judged = [(sight.agreement(cells), cells) for cells in clear]
+    if max(agreement for agreement, _ in judged) < _SURE:
         shifts = [(dx, dy) for dx in range(-_SHIFT, _SHIFT + 1) for dy in range(-_SHIFT, _SHIFT + 1)]
-        for cells in candidates:
-            if cells.width >= _NARROWEST_SHIFTED:
+        for cells in clear:
+            if cells.width >= _NARROWEST_CLEAR and cells.height < _TALLEST_SHIFTED * cells.width:
                 moved = [replace(cells, left=float(dx), top=float(dy)) for dx, dy in shifts]
                 judged += [(sight.agreement(one), one) for one in moved]
-    best = _coarsest(judged, _LEAST)
+    best = _coarsest(judged, _LEAST) or _coarsest([(sight.agreement(cells), cells) for cells in candidates], _LEAST)
     if best is None:
         raise GridNotFoundError("no character grid was found in the image; pass the page itself, or its grid")
     return sight.centred(best)
