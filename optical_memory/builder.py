@@ -26,7 +26,7 @@ from optical_memory.turns import INSTRUCTION_ROLES, Turn
 
 BATCH_TURNS = 4_096
 """Turns fetched and sealed at a time while a long history is taken in."""
-INLINE_SHARE = 16
+INLINE_SHARE = 24
 """A result that costs more than ``budget / INLINE_SHARE`` is shown as page images when it arrives."""
 ATTEMPTS = 8
 """Times that an epoch is planned anew because another process was faster."""
@@ -135,9 +135,10 @@ class Builder:
         return self._system_tokens + self._archive_tokens() + self._tail.tokens
 
     def _watermarks(self) -> Watermarks:
-        turns = max(len(self._tail.turns), 1)
-        budget = max(self.budget - self._system_tokens, 2)
-        return choose_watermarks(budget, self.profile.price, max(self._tail.tokens / turns, 1.0))
+        """Choose by the growth per turn that the whole session has shown so far."""
+        turns = self._epoch.sealed_turns + len(self._tail.turns)
+        growth = (self._epoch.shown_tokens + self._tail.tokens) / max(turns, 1)
+        return choose_watermarks(max(self.budget - self._system_tokens, 2), self.profile.price, max(growth, 1.0))
 
     def _fits(self) -> bool:
         """Whether the prefix may stay: nothing is sealed before the budget is full, then at the high watermark."""
@@ -178,6 +179,8 @@ class Builder:
             entries=tuple(planned),
             instructions=(*self._epoch.instructions, *(turn.id for turn in instructions)),
             text_tokens=self._epoch.text_tokens + sum(group.text_tokens for group in groups),
+            shown_tokens=self._epoch.shown_tokens + sum(group.tokens for group in groups),
+            sealed_turns=self._epoch.sealed_turns + len(turns),
             archived_pages=self._epoch.archived_pages + len(plan.archived),
         )
         self._save(epoch)

@@ -63,7 +63,8 @@ class Epoch:
 
     ``sealed_through`` is the seq of the last turn that left the text tail (-1: none). ``instructions`` are ids of
     sealed system and developer turns: they stay text, ahead of the archive. ``text_tokens`` is the cost of the
-    exact text of all sealed turns, archived ones included.
+    exact text of all sealed turns, archived ones included; ``shown_tokens`` what those ``sealed_turns`` cost as they
+    were shown before.
     """
 
     number: int = 0
@@ -71,6 +72,8 @@ class Epoch:
     entries: tuple[Entry, ...] = ()
     instructions: tuple[str, ...] = ()
     text_tokens: int = 0
+    shown_tokens: int = 0
+    sealed_turns: int = 0
     archived_pages: int = 0
 
     @property

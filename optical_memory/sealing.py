@@ -112,10 +112,10 @@ class Sealer:
         for tier in self.tiers:
             if len(layouts) * tier.tokens <= limit_tokens:
                 return [(layout, tier) for layout in layouts]
-        if not self.tiers or self.tiers[-1].tokens > limit_tokens:
+        if not self.tiers:
             return []
         smallest = self.tiers[-1]
-        fitting = limit_tokens // smallest.tokens
+        fitting = max(limit_tokens // smallest.tokens, 1)
         kept = excerpt([run], int(self.profile.grid.capacity * fitting * 0.9))
         layouts = self._lay_out(kept, self.profile.grid)[:fitting]
         return [(layout, smallest) for layout in layouts]

@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from optical_memory.budget import Profile, count_message, count_tokens
+from optical_memory.excerpt import excerpt
 from optical_memory.renderers.base import Layout, Page, Tier
-from optical_memory.sealing import Sealer
-from optical_memory.turns import Part, Turn, open_calls
+from optical_memory.sealing import Sealer, bounded, run_of
+from optical_memory.turns import Part, Turn, groups, open_calls
 
-OPEN_TURNS = 64
-"""Turns after which a group stops waiting for results; what still comes is shown as a record."""
+EXCERPTED = 400_000
+"""Most characters of a result from which an excerpt is made: its beginning and its end."""
+CHARACTERS = 3
+"""Characters of an excerpt for each token that it may cost."""
 
 MakePage = Callable[[Layout, Tier], Page]
 
@@ -71,7 +74,10 @@ class Tail:
         turns: tuple[Turn, ...] = (turn,)
         if self.groups and self.groups[-1].open:
             turns = (*self._drop_last().turns, turn)
-        self._add(self._show(turns))
+        *whole, last = groups(turns)
+        for group in whole:
+            self._add(self._show(group, is_open=False))
+        self._add(self._show(last, is_open=bool(open_calls(last))))
 
     def drop_first(self, count: int) -> list[Group]:
         """Take the oldest ``count`` groups out, as they go into the archive."""
@@ -99,23 +105,20 @@ class Tail:
             self._counts[turn.id] = count_message(turn, self.profile)
         return self._counts[turn.id]
 
-    def _show(self, turns: tuple[Turn, ...]) -> Group:
+    def _show(self, turns: tuple[Turn, ...], *, is_open: bool) -> Group:
         exact = [self._count(turn) for turn in turns]
-        results = max(1, sum(len(turn.tool_calls) for turn in turns))
-        limit = min(self._inline_tokens, self._group_tokens // results)
-        shown, pages, tokens = [], [], 0
+        share = self._group_tokens // max(1, sum(len(turn.tool_calls) for turn in turns))
+        limit = min(self._inline_tokens, share)
+        shown: list[Turn] = []
+        pages: list[Page] = []
+        tokens = 0
         for turn, cost in zip(turns, exact, strict=True):
-            images = self._images(turn, limit) if cost > limit and _may_be_pages(turn) else []
-            pointer = replace(turn, text=_pointer(turn, cost, images), raw=None, raw_format=None)
-            pointer_cost = count_message(pointer, self.profile) if images else 0
-            image_cost = sum(page.tokens + count_tokens(page_label(page), self.profile) for page in images)
-            if images and pointer_cost + image_cost < cost:
-                shown.append(pointer)
-                pages += images
-                tokens += pointer_cost + image_cost
-            else:
-                shown.append(turn)
-                tokens += cost
+            stand_in, images = turn, list[Page]()
+            if cost > limit and _may_be_replaced(turn):
+                stand_in, images, cost = self._replaced(turn, cost, limit, share)
+            shown.append(stand_in)
+            pages += images
+            tokens += cost
         if pages:
             tokens += self.profile.message_tokens
         return Group(
@@ -124,16 +127,32 @@ class Tail:
             pages=tuple(pages),
             tokens=tokens,
             text_tokens=sum(exact),
-            open=len(turns) < OPEN_TURNS and bool(open_calls(turns)),
+            open=is_open,
         )
 
-    def _images(self, turn: Turn, limit_tokens: int) -> list[Page]:
-        return [self._make_page(layout, tier) for layout, tier in self._sealer.arrival(turn, limit_tokens)]
+    def _replaced(self, turn: Turn, cost: int, limit: int, share: int) -> tuple[Turn, list[Page], int]:
+        """Show a large result as pages; where they are no cheaper and it is over its share, as an excerpt."""
+        images = [self._make_page(layout, tier) for layout, tier in self._sealer.arrival(turn, limit)]
+        pointer = replace(turn, text=_pointer(turn, cost, images), raw=None, raw_format=None)
+        labels = sum(count_tokens(page_label(page), self.profile) for page in images)
+        pointer_cost = count_message(pointer, self.profile) + sum(page.tokens for page in images) + labels
+        if images and pointer_cost < cost:
+            return pointer, images, pointer_cost
+        if cost <= share:
+            return turn, [], cost
+        kept = "".join(run.text for run in excerpt([bounded(run_of(turn), EXCERPTED)], CHARACTERS * limit))
+        short = replace(turn, text=f"{_gap(turn, cost)}\n{kept}", raw=None, raw_format=None)
+        short_cost = count_message(short, self.profile)
+        return (short, [], short_cost) if short_cost < cost else (turn, [], cost)
 
 
-def _may_be_pages(turn: Turn) -> bool:
+def _may_be_replaced(turn: Turn) -> bool:
     """Only results and answers; a user's words, tool calls and a turn's own images stay as they are."""
     return turn.role in ("tool", "assistant") and not turn.tool_calls and not turn.parts and turn.pin is False
+
+
+def _gap(turn: Turn, tokens: int) -> str:
+    return f"[the most telling lines of {tokens:,} tokens; exact words: recall(turn_id={turn.id!r})]"
 
 
 def _pointer(turn: Turn, tokens: int, pages: list[Page]) -> str:
