@@ -1,6 +1,6 @@
 """Long coding-agent sessions at one budget: budget, prefix, pairs and verbatim recall after every single turn.
 
-    python benchmarks/coding.py [--file sessions.jsonl] [--budget 16000] [--profile mini]
+python benchmarks/coding.py [--file sessions.jsonl] [--budget 16000] [--profile mini]
 """
 
 from __future__ import annotations

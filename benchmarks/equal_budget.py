@@ -89,9 +89,13 @@ def main() -> None:
     parser.add_argument("--profile", default="mini")
     options = parser.parse_args()
     profile = get_profile(options.profile)
-    print(f"profile {profile.name}; share of {sum(len(p) for _, p in load().values())} questions whose source is in reach")
+    print(
+        f"profile {profile.name}; share of {sum(len(p) for _, p in load().values())} questions whose source is in reach"
+    )
     for budget in options.budget:
-        found = dict.fromkeys(("optical memory", "recent only", "extractive summary", "retrieval", "optical + recall"), 0)
+        found = dict.fromkeys(
+            ("optical memory", "recent only", "extractive summary", "retrieval", "optical + recall"), 0
+        )
         total = text_tokens = 0
         for messages, pairs in load().values():
             with OpticalMemory(profile=profile, budget=budget, renderer="dense") as memory:
@@ -114,7 +118,9 @@ def main() -> None:
                     for name, text in fixed.items():
                         found[name] += all(part in text for part in wanted)
                     found["retrieval"] += all(part in recalled for part in wanted)
-                    found["optical + recall"] += all(part in fixed["optical memory"] or part in recalled for part in wanted)
+                    found["optical + recall"] += all(
+                        part in fixed["optical memory"] or part in recalled for part in wanted
+                    )
         print(f"budget {budget:,} of {text_tokens:,} text tokens in five histories:")
         for name, count in found.items():
             print(f"  {name:20} {count / total:6.1%}")

@@ -1,6 +1,6 @@
 """Cost against history: messages() after one add with 1,000 and 100,000 turns, a restart, and the import.
 
-    python benchmarks/scale.py [--turns 100000]
+python benchmarks/scale.py [--turns 100000]
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def restart(path: Path) -> tuple[float, int]:
         f"start = time.perf_counter(); memory = OpticalMemory('bench', store='sqlite:///{path}', **{SETTINGS!r})\n"
         "memory.messages(); print(time.perf_counter() - start, drawn)"
     )
-    seconds, drawn = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    seconds, drawn = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     return float(seconds), int(drawn)
 
 

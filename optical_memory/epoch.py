@@ -23,6 +23,7 @@ class Entry:
     ``id`` names its text (a page id). ``costs`` maps the tiers it may be shown at to tokens, sharpest first.
     ``segment`` is the (first, last) seq that it was sealed with, ``first_seq`` and ``last_seq`` what it covers.
     ``text_tokens`` is what the text it stands for would cost; ``facts`` the line that travels beside it.
+    ``runs`` is the text of a gist, kept because the choice of its lines cannot be made again; else empty.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Entry:
     importance: float = 0.5
     floor: str | None = None
     facts: str = ""
+    runs: tuple[Mapping[str, str], ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -112,5 +114,8 @@ class Views:
 
 
 def _epoch(data: dict[str, Any]) -> Epoch:
-    entries = tuple(Entry(**(entry | {"segment": tuple(entry["segment"])})) for entry in data.pop("entries"))
+    entries = tuple(
+        Entry(**(entry | {"segment": tuple(entry["segment"]), "runs": tuple(entry["runs"])}))
+        for entry in data.pop("entries")
+    )
     return Epoch(**(data | {"entries": entries, "instructions": tuple(data["instructions"])}))

@@ -12,7 +12,6 @@ from optical_memory.errors import InputError, NotFoundError
 from optical_memory.sealing import Sealed
 from optical_memory.turns import Turn
 
-
 RESULTS_WITHIN = 256
 """Turns after a tool call in which its results are looked for when it is forgotten."""
 

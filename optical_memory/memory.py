@@ -52,6 +52,7 @@ class OpticalMemory:
         clock: seconds since 1970; stamps turns that come without a time.
 
     Errors: NotFoundError for an unknown profile, InputError for other bad settings, StoreError from the store.
+
     """
 
     def __init__(
@@ -120,6 +121,7 @@ class OpticalMemory:
             created_at: a datetime or seconds since 1970. Default: now.
 
         Errors: UnknownRoleError, InputError, DuplicateTurnError, LimitError, StoreError. Then nothing is stored.
+
         """
         if isinstance(pin, str):
             self.profile.tier(pin)
@@ -217,6 +219,7 @@ class OpticalMemory:
         Args:
             reader: a Reader or the name of one.
             pages: most pages to read, the newest; None: all in the context.
+
         """
         reader = load_reader(reader) if isinstance(reader, str) else reader
         return score(self.pages_by_tier(pages), reader)
@@ -249,15 +252,14 @@ class OpticalMemory:
 
     # -- away ----------------------------------------------------------------------------------------------------
 
-    def forget(
-        self, *, turn_id: str | None = None, before: When | None = None, everything: bool = False
-    ) -> Receipt:
+    def forget(self, *, turn_id: str | None = None, before: When | None = None, everything: bool = False) -> Receipt:
         """Really delete turns, with their pages, pixels and index entries, and say what went.
 
         Args:
             turn_id: one turn; the results of its tool calls go with it.
             before: all turns created before this time.
             everything: the whole session.
+
         """
         with self._lock:
             before_seconds = None if before is None else _seconds(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from optical_memory.budget import Profile, count_tokens
 from optical_memory.epoch import Entry
@@ -57,7 +57,9 @@ class Sealer:
             if floor is None:
                 run.extend(group)
                 continue
-            out += self._pages(run, segment) + self._pages(group, segment, floor="text" if floor is True else str(floor))
+            out += self._pages(run, segment) + self._pages(
+                group, segment, floor="text" if floor is True else str(floor)
+            )
             run = []
         return out + self._pages(run, segment)
 
@@ -81,6 +83,7 @@ class Sealer:
             text_tokens=sum(entry.text_tokens for entry in covered),
             importance=importance,
             facts=facts,
+            runs=tuple(asdict(run) for run in kept),
         )
         return Sealed(entry=entry, runs=tuple(kept), layout=layout)
 
@@ -88,6 +91,10 @@ class Sealer:
     def gist_tokens(self) -> int:
         """Most tokens that one gist page can cost."""
         return self.profile.gist.tokens + LABEL_TOKENS + FACTS_TOKENS
+
+    def relay(self, runs: Sequence[Run]) -> Layout:
+        """Lay out the kept text of a gist again."""
+        return self._lay_out(runs, self.profile.gist_grid)[0]
 
     def _lay_out(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
         return lay_out(runs, grid, renderer_key=self.renderer.key, repertoire=self.renderer.repertoire)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 
 from optical_memory.budget import Profile
 from optical_memory.context import Block
@@ -20,8 +19,6 @@ from optical_memory.turns import INSTRUCTION_ROLES, Turn
 
 ID_LENGTH = 12
 """Characters of a page id that labels show and that name its segment in the store."""
-GIST_TURNS = 2_000
-"""Most turns that a lost gist is made from again."""
 
 
 class LostEntryError(Exception):
@@ -48,9 +45,6 @@ class Shelf:
         for item in sealed:
             self._known[item.entry.id] = item
             blobs[f"segment/{item.entry.id[:ID_LENGTH]}"] = json.dumps(item.entry.segment).encode()
-            if item.entry.level:
-                data = json.dumps([asdict(run) for run in item.runs])
-                blobs[f"runs/{item.entry.id}"] = data.encode("utf-8", "surrogatepass")
         if blobs:
             self._store.put_blobs(self._session, blobs)
 
@@ -63,16 +57,15 @@ class Shelf:
         """Return the text of an entry: what was kept of it, else what the exact turns that it covers say."""
         if entry.id in self._known:
             return list(self._known[entry.id].runs)
-        blob = self._store.get_blob(self._session, f"runs/{entry.id}") if entry.level else None
-        if blob is not None:
-            return [Run(**item) for item in json.loads(blob.decode("utf-8", "surrogatepass"))]
+        if entry.level:
+            return [Run(**run) for run in entry.runs]
         return [run_of(turn) for turn in self._turns_of(entry) if turn.role not in INSTRUCTION_ROLES]
 
     def sealed(self, entry: Entry) -> Sealed:
         """Return an entry with its layout."""
         if entry.id not in self._known and entry.level:
-            kept, layout = self._sealer.one_page(self.runs(entry))
-            self._known[entry.id] = Sealed(entry=entry, runs=tuple(kept), layout=layout)
+            runs = tuple(self.runs(entry))
+            self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=self._sealer.relay(runs))
         elif entry.id not in self._known:
             first, last = entry.segment
             for item in self._sealer.seal(self._store.turns(self._session, after=first - 1, before=last + 1)):
@@ -132,5 +125,4 @@ class Shelf:
         return None
 
     def _turns_of(self, entry: Entry) -> list[Turn]:
-        after = max(entry.first_seq, entry.last_seq - GIST_TURNS) - 1
-        return self._store.turns(self._session, after=after, before=entry.last_seq + 1)
+        return self._store.turns(self._session, after=entry.first_seq - 1, before=entry.last_seq + 1)

@@ -28,7 +28,9 @@ def test_all_is_sorted_and_importable() -> None:
 
 
 def test_importing_the_memory_needs_nothing_heavy() -> None:
-    code = f"import sys, optical_memory; optical_memory.OpticalMemory; print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = (
+        f"import sys, optical_memory; optical_memory.OpticalMemory; print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -26,7 +26,13 @@ try:
     from langchain.agents.middleware import AgentMiddleware
     from langchain.agents.middleware.types import ModelRequest, ModelResponse
     from langchain_core.chat_history import BaseChatMessageHistory
-    from langchain_core.messages import AnyMessage, BaseMessage, ToolMessage, convert_to_messages, convert_to_openai_messages
+    from langchain_core.messages import (
+        AnyMessage,
+        BaseMessage,
+        ToolMessage,
+        convert_to_messages,
+        convert_to_openai_messages,
+    )
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool, StructuredTool
     from langgraph.config import get_config
@@ -48,6 +54,7 @@ class OpticalMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
     Args:
         budget: most tokens of everything sent: system prompt, tool schemas and messages.
         settings: as for :class:`OpticalMemory` (store, profile, policy, renderer).
+
     """
 
     def __init__(self, *, budget: int = 8_000, recall: bool = True, **settings: Any) -> None:

@@ -18,11 +18,14 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     file: Annotated[
-        Path | None, typer.Argument(help="Transcript in OpenAI message format (JSON or JSON lines). Default: one that ships.")
+        Path | None,
+        typer.Argument(help="Transcript in OpenAI message format (JSON or JSON lines). Default: one that ships."),
     ] = None,
     profile: Annotated[str, typer.Option(help="Target model.")] = "mini",
     budget: Annotated[int, typer.Option(help="Most tokens of the context.")] = 8_000,
-    renderer: Annotated[str | None, typer.Option(help="chromium or dense. Default: Chromium where one is found.")] = None,
+    renderer: Annotated[
+        str | None, typer.Option(help="chromium or dense. Default: Chromium where one is found.")
+    ] = None,
     reader: Annotated[
         list[str] | None, typer.Option(help="Readers to measure the pages with; repeat for several. 'none': skip.")
     ] = None,

@@ -21,7 +21,9 @@ def inspect(
     store: Annotated[str, typer.Option(help="Where it is kept.")] = "sqlite:///memory.db",
     profile: Annotated[str, typer.Option(help="Target model.")] = "deepseek-ocr",
     budget: Annotated[int, typer.Option(help="Most tokens of the context.")] = 8_000,
-    renderer: Annotated[str | None, typer.Option(help="chromium or dense. Default: Chromium where one is found.")] = None,
+    renderer: Annotated[
+        str | None, typer.Option(help="chromium or dense. Default: Chromium where one is found.")
+    ] = None,
     at: Annotated[int | None, typer.Option(help="Look at the age of this many turns. Default: now.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the pages into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the messages as JSON.")] = False,
@@ -35,7 +37,9 @@ def inspect(
 
     kept = open_store(store)
     if session not in kept.sessions():
-        raise NotFoundError(f"no session {session!r} in {store}; there are: {', '.join(kept.sessions()[:20]) or 'none'}")
+        raise NotFoundError(
+            f"no session {session!r} in {store}; there are: {', '.join(kept.sessions()[:20]) or 'none'}"
+        )
     with OpticalMemory(session, profile=profile, budget=budget, renderer=renderer) as memory:
         turns = kept.turns(session, limit=at)
         kept.close()

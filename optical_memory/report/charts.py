@@ -20,7 +20,9 @@ class Series:
     dashed: bool = False
 
 
-def line_chart(series: Sequence[Series], *, x_label: str, y_label: str, x_names: Mapping[float, str] | None = None) -> str:
+def line_chart(
+    series: Sequence[Series], *, x_label: str, y_label: str, x_names: Mapping[float, str] | None = None
+) -> str:
     """Draw lines. ``x_names`` puts words instead of numbers on the x axis."""
     xs = [x for line in series for x, _ in line.points] or [0.0]
     ys = [y for line in series for _, y in line.points] or [0.0]

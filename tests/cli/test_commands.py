@@ -39,7 +39,16 @@ def test_demo_takes_any_openai_transcript(tmp_path: Path) -> None:
     hostile = {"role": "user", "content": "<script>alert(1)</script> " + "hello " * 3000}
     lines = [hostile] + [{"role": "assistant", "content": f"reply {n} " * 80} for n in range(80)]
     (tmp_path / "my.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
-    arguments = ["demo", str(tmp_path / "my.jsonl"), "--renderer", "dense", "--reader", "none", "-o", str(tmp_path / "r")]
+    arguments = [
+        "demo",
+        str(tmp_path / "my.jsonl"),
+        "--renderer",
+        "dense",
+        "--reader",
+        "none",
+        "-o",
+        str(tmp_path / "r"),
+    ]
     result = run(app, arguments)
     assert result.exit_code == 0, result.output
     assert "81" in result.stdout

@@ -1,0 +1,206 @@
+"""The Chromium renderer: pages with roles, Markdown, code, East Asian and right-to-left text, and emoji.
+
+Chromium draws ink, black on white, and up to three pages in one picture: one in its red, one in its green and one in
+its blue channel. Taking a picture costs far more than drawing text, so three pages cost little more than one. The
+channels are added, never mixed, so a page's pixels do not depend on its neighbours. The ink of labels and
+links is coloured afterwards; a page with emoji is drawn alone, in full colour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, Future
+from itertools import groupby, islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from optical_memory.errors import BrowserNotFoundError, LimitError, MissingExtraError, RenderError
+from optical_memory.renderers.base import Grid, Layout, Raster
+from optical_memory.renderers.browser import BrowserOptions, borrow, give_back
+from optical_memory.renderers.executable import find_executable, version
+from optical_memory.renderers.markup import Colour, Tint, mark_up
+from optical_memory.renderers.raster import downsample, levels
+from optical_memory.renderers.tab import Pixels, Sheet
+from optical_memory.renderers.visible import Repertoire
+from optical_memory.renderers.webfonts import load_faces, style
+
+MAX_SECONDS = 30.0
+"""Longest time for a picture of up to three pages, in seconds; a browser's start does not count."""
+MAX_CHARACTERS = 200_000
+"""Most cells of a page."""
+MAX_SIDE = 8192
+"""Greatest width and height of a page, in px."""
+_PAGES_PER_SHEET = 3
+
+
+class ChromiumRenderer:
+    """Draws layouts with a warm Chromium that all renderers of a process share.
+
+    ``executable_path``: the Chromium to use, instead of the first found (see renderers/executable.py). ``tabs``: pictures
+    taken at once; default: as many as there are cores, at most 4. ``sandbox``: Chromium's own sandbox; default: on,
+    except for root, for whom Chromium has none. ``seconds``: longest time for a picture. ``emoji_font``: a colour font
+    (such as Noto Colour Emoji) to draw emoji with, which are escapes otherwise; it becomes part of ``key``, because pages
+    then depend on that file. Calls from several threads, from event loops and after a fork are safe.
+
+    Errors: BrowserNotFoundError, MissingExtraError, InputError for an emoji font that cannot be read.
+    """
+
+    def __init__(
+        self,
+        executable_path: str | os.PathLike[str] | None = None,
+        *,
+        tabs: int | None = None,
+        sandbox: bool | None = None,
+        seconds: float = MAX_SECONDS,
+        emoji_font: str | os.PathLike[str] | None = None,
+    ) -> None:
+        is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+        self._options = BrowserOptions(
+            executable=find_executable(executable_path),
+            tabs=tabs or min(4, os.cpu_count() or 1),
+            sandbox=not is_root if sandbox is None else sandbox,
+        )
+        self._seconds = seconds
+        self._faces = load_faces(None if emoji_font is None else Path(emoji_font))
+        self._loaded: dict[Grid, int] = {}
+        self._style = functools.lru_cache(maxsize=8)(self._write_style)
+
+    @staticmethod
+    def available(executable_path: str | os.PathLike[str] | None = None) -> bool:
+        """Whether a Chromium and Playwright are here. Starts nothing."""
+        try:
+            find_executable(executable_path)
+        except (BrowserNotFoundError, MissingExtraError):
+            return False
+        return True
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Name, pixel version, version of Chromium, and the emoji font where there is one."""
+        emoji = f"-{self._faces.emoji_digest[:12]}" if self._faces.emoji_digest else ""
+        return f"chromium-1-{version(self._options.executable)}{emoji}"
+
+    @property
+    def repertoire(self) -> Repertoire:
+        """What can be drawn, for ``lay_out``."""
+        return self._faces.repertoire
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running Chromium, None before the first page."""
+        return borrow(self._options, self).pid
+
+    def draw(self, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[Raster]:
+        """Draw layouts at ``size`` (width, height in px).
+
+        Errors: LimitError, InputError for a character out of the repertoire, RenderTimeoutError, BrowserCrashedError.
+        """
+        return list(self.stream(layouts, size=size))
+
+    async def adraw(self, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[Raster]:
+        """Draw layouts as :meth:`draw` does, without holding up the event loop."""
+        browser = borrow(self._options, self)
+        sheets = [self._sheet(group, size) for group in self._groups(layouts)]
+        drawn = await asyncio.gather(*(asyncio.wrap_future(browser.submit(sheet)) for sheet in sheets))
+        return [raster for rasters in drawn for raster in rasters]
+
+    def stream(self, layouts: Iterable[Layout], *, size: tuple[int, int]) -> Iterator[Raster]:
+        """Draw layouts one after another, a few ahead of the one that is yielded, so that memory stays bounded."""
+        browser = borrow(self._options, self)
+        ahead: deque[Future[list[Raster]]] = deque()
+        try:
+            for group in self._groups(layouts):
+                ahead.append(browser.submit(self._sheet(group, size)))
+                if len(ahead) > 2 * self._options.tabs:
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
+        except CancelledError as error:
+            raise RenderError("the browser was closed while it drew") from error
+        finally:
+            for future in ahead:
+                future.cancel()
+
+    def close(self) -> None:
+        """Let go of the browser; the last renderer to do so ends it. A later draw starts one again."""
+        give_back(self._options, self)
+
+    def _groups(self, layouts: Iterable[Layout]) -> Iterator[list[Layout]]:
+        """Split layouts, in order, into those of one picture: up to three on one grid, or one in full colour."""
+        for (_, is_colour), run in groupby(layouts, lambda layout: (layout.grid, self._faces.has_emoji(layout))):
+            most = 1 if is_colour else _PAGES_PER_SHEET
+            while group := list(islice(run, most)):
+                yield group
+
+    def _write_style(self, grid: Grid, numbers: int) -> str:
+        return style(grid, numbers, self._faces.emoji_font)
+
+    async def _sheet(self, layouts: Sequence[Layout], size: tuple[int, int]) -> list[Raster]:
+        """Draw the layouts of one picture. Runs on the browser's thread; the arithmetic on others."""
+        for layout in layouts:
+            _check_limits(layout)
+        pages = [await asyncio.to_thread(mark_up, layout, self._faces) for layout in layouts]
+        grid = layouts[0].grid
+        numbers = self._loaded.get(grid, 0)
+        for page in pages:
+            numbers |= page.faces
+        self._loaded[grid] = numbers  # fonts that tabs have loaded stay loaded: loading takes far longer than drawing
+        sheet = Sheet(
+            style=await asyncio.to_thread(self._style, grid, numbers),
+            body="".join(
+                f'<div class="p {"all" if page.has_colour else f"p{channel}"}">{page.html}</div>'
+                for channel, page in enumerate(pages)
+            ),
+            width=grid.width,
+            height=grid.height,
+        )
+        pixels = await borrow(self._options, self).shoot(sheet, seconds=self._seconds)
+        return [
+            await asyncio.to_thread(
+                _finish, pixels if page.has_colour else pixels[:, :, channel], page.tints, grid, size
+            )
+            for channel, page in enumerate(pages)
+        ]
+
+
+def _check_limits(layout: Layout) -> None:
+    grid = layout.grid
+    if max(grid.width, grid.height) > MAX_SIDE:
+        raise LimitError(f"a page of {grid.width} × {grid.height} px; at most {MAX_SIDE} px a side can be drawn")
+    characters = layout.cells.size + sum(len(marks) for _, marks in layout.marks)
+    if characters > MAX_CHARACTERS:
+        raise LimitError(f"a page of {characters:,} characters; at most {MAX_CHARACTERS:,} can be drawn")
+
+
+_LEVELS = levels(255 - np.arange(256, dtype=np.uint16), 255).tolist()
+
+
+def _finish(ink: Pixels, tints: Sequence[Tint], grid: Grid, size: tuple[int, int]) -> Raster:
+    """Bring drawn ink, grey or in colour, to grey levels and to ``size``, and colour it."""
+    if ink.ndim == 2:
+        ink = np.asarray(Image.fromarray(np.ascontiguousarray(ink)).point(_LEVELS))
+    raster = downsample(ink, size)
+    if not tints:
+        return raster
+    if raster.ndim == 2:
+        raster = np.asarray(Image.merge("RGB", [Image.fromarray(raster)] * 3)).copy()
+    x, y = size[0] / grid.width, size[1] / grid.height
+    for tint in tints:
+        rows = slice(round(tint.row * grid.cell_height * y), round((tint.row + 1) * grid.cell_height * y))
+        columns = slice(round(tint.first * grid.cell_width * x), round(tint.end * grid.cell_width * x))
+        raster[rows, columns] = _ramp(tint.colour)[raster[rows, columns, 0]]
+    return raster
+
+
+@functools.cache
+def _ramp(colour: Colour) -> npt.NDArray[np.uint8]:
+    """Return the colours of a tint for each grey, (256, 3): white stays white, black becomes the colour."""
+    ink = 255 - np.arange(256, dtype=np.int64)[:, None]
+    return (255 - (ink * (255 - np.array(colour)) + 127) // 255).astype(np.uint8)

@@ -1,0 +1,178 @@
+"""One tab of Chromium: shows a sheet and returns its pixels, certain that they are that sheet's."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import io
+import itertools
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import deflate
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser, BrowserContext, CDPSession, Route
+
+Pixels = npt.NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+SHEETS_PER_TAB = 200
+"""Sheets after which a tab is closed and another opened, so that the browser's memory stays bounded."""
+STAMP_HEIGHT = 2
+_MAX_SHOTS = 5
+_FILTER_UP = 2  # PNG specification, 9.2: each byte is what it is more than the one above it
+_STYLE = f"""
+html,body{{margin:0;background:#000}}main{{display:block;position:relative;overflow:hidden;isolation:isolate}}
+.stamp{{position:absolute;left:0;bottom:0;width:100%;height:{STAMP_HEIGHT}px;mix-blend-mode:plus-lighter}}
+"""
+_FONTS_LOADED = "Promise.all([...document.fonts].map(face => face.load())).then(() => null)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """Markup to show at ``width`` × ``height`` px. ``style`` is CSS, fonts included, which a tab loads only once.
+
+    What is in ``body`` must be positioned absolutely and drawn with ``mix-blend-mode: plus-lighter`` on black.
+    """
+
+    style: str
+    body: str
+    width: int
+    height: int
+
+    @property
+    def look(self) -> tuple[str, int, int]:
+        """What a tab cannot change."""
+        return (self.style, self.width, self.height)
+
+
+class Tab:
+    """A page in a browser context of its own, without scripts, network, files, downloads or permissions.
+
+    It holds one style for its whole life: the policy that allows that style would forbid another.
+    """
+
+    def __init__(self, context: BrowserContext, cdp: CDPSession, sheet: Sheet, body: int) -> None:
+        self._context = context
+        self._cdp = cdp
+        self._look = sheet.look
+        self._body = body
+        self._stamps = itertools.count(1)
+        self._sheets = 0
+
+    @classmethod
+    async def open(cls, browser: Browser, sheet: Sheet) -> Tab:
+        """Open a tab for sheets that look like this one, and load the fonts. Errors: Playwright's."""
+        context = await browser.new_context(
+            java_script_enabled=False,
+            offline=True,
+            accept_downloads=False,
+            service_workers="block",
+            permissions=[],
+            locale="en-US",
+            color_scheme="light",
+            reduced_motion="reduce",
+            viewport={"width": sheet.width, "height": sheet.height + STAMP_HEIGHT},
+        )
+        await context.route("**/*", _abort)
+        page = await context.new_page()
+        cdp = await context.new_cdp_session(page)
+        frame = (await cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
+        await cdp.send("Page.setDocumentContent", {"frameId": frame, "html": _document(sheet)})
+        await page.evaluate(_FONTS_LOADED)
+        root = (await cdp.send("DOM.getDocument", {"depth": 0}))["root"]["nodeId"]
+        body = (await cdp.send("DOM.querySelector", {"nodeId": root, "selector": "body"}))["nodeId"]
+        return cls(context, cdp, sheet, body)
+
+    async def close(self) -> None:
+        """Close the tab and its context."""
+        await self._context.close()
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether the tab has shown so many sheets that another should take its place."""
+        return self._sheets >= SHEETS_PER_TAB
+
+    def suits(self, sheet: Sheet) -> bool:
+        """Whether a sheet can be shown here."""
+        return self._look == sheet.look
+
+    async def shoot(self, sheet: Sheet) -> Pixels:
+        """Show a sheet and return its pixels, (height, width, 3).
+
+        A stamp below the sheet, another one each time, shows in its colours that the picture is of this sheet and that
+        the three channels were kept apart. Errors: StaleError, Playwright's.
+        """
+        self._sheets += 1
+        stamp = next(self._stamps)
+        color = (stamp >> 16 & 255, stamp >> 8 & 255, stamp & 255)
+        marks = "".join(
+            f'<table class=stamp bgcolor="#{"00" * channel}{value:02x}{"00" * (2 - channel)}"></table>'
+            for channel, value in enumerate(color)
+        )
+        main = await self._cdp.send("DOM.querySelector", {"nodeId": self._body, "selector": "main"})
+        html = f"<main>{sheet.body}{marks}</main>"
+        await self._cdp.send("DOM.setOuterHTML", {"nodeId": main["nodeId"], "outerHTML": html})
+        for _ in range(_MAX_SHOTS):
+            pixels = await self._capture()
+            is_whole = pixels.shape == (sheet.height + STAMP_HEIGHT, sheet.width, 3)
+            if is_whole and (pixels[sheet.height :] == color).all():
+                return pixels[: sheet.height]
+        raise StaleError(f"Chromium showed another sheet {_MAX_SHOTS} times, or is older than version 100")
+
+    async def _capture(self) -> Pixels:
+        options = {"format": "png", "optimizeForSpeed": True, "fromSurface": True, "captureBeyondViewport": False}
+        shot = await self._cdp.send("Page.captureScreenshot", options)
+        return await asyncio.to_thread(_pixels, shot["data"])
+
+
+class StaleError(Exception):
+    """The picture is not that of the sheet."""
+
+
+async def _abort(route: Route) -> None:
+    await route.abort()
+
+
+def _document(sheet: Sheet) -> str:
+    """Return an empty document that may use the sheet's style, fonts within it, and nothing else."""
+    style = f"{_STYLE}main{{width:{sheet.width}px;height:{sheet.height + STAMP_HEIGHT}px}}{sheet.style}"
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; font-src data:; base-uri 'none'; form-action 'none'"
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=referrer content=no-referrer>"
+        f'<meta http-equiv=Content-Security-Policy content="{policy}"><style>{style}</style><body><main></main>'
+    )
+
+
+def _pixels(data: str) -> Pixels:
+    """Decode a PNG given in base64; the form that Chromium writes in a third of Pillow's time."""
+    png = base64.b64decode(data)
+    width, height, depth, kind = struct.unpack_from(">IIBB", png, 16)
+    if (depth, kind) == (8, 2):
+        filtered = np.frombuffer(deflate.zlib_decompress(_image_data(png), height * (3 * width + 1)), np.uint8)
+        rows = filtered.reshape(height, 3 * width + 1)
+        if (rows[:, 0] == _FILTER_UP).all():
+            out = np.empty((height, 3 * width), np.uint8)
+            out[0] = rows[0, 1:]
+            for row in range(1, height):
+                np.add(out[row - 1], rows[row, 1:], out=out[row])
+            return out.reshape(height, width, 3)
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _image_data(png: bytes) -> bytes:
+    parts, at = [], 8
+    while at < len(png):
+        (size,) = struct.unpack_from(">I", png, at)
+        if png[at + 4 : at + 8] == b"IDAT":
+            parts.append(png[at + 8 : at + 8 + size])
+        at += 12 + size
+    return b"".join(parts)
