@@ -164,7 +164,7 @@ def _pointer(turn: Turn, tokens: int, pages: list[Page]) -> str:
 
 
 def page_label(page: Page) -> str:
-    """The text beside a page: its id, what kind it is, and the facts on it."""
+    """Return the text beside a page: its id, what kind it is, and the facts on it."""
     kind = "excerpt" if page.kind == "gist" else "page"
     return f"[{kind} {page.id[:12]}]" + (f" {page.facts}" if page.facts else "")
 

@@ -1,4 +1,4 @@
-"""Build the fonts that Chromium draws pages with, from files of Debian packages, into `optical_memory/renderers/fonts/`.
+"""Build the fonts that Chromium draws pages with, from Debian's packages, into `optical_memory/renderers/fonts/`.
 
 Every glyph is fitted into the cell of a page: 600 units wide (1200 where the character takes two cells) and 960 high.
 So all scripts share one pitch, and a row is one run of text. Packages: fonts-jetbrains-mono, fonts-dejavu-core,

@@ -43,11 +43,11 @@ _PAGES_PER_SHEET = 3
 class ChromiumRenderer:
     """Draws layouts with a warm Chromium that all renderers of a process share.
 
-    ``executable_path``: the Chromium to use, instead of the first found (see renderers/executable.py). ``tabs``: pictures
-    taken at once; default: as many as there are cores, at most 4. ``sandbox``: Chromium's own sandbox; default: on,
+    ``executable_path``: the Chromium to use, instead of the first found (see renderers/executable.py). ``tabs``:
+    pictures taken at once; default: as many as there are cores, at most 4. ``sandbox``: Chromium's own; default: on,
     except for root, for whom Chromium has none. ``seconds``: longest time for a picture. ``emoji_font``: a colour font
-    (such as Noto Colour Emoji) to draw emoji with, which are escapes otherwise; it becomes part of ``key``, because pages
-    then depend on that file. Calls from several threads, from event loops and after a fork are safe.
+    (such as Noto Colour Emoji) to draw emoji with, which are escapes otherwise; it becomes part of ``key``, because
+    pages then depend on that file. Calls from several threads, from event loops and after a fork are safe.
 
     Errors: BrowserNotFoundError, MissingExtraError, InputError for an emoji font that cannot be read.
     """
@@ -203,4 +203,5 @@ def _finish(ink: Pixels, tints: Sequence[Tint], grid: Grid, size: tuple[int, int
 def _ramp(colour: Colour) -> npt.NDArray[np.uint8]:
     """Return the colours of a tint for each grey, (256, 3): white stays white, black becomes the colour."""
     ink = 255 - np.arange(256, dtype=np.int64)[:, None]
-    return (255 - (ink * (255 - np.array(colour)) + 127) // 255).astype(np.uint8)
+    ramp: npt.NDArray[np.uint8] = (255 - (ink * (255 - np.array(colour)) + 127) // 255).astype(np.uint8)
+    return ramp

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +131,7 @@ def _packed(colour: Colour) -> int:
 def _tints(colours: npt.NDArray[np.uint32]) -> Iterator[Tint]:
     for row in np.flatnonzero(colours.any(axis=1)).tolist():
         edges = np.flatnonzero(np.diff(colours[row], prepend=0, append=0)).tolist()
-        for first, end in zip(edges, edges[1:], strict=False):
+        for first, end in pairwise(edges):
             if packed := int(colours[row, first]):
                 yield Tint(row=row, first=first, end=end, colour=(packed >> 16, packed >> 8 & 255, packed & 255))
 
@@ -213,7 +214,7 @@ class _Line:
         )
         edges = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), end - first] if end > first else []
         out = []
-        for start, stop in zip(edges, edges[1:], strict=False):
+        for start, stop in pairwise(edges):
             run = self.clusters[first + start : first + stop]
             text = escape("".join(reversed(run) if backwards else run), quote=False)
             name = "e w2" if self.emoji[first + start] else _CLASSES[int(self.styles[first + start])]

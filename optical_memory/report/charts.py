@@ -69,7 +69,8 @@ def _svg(body: Sequence[str]) -> str:
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="12" fill="currentColor">{escape(words)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} font-size="12" fill="currentColor">{escape(words)}</text>'
 
 
 def _dot(x: float, y: float, colour: str) -> str:

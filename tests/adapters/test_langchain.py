@@ -21,8 +21,8 @@ from optical_memory.adapters.langchain import OpticalChatMessageHistory, Optical
 class Recorder(BaseChatModel):
     """A chat model that keeps what it is sent, calls the tool when asked to look, and answers otherwise."""
 
-    sent: list[list[BaseMessage]] = []
-    tools: list[Any] = []
+    sent: list[list[BaseMessage]]
+    tools: list[Any]
 
     @property
     def _llm_type(self) -> str:
