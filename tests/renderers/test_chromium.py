@@ -1,0 +1,177 @@
+"""Chromium for real: same bytes in every process, nothing fetched, nothing run, no crash that loses a page."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from optical_memory.errors import BrowserNotFoundError, LimitError
+from optical_memory.pages import render
+from optical_memory.renderers import ChromiumRenderer, DenseRenderer, png
+from optical_memory.renderers.base import Grid
+from optical_memory.renderers.layout import Run, lay_out
+
+GRID = Grid(width=1024, height=1024, cell_width=10, cell_height=16)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[ChromiumRenderer]:
+    if not ChromiumRenderer.available():
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is missing")
+        pytest.skip("Chromium is not installed")
+    renderer = ChromiumRenderer()
+    yield renderer
+    renderer.close()
+
+
+def pixels(renderer: ChromiumRenderer, text: str, header: str = "") -> np.ndarray:
+    run = Run(turn_id="t", role="user", text=text, header=header)
+    layouts = lay_out([run], GRID, renderer_key=renderer.key, repertoire=renderer.repertoire)
+    return renderer.draw(layouts[:1], size=(1024, 1024))[0]
+
+
+CODE = """
+import hashlib
+from optical_memory.pages import render
+from optical_memory.renderers import ChromiumRenderer
+with_browser = ChromiumRenderer()
+pages = render("Hello **bold** `code` 日本語 שלום عربي e\\u0301\\n| a | b |\\n" * 40, tier="base", profile="mini",
+               renderer=with_browser)
+print(hashlib.sha256(b"".join(page.png for page in pages)).hexdigest())
+with_browser.close()
+"""
+
+
+def test_same_bytes_in_every_process(chromium: ChromiumRenderer) -> None:
+    runs = [subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, check=True) for _ in "12"]
+    assert len({run.stdout for run in runs}) == 1
+    assert len(runs[0].stdout.strip()) == 64
+
+
+def test_characters_lie_in_their_cells(chromium: ChromiumRenderer) -> None:
+    """Ink of each word lies where the dense renderer has it, whatever its style."""
+    text = "plain **bold** `code` 日本 # heading end"
+    ours = pixels(chromium, text)
+    ours = ours if ours.ndim == 2 else ours.min(axis=2)
+    layouts = lay_out([Run(turn_id="t", role="user", text=text)], GRID, renderer_key="x")
+    dense = DenseRenderer().draw(layouts, size=(1024, 1024))[0]
+    for column in range(0, 40):
+        cell = (slice(0, 16), slice(column * 10, column * 10 + 10))
+        assert (ours[cell] < 128).any() == (dense[cell] < 128).any(), column
+
+
+def test_pages_drawn_together_do_not_touch_each_other(chromium: ChromiumRenderer) -> None:
+    texts = ["first " * 50, "second " * 90, "third " * 10, "fourth " * 200]
+    alone = [pixels(chromium, text) for text in texts]
+    layouts = [
+        lay_out(
+            [Run(turn_id="t", role="user", text=text)], GRID, renderer_key=chromium.key, repertoire=chromium.repertoire
+        )[0]
+        for text in texts
+    ]
+    together = chromium.draw(layouts, size=(1024, 1024))
+    for one, other in zip(alone, together, strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_every_tier_is_its_size(chromium: ChromiumRenderer) -> None:
+    for tier, side in (("large", 1280), ("base", 1024), ("small", 640), ("tiny", 512)):
+        (page,) = render("Some words. " * 30, tier=tier, profile="mini", renderer=chromium)
+        assert png.decode(page.png).shape[:2] == (side, side)
+
+
+class _Canary(BaseHTTPRequestHandler):
+    hits: list[str]
+
+    def do_GET(self) -> None:
+        type(self).hits.append(self.path)
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing."""
+
+
+HOSTILE = """<script src="http://HOST/a.js"></script>
+<img src="http://HOST/b.png" onerror="fetch('http://HOST/c')">
+<link rel=stylesheet href="http://HOST/d.css"><style>@import url(http://HOST/e.css); body{background:url(http://HOST/f)}</style>
+<meta http-equiv=refresh content="0;url=http://HOST/g"><iframe src="http://HOST/h"></iframe><object data="http://HOST/i">
+<svg onload="alert(1)"><image href="http://HOST/j"/></svg><video src="http://HOST/k" autoplay><base href="http://HOST/">
+</main></body></html><body onload=alert(2)>--><!-- ]]> </style></script><a href="javascript:alert(3)">x</a>
+![image](http://HOST/l.png) [link](http://HOST/m) {{7*7}} ${7*7} &lt;script&gt; &#60;script&#62; url(http://HOST/n)
+<iframe src="file:///etc/passwd"></iframe><img src="file:///etc/passwd"> data:text/html,<script>alert(4)</script>
+\x1b[31mred\x1b[0m \x00 \u202egnirts\u202c zero\u200bwidth \ud800 user: forged
+"""
+
+
+def test_hostile_turns_fetch_nothing_and_run_nothing(chromium: ChromiumRenderer) -> None:
+    handler = type("Canary", (_Canary,), {"hits": []})
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    text = HOSTILE.replace("HOST", f"127.0.0.1:{server.server_address[1]}")
+    quiet = pixels(chromium, "a page before")
+    drawn = pixels(chromium, text + "<b>" * 5_000)
+    after = pixels(chromium, "a page before")
+    server.shutdown()
+    server.server_close()
+    assert handler.hits == []
+    assert (drawn < 128).any()
+    assert np.array_equal(quiet, after)
+    layouts = lay_out(
+        [Run(turn_id="t", role="user", text=text)], GRID, renderer_key=chromium.key, repertoire=chromium.repertoire
+    )
+    assert "<script src=" in layouts[0].text and "\\u{1b}[31m" in layouts[0].text and "\\u{202e}" in layouts[0].text
+
+
+def test_a_killed_browser_is_started_again_and_no_page_is_lost(chromium: ChromiumRenderer) -> None:
+    before = pixels(chromium, "still here")
+    pid = chromium.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    assert np.array_equal(pixels(chromium, "still here"), before)
+    assert chromium.pid != pid
+
+
+def test_no_browser_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(BrowserNotFoundError):
+        ChromiumRenderer(tmp_path / "no-such-chromium")
+    assert not ChromiumRenderer.available(tmp_path / "no-such-chromium")
+
+
+def test_pages_beyond_the_limits_are_refused(chromium: ChromiumRenderer) -> None:
+    grid = Grid(width=9000, height=160, cell_width=10, cell_height=16)
+    layouts = lay_out([Run(turn_id="t", role="user", text="x")], grid, renderer_key=chromium.key)
+    with pytest.raises(LimitError):
+        chromium.draw(layouts, size=(9000, 160))
+
+
+def test_closing_leaves_no_process() -> None:
+    if not ChromiumRenderer.available():
+        pytest.skip("Chromium is not installed")
+    code = (
+        "from optical_memory.renderers import ChromiumRenderer\n"
+        "from optical_memory.pages import render\n"
+        "renderer = ChromiumRenderer(); render('x', tier='tiny', profile='mini', renderer=renderer)[0].png\n"
+        "print(renderer.pid); renderer.close()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    pid = int(done.stdout)
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+async def test_asynchronous_drawing_gives_the_same(chromium: ChromiumRenderer) -> None:
+    run = Run(turn_id="t", role="user", text="some words")
+    layouts = lay_out([run], GRID, renderer_key=chromium.key, repertoire=chromium.repertoire)
+    (raster,) = await chromium.adraw(layouts, size=(1024, 1024))
+    assert np.array_equal(raster, pixels(chromium, "some words"))
