@@ -12,6 +12,7 @@ from optical_memory import AsyncOpticalMemory, OpticalMemory
 
 async def test_same_answers_as_the_synchronous_memory(airline_sessions: list[dict[str, Any]]) -> None:
     messages = [message for session in airline_sessions[:6] for message in session["messages"][1:]]
+    messages = [message | {"id": f"m{number}"} for number, message in enumerate(messages)]
     settings: dict[str, Any] = {"profile": "mini", "renderer": "dense", "budget": 4_000}
     async with AsyncOpticalMemory("s", **settings) as memory:
         await memory.extend(messages)

@@ -17,7 +17,7 @@ FLOORS = [
     {"context", "facts", "excerpt", "recall", "fidelity", "model", "readers", "epoch", "sealing", "shelf", "tail"}
     | {"gallery", "builder", "forgetting", "pages", "archive"},
     {"memory", "asynchronous"},
-    {"adapters", "service", "training", "cli", "report", "transcribe"},
+    {"adapters", "service", "training", "cli", "report", "transcribe", "spread"},
 ]
 
 
