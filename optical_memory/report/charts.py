@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 64, 16, 36, 44
 COLOURS = ("#1f6feb", "#d9480f", "#2b8a3e", "#862e9c", "#5f3dc4", "#c2255c")
 
 
@@ -91,10 +91,11 @@ def _y_axis(high: float, label: str, place: object) -> str:
 
 def _legend(names: Sequence[str]) -> list[str]:
     out = []
+    x = LEFT
     for place, name in enumerate(names):
-        y = TOP + 6 + 18 * place
-        out.append(f'<rect x="{LEFT + 12}" y="{y - 9}" width="12" height="12" fill="{COLOURS[place % len(COLOURS)]}"/>')
-        out.append(_text(LEFT + 30, y + 1, name, "start"))
+        out.append(f'<rect x="{x}" y="8" width="12" height="12" fill="{COLOURS[place % len(COLOURS)]}"/>')
+        out.append(_text(x + 18, 18, name, "start"))
+        x += 34 + 7 * len(name)
     return out
 
 
