@@ -1,0 +1,55 @@
+"""Chromium: pages a second at 1024² with a warm browser, text in and PNG bytes out, and memory over many pages.
+
+python benchmarks/chromium.py [--pages 1000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import psutil
+
+from optical_memory.renderers import ChromiumRenderer, png
+from optical_memory.renderers.base import Grid
+from optical_memory.renderers.layout import Run, lay_out
+
+GRID = Grid(width=1024, height=1024, cell_width=10, cell_height=16)
+SOURCE = Path(__file__).resolve().parents[1]
+
+
+def resident_mb() -> float:
+    """Return the proportional memory of this process and all its children, in MB."""
+    me = psutil.Process()
+    return sum(process.memory_info().rss for process in (me, *me.children(recursive=True))) / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pages", type=int, default=1_000)
+    options = parser.parse_args()
+    text = "".join(path.read_text("utf-8") for path in sorted(SOURCE.glob("optical_memory/**/*.py")))
+    renderer = ChromiumRenderer()
+    run = Run(turn_id="t", role="user", text=(text * 20)[: options.pages * GRID.capacity], header="user:")
+    drawn, size = 0, 0
+    renderer.draw(lay_out([Run(turn_id="t", role="user", text="warm")], GRID, renderer_key="w"), size=(1024, 1024))
+    print(f"start: {resident_mb():.0f} MB resident in the process tree")
+    start = time.perf_counter()
+    layouts = lay_out([run], GRID, renderer_key=renderer.key, repertoire=renderer.repertoire)[: options.pages]
+    for raster in renderer.stream(layouts, size=(1024, 1024)):
+        size += len(png.encode(raster))
+        drawn += 1
+        if drawn == len(layouts) // 2:
+            print(f"middle: {resident_mb():.0f} MB")
+    seconds = time.perf_counter() - start
+    print(f"end: {resident_mb():.0f} MB")
+    print(
+        f"{drawn} pages in {seconds:.1f} s: {drawn / seconds:.1f} pages/s (30 wanted), "
+        f"{size / drawn / 1e3:.0f} KB a page"
+    )
+    renderer.close()
+
+
+if __name__ == "__main__":
+    main()
