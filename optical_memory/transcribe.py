@@ -102,7 +102,7 @@ def images(source: Path) -> Iterator[bytes]:
         yield source.read_bytes()
         return
     try:
-        import pypdfium2  # type: ignore[import-untyped]
+        import pypdfium2
     except ImportError as error:
         raise MissingExtraError("pypdfium2", "pages") from error
     try:

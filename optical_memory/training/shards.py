@@ -194,8 +194,8 @@ def _write_parquet(path: Path, records: list[dict[str, Any]]) -> None:
 
 def _pyarrow() -> tuple[Any, Any]:
     try:
-        import pyarrow  # type: ignore[import-untyped]
-        import pyarrow.parquet  # type: ignore[import-untyped]
+        import pyarrow
+        import pyarrow.parquet
     except ImportError as error:
         raise MissingExtraError("pyarrow", "pages") from error
     return pyarrow, pyarrow.parquet
