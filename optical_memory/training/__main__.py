@@ -20,7 +20,7 @@ def main(arguments: list[str] | None = None) -> None:
     stage.add_argument("name")
     stage.add_argument("data", type=Path)
     stage.add_argument("out", type=Path)
-    stage.add_argument("--start", type=Path, help="folder of weights to start from")
+    stage.add_argument("--from", dest="start", type=Path, help="folder of weights to start from")
     stage.add_argument("--state", type=Path, help="file that keeps the whole state, to go on after an interruption")
     stage.add_argument("--seconds", type=float, help="time to train, instead of the stage's own")
     retouch = commands.add_parser("retouch", help="train the head alone on a CPU, after glyphs were redrawn")

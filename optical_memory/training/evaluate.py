@@ -76,10 +76,7 @@ def measure(
     shift = row.amount if row.damage == "shift" else 0.0
     columns = int(row.side * scale / sheet.cell_width) // 2 * 2
     rows = int(row.side * scale / sheet.cell_height)
-    if kind == "scripts":
-        codes = writer.scripts(pages, rows * columns)
-    else:
-        codes = writer.of_kind(kind, pages, rows * columns)
+    codes = writer.of_kind(kind, pages, rows * columns)
     codes = torch.where(sheet.has(codes), codes, SPACE).view(pages, rows, columns)
     fonts = torch.arange(pages, device=device) % sheet.fonts
     ink = averaged(raster(sheet, fonts, codes), row.side, (scale, scale), (-shift * scale, -shift * scale))

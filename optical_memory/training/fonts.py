@@ -12,8 +12,6 @@ Tiles = npt.NDArray[np.uint8]
 """(glyphs, height, width), 0 paper to 255 ink."""
 
 _OVERSAMPLE = 8
-_WEB_ASCENT = 765 / 960
-"""Share of a cell above the baseline in the fonts that Chromium draws pages with."""
 
 
 def fitted(path: Path, width: float, height: float, tightness: float = 1.08) -> ImageFont.FreeTypeFont:
@@ -53,18 +51,4 @@ def draw_tiles(
         left = (width * scale - font.getlength(character)) / 2
         ImageDraw.Draw(image).text((round(left) if hinted else left, round(top)), character, font=font, fill=255)
         tiles[index] = np.asarray(image if hinted else image.resize((width, height), Image.Resampling.BOX))
-    return tiles
-
-
-def draw_web_tiles(path: Path, characters: str, width: int, height: int) -> Tiles:
-    """Return tiles of a font whose glyphs are made for cells of 600 × 960 units, as a browser places them."""
-    scale = _OVERSAMPLE // 2
-    font = ImageFont.truetype(str(path), width * scale / 0.6)
-    tiles = np.zeros((len(characters), height, width), np.uint8)
-    for index, character in enumerate(characters):
-        if not has_glyph(font, character):
-            continue
-        image = Image.new("L", (width * scale, height * scale), 0)
-        ImageDraw.Draw(image).text((0, height * scale * _WEB_ASCENT), character, font=font, fill=255, anchor="ls")
-        tiles[index] = np.asarray(image.resize((width, height), Image.Resampling.BOX))
     return tiles

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from optical_memory.model.mini.head import STEP_X, STEP_Y, lattice_size
 from optical_memory.training import augment
-from optical_memory.training.compose import Sheet, averaged, quantised, raster
+from optical_memory.training.compose import Sheet, averaged, quantised, raster, tinted
 from optical_memory.training.config import Recipe
 from optical_memory.training.text import SPACE, Writer, with_blanks
 
@@ -72,6 +72,20 @@ def labels(codes: Tensor, asked: Asked) -> Tensor:
     return codes[:, row.clamp(0, rows - 1), column.clamp(0, columns - 1)].masked_fill(~inside, SPACE)
 
 
+def styled(sheet: Sheet, codes: Tensor) -> Tensor:
+    """Return rasters of pages (B, rows, columns) whose fonts and colours change in runs; most are plain and black."""
+    shape = codes.shape
+    plain = torch.rand(shape, device=codes.device)
+    fonts = torch.where(plain < 0.6, 0, torch.randint(0, sheet.fonts, shape, device=codes.device))
+    colours = torch.rand(shape, device=codes.device) * 0.15 + 0.6  # ink of the labels' and links' colours
+    colours = torch.where(plain < 0.85, 1.0, colours)
+    starts = torch.rand(shape, device=codes.device) < 0.04
+    starts[:, :, 0] = True
+    last = torch.where(starts, torch.arange(shape[2], device=codes.device), 0).cummax(2).values
+    last = last // 2 * 2  # a run begins at an even column
+    return tinted(raster(sheet, fonts.gather(2, last), codes), colours.gather(2, last))
+
+
 class PageMaker:
     """Draws batches. ``sheets`` by name, a ``writer`` for the text, windows of ``side`` px."""
 
@@ -95,13 +109,16 @@ class PageMaker:
         view = self._view((scale * stretch[0], scale * stretch[1]), sheet, recipe.between)
         shape = self._shape(sheet, view)
         codes = self._text(recipe.text, sheet, pages, shape)
-        fonts = torch.randint(0, sheet.fonts, (pages,), device=codes.device)
-        ink = quantised(averaged(raster(sheet, fonts, codes), self.side, view.scale, view.corner))
+        full = styled(sheet, codes) if recipe.styled else raster(sheet, self._fonts(sheet, pages), codes)
+        ink = quantised(averaged(full, self.side, view.scale, view.corner))
         if recipe.rough and self.chance.random() < 0.6:
             draw = (self.chance.random(), self.chance.random(), self.chance.random(), self.chance.random())
             ink = augment.roughened(ink, recipe.rough * self.chance.random() ** 0.5, draw)
         asked = near_centres(sheet, view, self.side, self.points, codes.device)
         return ink, asked.rows * lattice_size(self.side)[1] + asked.columns, labels(codes, asked)
+
+    def _fonts(self, sheet: Sheet, pages: int) -> Tensor:
+        return torch.randint(0, sheet.fonts, (pages,), device=self.writer.device)
 
     def _width(self, recipe: Recipe, sheet: Sheet) -> float:
         """Width of a cell, px: never wider than the sheet's own."""

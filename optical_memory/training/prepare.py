@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from optical_memory import renderers
 from optical_memory.errors import InputError
 from optical_memory.renderers import visible
 from optical_memory.training import corpus, data, glyphs
+from optical_memory.training.browser import browser_sheets
 from optical_memory.training.config import Font, TrainingConfig
-from optical_memory.training.fonts import Tiles, draw_tiles, draw_web_tiles
+from optical_memory.training.fonts import Tiles, draw_tiles
 
 MARKS = corpus.Marks(newline=ord(visible.NEWLINE_MARK), tab=ord(visible.TAB_MARK), filler=ord(visible.FILLER_MARK))
 _ALL_MARKS = visible.NEWLINE_MARK + visible.TAB_MARK + visible.HEADER_MARK + visible.FILLER_MARK
 _FONT_CHARACTERS = "".join(map(chr, range(33, 127))) + "…–—‘’“”•·→×°é" + _ALL_MARKS
-_WEB = [Path(renderers.__file__).parent / "fonts" / f"{name}.woff2" for name in ("text", "bold", "italic")]
 _AVERAGED = {"fonts-24x36": (24, 36, 1.08), "fonts-24x40": (24, 40, 1.08), "fonts-24x38-tight": (24, 38, 1.3)}
 _HINTED = {f"hinted-{w}x{h}": (w, h) for w, h in ((12, 20), (10, 16), (8, 12), (7, 11), (6, 10))}
 
@@ -26,7 +25,7 @@ def prepare(config: TrainingConfig, roots: list[Path], out: Path) -> None:
     """Write all data to ``out``. ``roots`` are folders that the globs of sources and fonts are tried under."""
     drawable = visible.bmp_classes()[:65536] < visible.COMBINING
     streams = corpus.build(list(config.sources), roots, MARKS, drawable)
-    sheets = glyphs.dense_sheets() | font_sheets(config.fonts, roots)
+    sheets = glyphs.dense_sheets() | font_sheets(config.fonts, roots) | browser_sheets()
     pools = script_pools(drawable)
     pools["marks"] = np.array([ord(mark) for mark in _ALL_MARKS], np.uint16)
     manifest = {
@@ -52,7 +51,6 @@ def font_sheets(fonts: tuple[Font, ...], roots: list[Path]) -> data.Arrays:
         sheets[f"{name}/left"] = _stack(train, width, height, 1.08, hinted=True)
     sheets["held-8x12/left"] = _stack([train[0], *held], 8, 12, 1.08, hinted=False)[1:]
     sheets["held-hinted-8x12/left"] = _stack([train[0], *held], 8, 12, 1.08, hinted=True)[1:]
-    sheets["web-25x40/left"] = _filled([draw_web_tiles(path, _FONT_CHARACTERS, 25, 40) for path in _WEB])
     return sheets | {f"{name.split('/')[0]}/codes": codes for name in sheets}
 
 

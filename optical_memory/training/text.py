@@ -104,10 +104,14 @@ class Writer:
         kind = torch.rand(pages, 1, device=self.device)
         return torch.where(kind < 0.35, natural, self.scripts(pages, cells))
 
-    def of_kind(self, kind: str, pages: int, cells: int, stream: str = "evaluation") -> Tensor:
-        """Text of one kind for evaluation: "natural", "random" or "hex"."""
-        if kind == "natural":
-            return self.natural(stream, pages, cells)
+    def of_kind(self, kind: str, pages: int, cells: int) -> Tensor:
+        """Text of one kind for evaluation: "natural", "natural wide", "random", "hex", "scripts" or "chinese"."""
+        if kind.startswith("natural"):
+            return self.natural("evaluation-wide" if kind.endswith("wide") else "evaluation", pages, cells)
+        if kind == "chinese":
+            return _pick(self.wide[0], (pages, cells // 2, 1)).expand(-1, -1, 2).flatten(1)
+        if kind == "scripts":
+            return self.scripts(pages, cells)
         return self.random(pages, cells) if kind == "random" else self.identifiers(pages, cells)
 
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from optical_memory.model.mini import MiniNetwork
-from optical_memory.model.mini.weights import load_plain, save_plain
-from optical_memory.training import data
+from optical_memory.model.mini.weights import load_weights, save_plain
+from optical_memory.training import data, ranks
 from optical_memory.training.config import Stage, TrainingConfig
 from optical_memory.training.evaluate import measure, table
 from optical_memory.training.optim import optimisers, scheduled, set_rate
@@ -62,17 +62,26 @@ class Run:
 
 
 def train(config: TrainingConfig, stage: Stage, run: Run) -> list[dict[str, object]]:
-    """Train one stage and write weights, log and scores to ``run.out``; returns the scores."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Train one stage and write weights, log and scores to ``run.out``; returns the scores.
+
+    Under ``torchrun`` every GPU draws pages of its own, and the first one writes (the others return nothing).
+    """
+    device = ranks.begin()
     torch.manual_seed(config.seed)
     torch.set_float32_matmul_precision("high")
     run.out.mkdir(parents=True, exist_ok=True)
-    model = MiniNetwork().to(device)
+    model = MiniNetwork()
     if run.start is not None:
-        load_plain(model, run.start)
+        load_weights(model, run.start)
+    model.to(device)
+    ranks.share(model)
+    seed = config.seed + 1 + 1000 * len(stage.name) + ranks.rank()
+    torch.manual_seed(seed)
     sheets, writer = data.load_sheets(run.data, device), data.load_writer(run.data, device)
-    maker = PageMaker(sheets, writer, config.side, config.points, seed=time.time_ns() if run.start else config.seed)
+    maker = PageMaker(sheets, writer, config.side, config.points, seed=seed)
     _Loop(config, stage, run, model, maker).run()
+    if ranks.rank():
+        return []
     save_plain(model, run.out)
     scores = table(model, sheets, writer, config.measures, pages=run.pages)
     (run.out / "scores.json").write_text(json.dumps({"stage": stage.name, "scores": scores}, indent=1) + "\n")
@@ -89,7 +98,7 @@ class _Loop:
         self.optimisers = optimisers([model], stage.rate)
         self.state = run.state
         self.done, self.step = 0.0, 0
-        self.log = (run.out / "log.jsonl").open("a")
+        self.log = (run.out / f"log{ranks.rank() or ''}.jsonl").open("a")
         if run.state is not None and run.state.exists():
             self._resume(run.state)
         on_gpu = self.device.type == "cuda"
@@ -100,11 +109,11 @@ class _Loop:
         before, started, logged = self.done, time.monotonic(), 0.0
         while (progress := self.done / self.seconds) < 1:
             late, early = self._one(progress)
-            self.done = before + time.monotonic() - started
-            if self.done - logged > min(10.0, self.seconds / 5):
+            self.done = ranks.agreed(before + time.monotonic() - started)
+            if ranks.rank() == 0 and self.done - logged > min(10.0, self.seconds / 5):
                 logged = self.done
                 self._note(progress, late, early)
-        if self.state is not None:
+        if self.state is not None and ranks.rank() == 0:
             self._keep(self.state)
         self.log.close()
 
@@ -115,6 +124,7 @@ class _Loop:
         batch = self.maker.batch(self.stage.recipes, self.config.batch, self.config.groups, progress)
         late, early = self.loss(self.model, batch.ink, batch.points, batch.codes)
         torch.autograd.backward(late + _EARLY * early)
+        ranks.average_gradients(self.model)
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)

@@ -26,6 +26,12 @@ def load_plain(module: nn.Module, folder: Path) -> None:
     _fill(module, {name: tensor.float() for name, tensor in _load(folder, "plain").items()})
 
 
+def load_weights(module: nn.Module, folder: Path) -> None:
+    """Read either kind of weights from a folder. Errors: CheckpointError."""
+    load = load_plain if any(folder.glob("plain-*.safetensors")) else load_int8
+    load(module, folder)
+
+
 def save_int8(module: nn.Module, folder: Path) -> None:
     """Write matrices and kernels as int8 with a float32 scale per output channel, the rest as float32.
 
