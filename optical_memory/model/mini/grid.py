@@ -1,153 +1,199 @@
-"""Finding the character grid of a page from what the network sees under the points of its lattice.
+"""Finding the character grid of a page from its image: the beat of the ink, and what the network sees.
 
-The network's answer does not depend on the grid, so a page is encoded once and every grid in question is judged by
-indexing: within a cell all points name one character; across a border they differ.
+The beat (:mod:`~optical_memory.model.mini.rhythm`) proposes the size and the place of the cells, without the network.
+Where it leaves a choice, the network decides (:mod:`~optical_memory.model.mini.sight`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from optical_memory.errors import GridNotFoundError
-from optical_memory.model.mini.head import STEP_X, STEP_Y
+from optical_memory.model.mini.cells import LOWEST, NARROWEST, Cells, filling, known
+from optical_memory.model.mini.ink import Ink
+from optical_memory.model.mini.rhythm import Beat, beats
+from optical_memory.model.mini.sight import SHIFT, Sight
 
-Codes = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.floating[Any]]
-
-_SPACE = 32
+_INKED = 0.2
+"""Ink above which a pixel is part of a character."""
 _SURE = 0.9
 """Agreement at which a grid is taken without trying shifts."""
 _LEAST = 0.6
-"""Agreement below which an image has no grid that can be read: photographs and noise stay below 0.55."""
-_NARROWEST, _LOWEST = 3.0, 5.0
-"""Least cell that is looked for, px: in a smaller one a single lattice point lies, and nothing can disagree."""
+"""Agreement below which an image without a clear beat has no grid: photographs and noise stay below 0.55."""
+_STRONG = 8.0
+"""Strength of both beats at which a grid is taken whatever the network reads: noise and photographs stay below 4."""
+_RIVAL = 6.0
+"""Grids whose beat is weaker than the best by more than this factor are not judged by the network."""
+_UNKNOWN = 0.02
+"""What the beat of a grid of no known size counts for against a known one's."""
+_DOUBLE = 0.8
+"""Share of its agreement that the grid of twice the size must reach to be taken instead."""
+_FAINT = 3.0
+"""Strength of the beat across from which on a grid is thought of where few rows tell."""
+_FITS = 0.1
+"""How well ink must fit the rows of a grid that the network cannot confirm: bars without rows are at 0."""
+_PER_PIXEL = 0.08
+"""What a px of shift down costs a grid where few rows tell."""
 _NARROWEST_CLEAR = 4.5
-"""Narrower cells, px, hold so few points that they agree with any coarser grid; tried last, and never shifted."""
+"""Narrower cells, px, hold so few points that they agree with any coarser grid; never looked for by agreement alone."""
+_NARROWEST_OWN = 3.5
+"""The same for the mini's own grid: narrower ones hold one point, which agrees with itself."""
 _TALLEST_SHIFTED = 1.7
 """Taller cells, as a share of their width, fit the lines of other grids by chance at some shift."""
-_LEAST_INKED = 4
-_SHIFT = 4
-"""Largest shift of a page that is looked for, px."""
-_CELL_SIZES = (
-    (8.0, 12.0), (10.0, 16.0), (5.0, 8.0), (6.0, 10.0), (7.0, 11.0), (12.0, 20.0), (4.0, 6.0), (8.0, 16.0),
-    (6.0, 12.0), (9.0, 16.0), (16.0, 26.0), (20.0, 32.0),
-)  # fmt: skip
+_MIDDLE = (0.47, 0.445)
+"""Where the ink of a cell's row and column has its beat, as a share of the cell: the dense renderer's, any size."""
+_STRAIGHT = 0.12
+"""Share of a cell within which a grid that seems moved is taken to begin at the page's corner."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cells:
-    """A character grid on a raster: size of a cell and the corner of the first one, px; columns are even."""
+def find(ink: Ink, sight: Callable[[], Sight]) -> Cells:
+    """Return the grid of a page of ink (S, S); ``sight`` is asked for where the ink alone does not tell.
 
-    width: float
-    height: float
-    columns: int
-    rows: int
-    left: float = 0.0
-    top: float = 0.0
-
-    def centres(self) -> tuple[Floats, Floats]:
-        """Return x of every column and y of every row, px."""
-        x = self.left + (np.arange(self.columns) + 0.5) * self.width
-        y = self.top + (np.arange(self.rows) + 0.5) * self.height
-        return x, y
-
-
-def filling(side: int, width: float, height: float) -> Cells:
-    """Return the grid of cells of ``width`` × ``height`` px that fills a page of ``side`` px from its corner."""
-    return Cells(width=width, height=height, columns=int(side / width + 1e-6) // 2 * 2, rows=int(side / height + 1e-6))
-
-
-def known(side: int) -> Iterator[Cells]:
-    """Grids that a page of ``side`` px may have: the mini's own and DeepSeek-OCR's at any tier, and whole sizes."""
-    scale = side / 1280
-    for width, height in ((12.5 * scale, 20 * scale), (16 * scale, 26 * scale), *_CELL_SIZES):
-        if width >= _NARROWEST and height >= _LOWEST:
-            yield filling(side, width, height)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sight:
-    """What the network names under a block of lattice points, (rows, columns) code points, and where it begins (px)."""
-
-    codes: Codes
-    left: float
-    top: float
-
-    def at(self, x: Floats, y: Floats) -> Codes:
-        """Code points at places (px) that lie in the block."""
-        column = ((x - self.left) / STEP_X).astype(np.int64).clip(0, self.codes.shape[1] - 1)
-        row = ((y - self.top) / STEP_Y).astype(np.int64).clip(0, self.codes.shape[0] - 1)
-        found: Codes = self.codes[row[:, None], column[None, :]]
-        return found
-
-    def agreement(self, cells: Cells, across: float = 0.24, down: float = 0.24) -> float:
-        """Return the share of inked cells whose centre and the points around it name the same character.
-
-        Less where centres fall on blank gaps more often than points of the lattice at large do.
-
-        The points lie ``across`` and ``down`` of a cell away, left, right, above and below; less where the nearest
-        point of the lattice could then lie in the next cell.
-        """
-        across, down = (
-            min(most, max(0.0, 0.5 - 0.55 * step / size))
-            for most, step, size in ((across, STEP_X, cells.width), (down, STEP_Y, cells.height))
-        )
-        x, y = cells.centres()
-        dx, dy = across * cells.width, down * cells.height
-        x = x[(x - dx >= self.left) & (x + dx < self.left + self.codes.shape[1] * STEP_X)]
-        y = y[(y - dy >= self.top) & (y + dy < self.top + self.codes.shape[0] * STEP_Y)]
-        if len(x) == 0 or len(y) == 0:
-            return 0.0
-        centre = self.at(x, y)
-        inked = centre != _SPACE
-        if inked.sum() < _LEAST_INKED:
-            return 0.0
-        same = inked.copy()
-        for step_x, step_y in ((dx, 0.0), (-dx, 0.0), (0.0, dy), (0.0, -dy)):
-            if step_x or step_y:
-                same &= self.at(x + step_x, y + step_y) == centre
-        covered = float(inked.mean() / (self.codes != _SPACE).mean())
-        return float(same.sum() / inked.sum()) * min(1.0, covered)
-
-    def centred(self, cells: Cells) -> Cells:
-        """Return the grid moved by up to half a cell to where its borders fit best; not moved where that fits too."""
-        reach = {"left": min(_SHIFT, int(cells.width / 2)), "top": min(_SHIFT, int(cells.height / 2))}
-        for side, most in reach.items():
-            moves = np.arange(-most, most + 1)
-            probes = (0.34, 0.0) if side == "left" else (0.0, 0.34)
-            moved = [replace(cells, **{side: getattr(cells, side) + float(move)}) for move in moves]
-            fit = np.array([self.agreement(one, *probes) for one in moved])
-            good = moves[fit >= fit.max() - 0.1]
-            cells = replace(cells, **{side: getattr(cells, side) + float(good[np.abs(good).argmin()])})
-        return cells
-
-
-def find(sight: Sight, side: int) -> Cells:
-    """Return the grid of a page of ``side`` px.
-
-    A finer grid than the true one agrees as well, so the coarsest of the best wins. Errors: GridNotFoundError.
+    Errors: GridNotFoundError.
     """
-    candidates = list(known(side))
-    clear = [cells for n, cells in enumerate(candidates) if n == 0 or cells.width >= _NARROWEST_CLEAR]
+    across, down = beats(ink)
+    proposals = sorted(_proposals(across, down, ink.shape[0]), key=lambda proposal: -proposal[0])
+    top, first = proposals[0]
+    rivals = [cells for score, cells in proposals if score * _RIVAL > top]
+    if min(across.strength(first.width), down.strength(first.height)) < _STRONG:
+        return _of_few_rows(ink, across, down, sight()) or _by_agreement(sight(), ink.shape[0])
+    if len(rivals) > 1:
+        first = _chosen(sight(), rivals, [_placed(cells, across, down, ink) for cells in rivals])
+    placed = _placed(first, across, down, ink)
+    if max(map(abs, _moved(first, across, down))) > _STRAIGHT / 2 and placed.width >= _NARROWEST_CLEAR:
+        placed = sight().centred(placed, 1)
+    return placed
+
+
+def _proposals(across: Beat, down: Beat, side: int) -> Iterator[tuple[float, Cells]]:
+    """Yield grids from the corner with their score: strengths and roots of the sizes of both beats multiplied."""
+    grids = [(cells, 1.0) for cells in known(side)]
+    for width in across.periods(_STRONG):
+        for height in down.periods(_STRONG):
+            for one in (width, width / 2):  # only wide characters: the beat is that of two cells
+                cells = filling(side, one, height)
+                if one >= NARROWEST and height >= LOWEST and _is_new(cells, known(side)):
+                    grids.append((cells, _UNKNOWN))
+    for cells, trust in grids:
+        score = trust
+        for beat, size in ((across, cells.width), (down, cells.height)):
+            score *= beat.strength(size) * beat.size(size) ** 0.5
+        yield score, cells
+
+
+def _is_new(cells: Cells, others: Iterator[Cells]) -> bool:
+    """Return whether cells have a character's proportions, and are not those of a known grid within 3 %."""
+    near = (abs(cells.width / one.width - 1) < 0.03 and abs(cells.height / one.height - 1) < 0.03 for one in others)
+    return 0.4 < cells.width / cells.height < 0.85 and not any(near)
+
+
+def _chosen(sight: Sight, rivals: list[Cells], placed: list[Cells]) -> Cells:
+    """Return the one of some grids, best beat first, on which the network's answers agree.
+
+    Where cells hold too few points to disagree, they are taken only if no other grid will do; one of half the size
+    in both directions agrees with a true grid as well.
+    """
+    judged = [
+        (sight.agreement(there), cells)
+        for cells, there in zip(rivals, placed, strict=True)
+        if cells.width >= _NARROWEST_CLEAR
+    ]
+    agreement, best = max(judged, key=lambda one: one[0], default=(0.0, rivals[0]))
+    if agreement < _LEAST:
+        return rivals[0]
+    doubles = [
+        cells
+        for other, cells in judged
+        if other > _DOUBLE * agreement
+        and abs(cells.width / best.width - 2) < 0.1
+        and abs(cells.height / best.height - 2) < 0.1
+    ]
+    return doubles[0] if doubles else best
+
+
+def _of_few_rows(ink: Ink, across: Beat, down: Beat, sight: Sight) -> Cells | None:
+    """Return a known grid whose beat across is clear, and whose rows fit the ink and agree best; None if none does."""
+    steady = [cells for cells in known(ink.shape[0]) if across.strength(cells.width) > _FAINT]
+    largest = max((across.size(cells.width) for cells in steady), default=0.0)
+    judged = []
+    for cells in steady:
+        if across.size(cells.width) < 0.5 * largest:
+            continue  # an overtone
+        moved = _placed(cells, across, down, ink)
+        for there in (moved, replace(moved, top=0.0)):
+            agreement = sight.agreement(there) if cells.width >= _NARROWEST_CLEAR else _LEAST
+            clear = min(1.0, across.strength(cells.width) / _STRONG)
+            judged.append((agreement + _fit(ink, there) + clear - _PER_PIXEL * abs(there.top), agreement, there))
+    if not judged:
+        return None
+    _, agreement, best = max(judged, key=lambda one: one[0])
+    is_clear = across.strength(best.width) > 2 * _STRONG and _fit(ink, best) > _FITS
+    return best if is_clear or (agreement >= _LEAST and best.width >= _NARROWEST_CLEAR) else None
+
+
+def _fit(ink: Ink, cells: Cells) -> float:
+    """Return how far the ink lies in the middle of the rows, 1, rather than between them, -1."""
+    rows = ink.sum(1, dtype=np.float64)
+    y = (np.arange(len(rows)) + 0.5 - cells.top) / cells.height
+    return float((rows * np.cos(2 * np.pi * (y - _MIDDLE[1]))).sum() / max(rows.sum(), 1e-9))
+
+
+def _moved(cells: Cells, across: Beat, down: Beat) -> tuple[float, float]:
+    """Return how far, in shares of a cell from -0.5 to 0.5, the beat lies from where a page's corner would put it."""
+    x, y = across.middle(cells.width) - _MIDDLE[0], down.middle(cells.height) - _MIDDLE[1]
+    return (x + 0.5) % 1 - 0.5, (y + 0.5) % 1 - 0.5
+
+
+def _placed(cells: Cells, across: Beat, down: Beat, ink: Ink) -> Cells:
+    """Return the grid moved by whole px to where the beat puts it and the ink begins."""
+    shares = _moved(cells, across, down)
+    inked = ink > _INKED
+    left = _begin(shares[0], cells.width, int(inked.any(0).argmax()))
+    top = _begin(shares[1], cells.height, int(inked.any(1).argmax()))
+    return replace(cells, left=left, top=top)
+
+
+def _begin(share: float, size: float, first: int) -> float:
+    """Return the px at which the first cell begins; ``first`` is the first px with ink.
+
+    The beat tells it but for whole cells: a page moved by 3 px and one moved by 3 px less a cell are told apart by
+    the ink, which lies inside the first cell.
+    """
+    moves = np.arange(-SHIFT, SHIFT + 1)
+    away = np.abs((moves - share * size + size / 2) % size - size / 2)
+    if abs(share) < _STRAIGHT and abs(share * size) < 1.5:
+        away[SHIFT] = 0.0
+    ranked = sorted(zip(away.tolist(), np.abs(moves).tolist(), moves.tolist(), strict=True))
+    fitting = [move for off, _, move in ranked if off <= max(0.8, ranked[0][0])]
+    begun = (move for move in fitting if move - 1 <= first < move + max(1.0, size / 2) and (move >= 0 or first == 0))
+    return float(next(begun, fitting[0]))
+
+
+def _by_agreement(sight: Sight, side: int) -> Cells:
+    """Return the grid on which the network's answers agree best, at any shift. Errors: GridNotFoundError."""
+    clear = [
+        cells
+        for number, cells in enumerate(known(side))
+        if cells.width >= (_NARROWEST_CLEAR if number else _NARROWEST_OWN)
+    ]
     judged = [(sight.agreement(cells), cells) for cells in clear]
     if max(agreement for agreement, _ in judged) < _SURE:
-        shifts = [(dx, dy) for dx in range(-_SHIFT, _SHIFT + 1) for dy in range(-_SHIFT, _SHIFT + 1)]
+        shifts = [(dx, dy) for dx in range(-SHIFT, SHIFT + 1) for dy in range(-SHIFT, SHIFT + 1)]
         for cells in clear:
             if cells.width >= _NARROWEST_CLEAR and cells.height < _TALLEST_SHIFTED * cells.width:
                 moved = [replace(cells, left=float(dx), top=float(dy)) for dx, dy in shifts]
                 judged += [(sight.agreement(one), one) for one in moved]
-    best = _coarsest(judged, _LEAST) or _coarsest([(sight.agreement(cells), cells) for cells in candidates], _LEAST)
+    best = _coarsest(judged, _LEAST)
     if best is None:
         raise GridNotFoundError("no character grid was found in the image; pass the page itself, or its grid")
     return sight.centred(best)
 
 
 def _coarsest(judged: list[tuple[float, Cells]], least: float) -> Cells | None:
+    """Return the coarsest of the best: a finer grid than the true one agrees as well."""
     top = max(agreement for agreement, _ in judged)
     if top < least:
         return None

@@ -16,7 +16,7 @@ from torch import Tensor
 from optical_memory.errors import InputError
 from optical_memory.model.answer import Answer, Stream, Usage
 from optical_memory.model.mini import reading, weights
-from optical_memory.model.mini.grid import Cells
+from optical_memory.model.mini.cells import Cells
 from optical_memory.model.mini.ink import ink_of
 from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.model.vision_cache import VisionCache, vision_key

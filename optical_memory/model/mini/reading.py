@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,18 +11,23 @@ import torch
 from torch import Tensor
 
 from optical_memory.errors import GridNotFoundError
-from optical_memory.model.mini import grid
+from optical_memory.model.mini import grid, readout
+from optical_memory.model.mini.cells import Cells, Floats
 from optical_memory.model.mini.encoder import TOKEN
-from optical_memory.model.mini.grid import Cells, Codes, Floats, Sight
 from optical_memory.model.mini.head import ACROSS, DOWN, STEP_X, STEP_Y, lattice_size, nearest_points
 from optical_memory.model.mini.ink import Ink
 from optical_memory.model.mini.network import MiniNetwork
+from optical_memory.model.mini.sight import Codes, Sight
 from optical_memory.renderers import base, visible
 
 UNSURE = 0xFFFD
+_CANDIDATES = 3
+"""Code points named for a cell."""
 _SPACE = 32
 _TRACE = 0.04
 """Ink below which a pixel is paper: less than one of the 16 grey levels."""
+_INKED = 0.2
+"""An image without any ink above this is empty."""
 _VIEW = 256
 """Side of the part of a page by which its grid is found, px."""
 
@@ -40,19 +46,36 @@ class Sheet:
 @torch.inference_mode()
 def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None) -> Sheet:
     """Read ink (S, S). Without ``cells`` the grid is found from the image. Errors: GridNotFoundError."""
+    return read_slots(network, slots_of(network, [ink])[0], ink, cells)
+
+
+@torch.inference_mode()
+def slots_of(network: MiniNetwork, inks: Sequence[Ink]) -> Tensor:
+    """Return the head's slots (B, lattice points, slot) of pages of one size."""
+    parameter = next(network.parameters())
+    slots: Tensor = network(torch.from_numpy(np.stack(inks))[:, None].to(parameter))
+    return slots
+
+
+@torch.inference_mode()
+def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | None = None) -> Sheet:
+    """Read a page whose slots (lattice points, slot) are known. Errors: GridNotFoundError."""
     side = ink.shape[0]
-    kind = next(network.parameters()).dtype
-    slots = network(torch.from_numpy(ink)[None, None].to(kind))[0]  # (lattice points, slot)
-    if cells is None:
-        cells = grid.find(_sight(network, slots, ink), side)
-    x, y = (torch.from_numpy(places) for places in cells.centres())
-    points = nearest_points(x.repeat(cells.rows), y.repeat_interleave(cells.columns), side)
-    codes, logs = network.head.candidates(slots[points])
-    shape = (cells.rows, cells.columns, -1)
-    found = codes.view(shape).numpy()
-    probabilities = logs.double().exp().view(shape).numpy()
-    empty = inkless(ink, cells)
-    found[empty], probabilities[empty] = _SPACE, (1.0, 0.0, 0.0)
+    if not (ink > _INKED).any():
+        if cells is None:
+            raise GridNotFoundError("the image is empty: there is no grid to find")
+    elif cells is None:
+        cells = grid.find(ink, lambda: _sight(network, slots, ink))
+    assert cells is not None
+    inked = ~inkless(ink, cells)
+    found = np.full((*inked.shape, _CANDIDATES), _SPACE, np.int64)
+    probabilities = np.zeros(found.shape)
+    probabilities[:, :, 0] = 1.0
+    if inked.any():
+        points = cell_points(cells, side).to(slots.device)[torch.from_numpy(inked.ravel()).to(slots.device)]
+        codes, logs = network.head.candidates(slots[points], _CANDIDATES)
+        found[inked] = codes.cpu().numpy()
+        probabilities[inked] = logs.double().exp().cpu().numpy()
     return Sheet(
         grid=cells,
         cells=_joined(found, probabilities),
@@ -60,6 +83,12 @@ def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None) -> Sheet:
         probabilities=probabilities,
         tokens=(side // TOKEN) ** 2,
     )
+
+
+def cell_points(cells: Cells, side: int) -> Tensor:
+    """Return the lattice point (rows·columns,) nearest to the middle of each cell, in reading order."""
+    x, y = (torch.from_numpy(places) for places in cells.centres())
+    return nearest_points(x.repeat(cells.rows), y.repeat_interleave(cells.columns), side)
 
 
 def inkless(ink: Ink, cells: Cells) -> npt.NDArray[np.bool_]:
@@ -82,8 +111,6 @@ def _most(ink: Ink, centres: Floats, size: float) -> Ink:
 def _sight(network: MiniNetwork, slots: Tensor, ink: Ink) -> Sight:
     """Return the characters under all lattice points of the part of the page with the most ink."""
     side = ink.shape[0]
-    if not (ink > 0.2).any():
-        raise GridNotFoundError("the image is empty: there is no grid to find")
     part = min(_VIEW, side)
     corners = [(top, left) for top in range(0, side - part + 1, 128) for left in range(0, side - part + 1, 128)]
     top, left = max(corners, key=lambda corner: float(ink[corner[0] :, corner[1] :][:part, :part].sum()))
@@ -91,8 +118,8 @@ def _sight(network: MiniNetwork, slots: Tensor, ink: Ink) -> Sight:
     first_row, first_column = int(top / STEP_Y), int(left / STEP_X)
     high, wide = part // 16 * DOWN, part // 16 * ACROSS
     block = slots.view(rows, columns, -1)[first_row : first_row + high, first_column : first_column + wide]
-    codes = network.head.candidates(block.reshape(high * wide, -1), 1)[0]
-    return Sight(codes=codes.view(high, wide).numpy(), left=float(left), top=float(top))
+    codes = readout.best(network.head, block.reshape(high * wide, -1))
+    return Sight(codes=codes.view(high, wide).cpu().numpy(), left=float(left), top=float(top))
 
 
 def _joined(codes: Codes, probabilities: Floats) -> npt.NDArray[np.uint32]:
