@@ -23,6 +23,11 @@ def main(arguments: list[str] | None = None) -> None:
     stage.add_argument("--from", dest="start", type=Path, help="folder of weights to start from")
     stage.add_argument("--state", type=Path, help="file that keeps the whole state, to go on after an interruption")
     stage.add_argument("--seconds", type=float, help="time to train, instead of the stage's own")
+    decode = commands.add_parser("decoder", help="train the decoder on the tokens of a trained encoder")
+    decode.add_argument("data", type=Path)
+    decode.add_argument("encoder", type=Path, help="folder of the encoder's weights")
+    decode.add_argument("out", type=Path)
+    decode.add_argument("--seconds", type=float, help="time to train, instead of the config's own")
     retouch = commands.add_parser("retouch", help="train the head alone on a CPU, after glyphs were redrawn")
     retouch.add_argument("name")
     retouch.add_argument("data", type=Path)
@@ -47,6 +52,11 @@ def main(arguments: list[str] | None = None) -> None:
 
         run = Run(data=options.data, out=options.out, start=options.start, state=options.state, seconds=options.seconds)
         train(settings, settings.stage(options.name), run)
+    elif options.command == "decoder":
+        from optical_memory.training.decode import train_decoder
+
+        stage_config = settings.decoder
+        train_decoder(stage_config, options.data, options.encoder, options.out, options.seconds or stage_config.seconds)
     elif options.command == "retouch":
         from optical_memory.training.retouch import retouch as touch
 

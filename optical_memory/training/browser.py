@@ -52,9 +52,7 @@ def browser_sheets() -> Arrays:
             tiles = _tiles(renderer, every[narrow], width, height, "")
             pairs = _tiles(renderer, every[wide], width, height, "", wide=True)
             codes = np.concatenate((every[narrow], every[wide]))
-            arrays |= _arrays(
-                f"chromium-scripts-{width:g}x{height}", codes, [np.concatenate((tiles, pairs))], width
-            )
+            arrays |= _arrays(f"chromium-scripts-{width:g}x{height}", codes, [np.concatenate((tiles, pairs))], width)
     finally:
         renderer.close()
     return arrays

@@ -48,6 +48,17 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecoderStage:
+    """How the decoder is trained: pages and tokens a step, full learning rate, and (sheet, cell width) of its pages."""
+
+    seconds: float
+    rate: float
+    batch: int
+    tokens: int
+    pages: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
     """A row of the evaluation table: pages of one sheet at one cell width and size, perhaps damaged."""
 
@@ -82,6 +93,7 @@ class TrainingConfig:
     sources: tuple[Source, ...]
     fonts: tuple[Font, ...]
     stages: tuple[Stage, ...]
+    decoder: DecoderStage
     measures: tuple[Measure, ...]
 
     def stage(self, name: str) -> Stage:
@@ -102,8 +114,14 @@ def load(path: Path = DEFAULT) -> TrainingConfig:
         fonts=tuple(Font(**entry) for entry in data["fonts"]),
         measures=tuple(Measure(**_tuples(entry)) for entry in data["measures"]),
         stages=tuple(stages),
+        decoder=_decoder(data["decoder"]),
         **data["training"],
     )
+
+
+def _decoder(entry: dict[str, Any]) -> DecoderStage:
+    pages = tuple((str(sheet), float(width)) for sheet, width in entry.pop("pages"))
+    return DecoderStage(pages=pages, **entry)
 
 
 def _weighed(recipe: Recipe, weight: float) -> Recipe:

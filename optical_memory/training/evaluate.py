@@ -101,7 +101,7 @@ def _read(model: MiniNetwork, ink: Tensor, points: Tensor) -> tuple[Tensor, Tens
     codes, sure = [], []
     at_once = max(1, 32 * 512**2 // ink.shape[-1] ** 2)
     for part in torch.split(ink, at_once):
-        with torch.autocast(ink.device.type, torch.bfloat16):
+        with torch.autocast(ink.device.type, torch.bfloat16, enabled=ink.is_cuda):
             slots = model.head.slots(model.encoder(part)[1])[:, points]
             best, logs = model.head.candidates(slots.flatten(0, 1))
         codes.append(best[:, 0].view(len(part), -1))

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from optical_memory.errors import InputError
+from optical_memory.model.mini import vocabulary
 from optical_memory.renderers import visible
 from optical_memory.training import corpus, data, glyphs
 from optical_memory.training.browser import browser_sheets
 from optical_memory.training.config import Font, TrainingConfig
 from optical_memory.training.fonts import Tiles, draw_tiles
+from optical_memory.training.sentences import prepare_sentences
 
 MARKS = corpus.Marks(newline=ord(visible.NEWLINE_MARK), tab=ord(visible.TAB_MARK), filler=ord(visible.FILLER_MARK))
 _ALL_MARKS = visible.NEWLINE_MARK + visible.TAB_MARK + visible.HEADER_MARK + visible.FILLER_MARK
@@ -37,6 +40,7 @@ def prepare(config: TrainingConfig, roots: list[Path], out: Path) -> None:
         "sheets": {name: list(array.shape) for name, array in sheets.items() if name.endswith("/left")},
     }
     data.save(out, streams, sheets, pools, manifest)  # type: ignore[arg-type]
+    prepare_sentences(data.load_writer(out, torch.device("cpu")), vocabulary.load(), out)
 
 
 def font_sheets(fonts: tuple[Font, ...], roots: list[Path]) -> data.Arrays:
@@ -77,7 +81,7 @@ def _find(font: Font, roots: list[Path]) -> Path:
 
 
 def script_pools(drawable: npt.NDArray[np.bool_]) -> data.Arrays:
-    """Pools of code points sampled alike: frequent and other Chinese, kana, Hangul, all wide; narrow scripts."""
+    """Pools of code points sampled alike: Chinese, Japanese, Korean, all wide; narrow scripts."""
     classes = visible.bmp_classes()[:65536]
     every = np.arange(65536)
     wide, narrow = drawable & (classes == visible.WIDE), drawable & (classes == visible.NARROW)
@@ -88,14 +92,16 @@ def script_pools(drawable: npt.NDArray[np.bool_]) -> data.Arrays:
             inside[first:end] = True
         return every[mask & inside].astype(np.uint16)
 
+    chinese = _coded("gb2312", 0xB0, 0xD8)  # the 3,755 most frequent
     return {
-        "wide-0-frequent": _gb2312(0xB0, 0xD8),
-        "wide-1-frequent": _gb2312(0xB0, 0xD8),
-        "wide-2-second": _gb2312(0xD8, 0xF8),
-        "wide-3-kana": span(wide, (0x3000, 0x3100), (0xFF01, 0xFF60)),
-        "wide-4-hangul": span(wide, (0xAC00, 0xD7A4)),
-        "wide-5-unified": span(wide, (0x4E00, 0xA000)),
-        "wide-6-all": span(wide, (0, 65536)),
+        "wide-0-chinese": chinese,
+        "wide-1-chinese": chinese,
+        "wide-2-chinese": chinese,
+        "wide-3-japanese": np.intersect1d(_coded("euc_jp", 0xB0, 0xD0), every[wide]).astype(np.uint16),
+        "wide-4-kana": span(wide, (0x3000, 0x3100), (0xFF01, 0xFF60)),
+        "wide-5-korean": _coded("euc_kr", 0xB0, 0xC9),
+        "wide-6-chinese, rarer": _coded("gb2312", 0xD8, 0xF8),
+        "wide-7-all": span(wide, (0, 65536)),
         "narrow-0-ascii": span(narrow, (33, 127)),
         "narrow-1-latin": span(narrow, (0xA1, 0x250)),
         "narrow-2-greek": span(narrow, (0x370, 0x400)),
@@ -105,13 +111,13 @@ def script_pools(drawable: npt.NDArray[np.bool_]) -> data.Arrays:
     }
 
 
-def _gb2312(first: int, end: int) -> npt.NDArray[np.uint16]:
-    """Characters of rows of the Chinese standard: rows 0xB0 to 0xD7 hold the 3,755 most frequent."""
+def _coded(encoding: str, first: int, end: int) -> npt.NDArray[np.uint16]:
+    """Return the characters whose first byte in an East Asian standard is from ``first`` to ``end`` (exclusive)."""
     found = set()
     for high in range(first, end):
         for low in range(0xA1, 0xFF):
             try:
-                found.add(ord(bytes([high, low]).decode("gb2312")))
+                found.add(ord(bytes([high, low]).decode(encoding)))
             except UnicodeDecodeError:
                 continue
     return np.array(sorted(found), np.uint16)

@@ -13,6 +13,10 @@ CONFUSABLE = '0011188800OoQDl1I|iBS5$#A38X69bh&%^"_<=>?7 '
 KINDS = ("natural", "random", "hex")
 """Kinds of text that evaluation tells apart."""
 
+_WIDE_SCRIPTS = {"chinese": 0, "japanese": 3, "kana": 4, "korean": 5}
+_NARROW_SCRIPTS = {"greek": 2, "cyrillic": 3}
+"""Numbers of the pools of one script."""
+
 
 def _pick(pool: Tensor, shape: tuple[int, ...]) -> Tensor:
     return pool[torch.randint(0, len(pool), shape, device=pool.device)]
@@ -105,11 +109,13 @@ class Writer:
         return torch.where(kind < 0.35, natural, self.scripts(pages, cells))
 
     def of_kind(self, kind: str, pages: int, cells: int) -> Tensor:
-        """Text of one kind for evaluation: "natural", "natural wide", "random", "hex", "scripts" or "chinese"."""
+        """Text of one kind for evaluation: "natural", "natural wide", "random", "hex", "scripts", or one script."""
         if kind.startswith("natural"):
             return self.natural("evaluation-wide" if kind.endswith("wide") else "evaluation", pages, cells)
-        if kind == "chinese":
-            return _pick(self.wide[0], (pages, cells // 2, 1)).expand(-1, -1, 2).flatten(1)
+        if kind in _WIDE_SCRIPTS:
+            return _pick(self.wide[_WIDE_SCRIPTS[kind]], (pages, cells // 2, 1)).expand(-1, -1, 2).flatten(1)
+        if kind in _NARROW_SCRIPTS:
+            return _pick(self.narrow[_NARROW_SCRIPTS[kind]], (pages, cells))
         if kind == "scripts":
             return self.scripts(pages, cells)
         return self.random(pages, cells) if kind == "random" else self.identifiers(pages, cells)

@@ -31,7 +31,7 @@ def loss_of(model: MiniNetwork, ink: Tensor, points: Tensor, codes: Tensor) -> t
 
     ``ink`` is (B, 1, S, S), ``points`` (groups, M) lattice indices, ``codes`` (B, M).
     """
-    with torch.autocast(ink.device.type, torch.bfloat16):
+    with torch.autocast(ink.device.type, torch.bfloat16, enabled=ink.is_cuda):
         patches, tokens = model.encoder(ink)
         late = _at(model.head.slots(tokens), points)
         early = _at(model.head.early_slots(patches), points)

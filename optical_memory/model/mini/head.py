@@ -15,6 +15,9 @@ ACROSS, DOWN = 8, 4
 STEP_X, STEP_Y = PATCH / ACROSS, PATCH / DOWN
 """Distance of lattice points, px."""
 
+_NEGLIGIBLE = -7.0
+"""Log-probability of a high byte below which its characters are not looked at."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadConfig:
@@ -22,7 +25,7 @@ class HeadConfig:
 
     hidden: int = 640
     slot: int = 64
-    low: int = 192
+    low: int = 384
 
 
 class ReadoutHead(nn.Module):
@@ -42,7 +45,8 @@ class ReadoutHead(nn.Module):
         self.points = nn.Linear(config.hidden, points)
         self.early = nn.Linear(patch_width, points)
         self.high = nn.Linear(config.slot, 256)
-        self.given = nn.Embedding(256, config.low)
+        self.given = nn.Embedding(256, 2 * config.low)
+        nn.init.normal_(self.given.weight, std=0.02)
         self.low_in = nn.Linear(config.slot, config.low)
         self.low = nn.Linear(config.low, 256)
 
@@ -64,22 +68,29 @@ class ReadoutHead(nn.Module):
         return x.reshape(b, h * DOWN * w * ACROSS, self.slot)
 
     def low_logits(self, slots: Tensor, high: Tensor) -> Tensor:
-        """Logits (…, 256) of the low byte, given the high byte (…)."""
-        logits: Tensor = self.low(F.silu(self.low_in(slots) + self.given(high)))
+        """Logits (…, 256) of the low byte, given the high byte (…), which scales and shifts what the slot says."""
+        scale, shift = self.given(high).chunk(2, -1)  # (…, low)
+        logits: Tensor = self.low(F.silu(self.low_in(slots) * (1 + scale) + shift))
         return logits
 
     def candidates(self, slots: Tensor, count: int = 3) -> tuple[Tensor, Tensor]:
         """Return the ``count`` likeliest code points of each slot (N, slot), best first, and their log-probabilities.
 
-        Searched among the two likeliest high bytes.
+        Searched among the two likeliest high bytes, the second one only where it is not negligible.
         """
         high_log, highs = F.log_softmax(self.high(slots).float(), -1).topk(2, -1)  # (N, 2)
-        low_log = F.log_softmax(self.low_logits(slots[:, None].expand(-1, 2, -1), highs).float(), -1)  # (N, 2, 256)
-        low_log, lows = low_log.topk(count, -1)  # (N, 2, count)
-        joint = (high_log[..., None] + low_log).flatten(1)  # (N, 2·count)
-        codes = (highs[..., None] * 256 + lows).flatten(1)
-        best, order = joint.topk(count, -1)
-        return codes.gather(1, order), best
+        best, codes = self._of_block(slots, highs[:, 0], high_log[:, 0], count)
+        unsure = (high_log[:, 1] > _NEGLIGIBLE).nonzero()[:, 0]  # (n,)
+        if len(unsure):
+            more, others = self._of_block(slots[unsure], highs[unsure, 1], high_log[unsure, 1], count)
+            joint, order = torch.cat([best[unsure], more], -1).topk(count, -1)
+            best[unsure], codes[unsure] = joint, torch.cat([codes[unsure], others], -1).gather(1, order)
+        return codes, best
+
+    def _of_block(self, slots: Tensor, high: Tensor, high_log: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return log-probabilities and code points (N, count) of the likeliest characters with high bytes (N,)."""
+        low_log, lows = F.log_softmax(self.low_logits(slots, high).float(), -1).topk(count, -1)  # (N, count)
+        return high_log[:, None] + low_log, high[:, None] * 256 + lows
 
 
 def lattice_size(side: int) -> tuple[int, int]:

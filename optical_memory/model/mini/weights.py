@@ -12,8 +12,8 @@ from optical_memory.errors import CheckpointError
 
 _MOST_BYTES = 15_000_000
 """A file holds at most this much."""
-_SCALE = ".scale"
-_PEAK = 12
+_SCALE, _PEAK, _PLACE = ":scale", ":peak", ":place"
+_PEAKED = 12
 
 
 def save_plain(module: nn.Module, folder: Path) -> None:
@@ -32,10 +32,11 @@ def load_weights(module: nn.Module, folder: Path) -> None:
     load(module, folder)
 
 
-def save_int8(module: nn.Module, folder: Path) -> None:
+def save_int8(module: nn.Module, folder: Path, stem: str = "mini") -> None:
     """Write matrices and kernels as int8 with a float32 scale per output channel, the rest as float32.
 
-    Kernels that began as space-to-depth stay float16: one weight near 1 in each channel would set the step for all.
+    Where one weight of each channel stands out, as in kernels that began as space-to-depth, it is kept apart in
+    float32: it would set the step for all others.
     """
     tensors: dict[str, Tensor] = {}
     for name, tensor in module.state_dict().items():
@@ -43,30 +44,41 @@ def save_int8(module: nn.Module, folder: Path) -> None:
         if value.ndim < 2 or value.shape[0] == 1:
             tensors[name] = value
             continue
-        if _is_peaked(value):
-            tensors[name] = value.half()
-            continue
-        scale = (value.flatten(1).abs().amax(1) / 127).clamp(min=1e-12)
-        tensors[name] = (value / scale.view(-1, *[1] * (value.ndim - 1))).round().to(torch.int8)
+        rows = _rows(value).clone()  # (out, in)
+        if _is_peaked(rows):
+            place = rows.abs().argmax(1, keepdim=True)
+            tensors[name + _PEAK], tensors[name + _PLACE] = rows.gather(1, place), place.int()
+            rows.scatter_(1, place, 0.0)
+        scale = (rows.abs().amax(1) / 127).clamp(min=1e-12)
+        tensors[name] = (rows / scale[:, None]).round().to(torch.int8).view(value.shape)
         tensors[name + _SCALE] = scale
-    _save(tensors, folder, "mini")
+    _save(tensors, folder, stem)
 
 
-def _is_peaked(value: Tensor) -> bool:
+def _rows(value: Tensor) -> Tensor:
+    """Return a matrix of one row per output channel; stacked matrices, as experts are, stand below one another."""
+    return value.flatten(0, 1) if value.ndim == 3 else value.flatten(1)
+
+
+def _is_peaked(rows: Tensor) -> bool:
     """Return whether the largest weight of most output channels is over 12 times their root mean square."""
-    rows = value.flatten(1)
-    return bool((rows.abs().amax(1) / rows.square().mean(1).sqrt().clamp(min=1e-12)).median() > _PEAK)
+    return bool((rows.abs().amax(1) / rows.square().mean(1).sqrt().clamp(min=1e-12)).median() > _PEAKED)
 
 
-def load_int8(module: nn.Module, folder: Path) -> None:
+def load_int8(module: nn.Module, folder: Path, stem: str = "mini") -> None:
     """Read what :func:`save_int8` wrote into a module of float32. Errors: CheckpointError."""
-    stored = _load(folder, "mini")
+    stored = _load(folder, stem)
     tensors = {}
     for name, tensor in stored.items():
-        if name.endswith(_SCALE):
+        if name.endswith((_SCALE, _PEAK, _PLACE)):
             continue
-        scale = stored.get(name + _SCALE)
-        tensors[name] = tensor.float() if scale is None else tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
+        value = tensor.float()
+        if name + _SCALE in stored:
+            rows = _rows(value) * stored[name + _SCALE][:, None]
+            if name + _PEAK in stored:
+                rows.scatter_(1, stored[name + _PLACE].long(), stored[name + _PEAK])
+            value = rows.view(tensor.shape)
+        tensors[name] = value
     _fill(module, tensors)
 
 
