@@ -24,7 +24,7 @@ from optical_memory.renderers.layout import Run, lay_out
 ROOT = Path(__file__).resolve().parents[1]
 SESSIONS = ROOT.parent / "shared/data/coding_agent/sessions.jsonl"
 MINI = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
-DEEPSEEK_OCR = Grid(width=1280, height=1280, cell_width=16, cell_height=26)
+DEEPSEEK_OCR = Grid(width=1280, height=1280, cell_width=15, cell_height=25)
 CASES: tuple[tuple[str, Grid, tuple[int, int], int], ...] = (
     ("1568x728, cells 5x8", Grid(width=1568, height=728, cell_width=5, cell_height=8), (1568, 728), 300),
     ("1024x1024, cells 10x16", Grid(width=1024, height=1024, cell_width=10, cell_height=16), (1024, 1024), 300),
@@ -33,7 +33,7 @@ CASES: tuple[tuple[str, Grid, tuple[int, int], int], ...] = (
     ("mini, small 640x640", MINI, (640, 640), 0),
     ("mini, large 1280x1280", MINI, (1280, 1280), 0),
     ("deepseek-ocr, tiny 512x512", DEEPSEEK_OCR, (512, 512), 0),
-    ("deepseek-ocr, base 1024x1024", DEEPSEEK_OCR, (1024, 1024), 0),
+    ("deepseek-ocr, base 1024x1024", DEEPSEEK_OCR, (1024, 1024), 300),
 )
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from datetime import date
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +67,19 @@ def test_the_ladders_of_the_square_models() -> None:
     assert {tier.name: tier.tokens for tier in mini.tiers} == ladder | {"micro": 43, "nano": 21}
     assert {tier.name: tier.tokens for tier in deepseek.tiers} == {"gundam": 693} | ladder
     assert mini.grid.capacity == 6_528 and (mini.grid.columns, mini.grid.rows) == (102, 64)
-    assert deepseek.grid.capacity == 3_920 and deepseek.gist_grid.capacity == 2_688
+    assert deepseek.grid.capacity == 4_284 and deepseek.gist_grid.capacity == 2_688
     assert mini.gist.tokens == deepseek.gist.tokens == 73
     assert mini.legibility["micro"] < 0.9 < mini.legibility["tiny"] and deepseek.legibility["tiny"] == 0.859
+
+
+@pytest.mark.parametrize(("name", "large", "tiny"), [("deepseek-ocr", 2.5, 15.7), ("mini", 3.8, 23.9)])
+def test_how_far_a_full_page_of_conversation_is_compressed(name: str, large: float, tiny: float) -> None:
+    lines = files("optical_memory.examples").joinpath("airline-shift.jsonl").read_text("utf-8").splitlines()
+    said = [json.loads(line) for line in lines]
+    text = "\n".join(m["content"] for m in said if m["role"] in ("user", "assistant") and m.get("content"))
+    a_page = exact(text) / len(text) * get_profile(name).grid.capacity
+    assert a_page / 400 == pytest.approx(large, rel=0.05)
+    assert a_page / 64 == pytest.approx(tiny, rel=0.05)
 
 
 def test_a_tier_is_found_by_name() -> None:

@@ -15,7 +15,7 @@ from optical_memory.renderers import atlas
 from optical_memory.renderers.raster import downsample
 from optical_memory.renderers.visible import NARROW, WIDE, bmp_classes
 
-CELLS: list[tuple[float, int]] = [(12.5, 20), (16, 26), (10, 16), (8, 12), (7, 11), (6, 10), (5, 8), (4, 6)]
+CELLS: list[tuple[float, int]] = [(12.5, 20), (15, 25), (16, 26), (10, 16), (8, 12), (7, 11), (6, 10), (5, 8), (4, 6)]
 MINI_TIERS = [((12.5, 20), (10, 16)), ((12.5, 20), (5, 8))]  # cells of base and tiny, averaged down from large
 LOOK_ALIKES = ["0O", "0D", "0Q", "0o", "1lI|", "5S", "8B"]
 ROOT = Path(__file__).resolve().parents[2]

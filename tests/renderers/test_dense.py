@@ -19,7 +19,7 @@ from optical_memory.renderers.raster import downsample
 from optical_memory.renderers.visible import Repertoire, bmp_classes
 
 MINI = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
-DEEPSEEK_OCR = Grid(width=1280, height=1280, cell_width=16, cell_height=26)
+DEEPSEEK_OCR = Grid(width=1280, height=1280, cell_width=15, cell_height=25)
 NATIVE = Grid(width=1568, height=728, cell_width=5, cell_height=8)
 SCRIPTS = (
     "user: def f(x): return {0: 'O', 1: 'l'}[x]  # 中文，汉字 ひらがな カタカナ 한국어 Ελληνικά Кириллица "
@@ -150,6 +150,6 @@ def test_bytes_are_the_same_everywhere() -> None:
         "f80286d829435041",
         "1ec3e8962aebe9b7",
         "aaccd1615abe83e9",
-        "caa1e6193669dcee",
+        "8fcf4f64f78c7aec",
         "495b45cb5e547768",
     ]
