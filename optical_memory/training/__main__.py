@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     stage.add_argument("--from", dest="start", type=Path, help="folder of weights to start from")
     stage.add_argument("--state", type=Path, help="file that keeps the whole state, to go on after an interruption")
     stage.add_argument("--seconds", type=float, help="time to train, instead of the stage's own")
+    stage.add_argument("--decoder", action="store_true", help="train a new decoder beside the encoder")
     decode = commands.add_parser("decoder", help="train the decoder on the tokens of a trained encoder")
     decode.add_argument("data", type=Path)
     decode.add_argument("encoder", type=Path, help="folder of the encoder's weights")
@@ -50,13 +51,20 @@ def main(arguments: list[str] | None = None) -> None:
     elif options.command == "stage":
         from optical_memory.training.train import Run, train
 
-        run = Run(data=options.data, out=options.out, start=options.start, state=options.state, seconds=options.seconds)
+        run = Run(
+            data=options.data,
+            out=options.out,
+            start=options.start,
+            state=options.state,
+            seconds=options.seconds,
+            decoder=options.decoder,
+        )
         train(settings, settings.stage(options.name), run)
     elif options.command == "decoder":
         from optical_memory.training.decode import train_decoder
 
-        stage_config = settings.decoder
-        train_decoder(stage_config, options.data, options.encoder, options.out, options.seconds or stage_config.seconds)
+        seconds = options.seconds or settings.decoder.seconds
+        train_decoder(settings.decoder, options.data, options.encoder, options.out, seconds)
     elif options.command == "retouch":
         from optical_memory.training.retouch import retouch as touch
 

@@ -31,34 +31,36 @@ def train_decoder(stage: DecoderStage, folder: Path, encoder: Path, out: Path, s
     network = MiniNetwork()
     load_weights(network, encoder)
     network.to(device).eval().requires_grad_(False)
-    words = vocabulary.load()
-    model = MiniDecoder(decoder.config(len(words)), network.encoder.neck.out_features * 16, network.head.slot)
-    model.to(device)
+    model = new_decoder(network).to(device)
     ranks.share(model)
     torch.manual_seed(8 + ranks.rank())
     sheets, streams = data.load_sheets(folder, device), load_sentences(folder, device)
-    loop = _Loop(stage, network, model, sheets, streams, random.Random(ranks.rank()))
-    loop.run(seconds, out)
+    trainer = DecoderTrainer(stage, network, model, sheets, streams, random.Random(ranks.rank()))
+    trainer.run(seconds, out)
     if ranks.rank() == 0:
         save_plain(model, out)
 
 
-def logits(
-    model: MiniDecoder,
-    parameters: dict[str, Tensor],
-    tokens: Tensor,
-    slots: Tensor,
-    read: Window,
-    shape: tuple[int, int],
-) -> Tensor:
-    """Return logits (B, T, V): ``tokens`` (B, h, w, width), ``slots`` (B, cells, slot), a grid of (rows, columns)."""
-    return functional_call(
-        _Teacher(model), {f"model.{k}": v for k, v in parameters.items()}, (tokens, slots, read, shape)
-    )
+def beside(stage: DecoderStage, network: MiniNetwork, folder: Path, sheets: dict[str, Sheet]) -> DecoderTrainer:
+    """Return the trainer of a new decoder that learns beside the encoder it reads."""
+    device = next(network.parameters()).device
+    model = new_decoder(network).to(device)
+    ranks.share(model)
+    return DecoderTrainer(stage, network, model, sheets, load_sentences(folder, device), random.Random(ranks.rank()))
+
+
+def new_decoder(network: MiniNetwork) -> MiniDecoder:
+    """Return a decoder with random weights for a network's tokens and slots."""
+    words = vocabulary.load()
+    return MiniDecoder(decoder.config(len(words)), network.encoder.neck.out_features * 16, network.head.slot)
 
 
 class _Teacher(torch.nn.Module):
-    """The decoder fed with the right text."""
+    """The decoder fed with the right text.
+
+    Takes ``tokens`` (B, h, w, width), ``slots`` (B, cells, slot) and a grid of (rows, columns); returns logits
+    (B, T, V).
+    """
 
     def __init__(self, model: MiniDecoder) -> None:
         super().__init__()
@@ -70,8 +72,8 @@ class _Teacher(torch.nn.Module):
         here = torch.arange(read.inputs.shape[1], device=tokens.device) + decoder.TEXT_FROM
         positions = torch.cat([torch.arange(page.shape[1], device=tokens.device), here])  # (N + T,)
         hidden = self.model(torch.cat([page, text], 1), positions=positions)
-        answer: Tensor = self.model.core.head(hidden[:, page.shape[1] :])
-        return answer
+        named: Tensor = self.model.core.head(hidden[:, page.shape[1] :])
+        return named
 
 
 def places(offsets: Tensor, shape: tuple[int, int]) -> Tensor:
@@ -82,7 +84,9 @@ def places(offsets: Tensor, shape: tuple[int, int]) -> Tensor:
     return torch.stack([x, y], -1)
 
 
-class _Loop:
+class DecoderTrainer:
+    """Takes steps: draws pages, looks at them with the encoder, and teaches the decoder to write what they say."""
+
     def __init__(
         self,
         stage: DecoderStage,
@@ -92,7 +96,7 @@ class _Loop:
         streams: dict[str, Sentences],
         chance: random.Random,
     ) -> None:
-        self.stage, self.network, self.model = stage, network, model
+        self.stage, self.network, self.model, self.teacher = stage, network, model, _Teacher(model)
         self.sheets, self.streams, self.chance = sheets, streams, chance
         self.device = next(model.parameters()).device
         self.kind = torch.bfloat16 if self.device.type == "cuda" else torch.float32
@@ -105,7 +109,7 @@ class _Loop:
         started, logged, step, done = time.monotonic(), 0.0, 0, 0.0
         with (out / f"decoder{ranks.rank() or ''}.jsonl").open("a") as log:
             while done < seconds:
-                loss = self._one(self.stage.rate * scheduled(done / seconds, step))
+                loss = self.step(self.stage.rate * scheduled(done / seconds, step))
                 step += 1
                 done = ranks.agreed(time.monotonic() - started)
                 if ranks.rank() == 0 and (done - logged > min(12.0, seconds / 5) or done >= seconds):
@@ -115,7 +119,8 @@ class _Loop:
                     log.flush()
                     print({key: round(value, 4) for key, value in entry.items()}, flush=True)
 
-    def _one(self, rate: float) -> Tensor:
+    def step(self, rate: float) -> Tensor:
+        """Take one step at a learning rate; return the loss in nats a token."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         name = self.chance.choices(list(SHARES), list(SHARES.values()))[0]
@@ -143,8 +148,9 @@ class _Loop:
             tokens, slots = self._look(ink, (width, sheet.cell_height / scale), (rows, columns))
         undrawn = ~sheet.has(read.codes).all(1)  # what a sheet lacks is blank: such pages are not asked for
         targets = read.targets.masked_fill(undrawn[:, None], -100)
-        parameters = {name: value.to(self.kind) for name, value in self.model.named_parameters()}
-        out = logits(self.model, parameters, tokens, slots, read, (rows, columns)).float().flatten(0, 1)
+        parameters = {name: value.to(self.kind) for name, value in self.teacher.named_parameters()}
+        named: Tensor = functional_call(self.teacher, parameters, (tokens, slots, read, (rows, columns)))
+        out = named.float().flatten(0, 1)
         asked = (targets.flatten() >= 0).sum().clamp(min=1)
         loss = F.cross_entropy(out, targets.flatten(), ignore_index=-100, reduction="sum") / asked
         return loss, (out.argmax(-1) == targets.flatten()).sum() / asked

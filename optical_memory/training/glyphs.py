@@ -25,7 +25,7 @@ def dense_sheets() -> Arrays:
     classes = visible.bmp_classes()[:65536]
     every = np.arange(65536)
     narrow, drawable = classes == visible.NARROW, (classes == visible.NARROW) | (classes == visible.WIDE)
-    latin = narrow & ((every < 0x250) | ((every >= 0x2010) & (every < 0x2600)))
+    latin = narrow & ((every < 0x250) | ((every >= 0x2010) & (every < 0x27C0)))
     for mask in (latin, drawable):
         mask[list(_MARKS)] = True
         mask[:33] = False

@@ -106,7 +106,7 @@ def script_pools(drawable: npt.NDArray[np.bool_]) -> data.Arrays:
         "narrow-1-latin": span(narrow, (0xA1, 0x250)),
         "narrow-2-greek": span(narrow, (0x370, 0x400)),
         "narrow-3-cyrillic": span(narrow, (0x400, 0x460)),
-        "narrow-4-signs": span(narrow, (0x2010, 0x2028), (0x2030, 0x205F), (0x2190, 0x2600)),
+        "narrow-4-signs": span(narrow, (0x2010, 0x2028), (0x2030, 0x205F), (0x2190, 0x27C0)),
         "narrow-5-all": span(narrow, (0xA1, 65536)),
     }
 

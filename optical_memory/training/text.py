@@ -129,6 +129,6 @@ def with_blanks(codes: Tensor) -> Tensor:
     ends = torch.randint(0, columns // 2 + 1, (b, rows, 1), device=device) * 2
     short = torch.rand(b, rows, 1, device=device) < torch.where(chance < 0.15, 0.9, 0.1)
     codes = codes.masked_fill(short & (torch.arange(columns, device=device) >= ends), SPACE)
-    filled = torch.randint(1, rows + 1, (b, 1, 1), device=device)
-    partly = torch.rand(b, 1, 1, device=device) < 0.1
+    filled = (torch.rand(b, 1, 1, device=device) ** 2 * rows).long() + 1  # few rows more often than many
+    partly = torch.rand(b, 1, 1, device=device) < 0.25
     return codes.masked_fill(partly & (torch.arange(rows, device=device)[:, None] >= filled), SPACE)

@@ -18,6 +18,7 @@ from optical_memory.model.mini import MiniNetwork
 from optical_memory.model.mini.weights import load_weights, save_plain
 from optical_memory.training import data, ranks
 from optical_memory.training.config import Stage, TrainingConfig
+from optical_memory.training.decode import DecoderTrainer, beside
 from optical_memory.training.evaluate import measure, table
 from optical_memory.training.optim import optimisers, scheduled, set_rate
 from optical_memory.training.pages import PageMaker
@@ -51,7 +52,10 @@ def _nats(model: MiniNetwork, slots: Tensor, codes: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Where a stage reads its data and weights and writes its results. ``seconds`` overrides the stage's own."""
+    """Where a stage reads its data and weights and writes its results. ``seconds`` overrides the stage's own.
+
+    With ``decoder``, a new decoder learns beside the encoder, from its tokens as they are.
+    """
 
     data: Path
     out: Path
@@ -59,6 +63,7 @@ class Run:
     state: Path | None = None
     seconds: float | None = None
     pages: int = 32
+    decoder: bool = False
 
 
 def train(config: TrainingConfig, stage: Stage, run: Run) -> list[dict[str, object]]:
@@ -79,10 +84,13 @@ def train(config: TrainingConfig, stage: Stage, run: Run) -> list[dict[str, obje
     torch.manual_seed(seed)
     sheets, writer = data.load_sheets(run.data, device), data.load_writer(run.data, device)
     maker = PageMaker(sheets, writer, config.side, config.points, seed=seed)
-    _Loop(config, stage, run, model, maker).run()
+    companion = beside(config.decoder, model, run.data, sheets) if run.decoder else None
+    _Loop(config, stage, run, model, maker, companion).run()
     if ranks.rank():
         return []
     save_plain(model, run.out)
+    if companion is not None:
+        save_plain(companion.model, run.out / "decoder")
     scores = table(model, sheets, writer, config.measures, pages=run.pages)
     (run.out / "scores.json").write_text(json.dumps({"stage": stage.name, "scores": scores}, indent=1) + "\n")
     return scores
@@ -91,8 +99,16 @@ def train(config: TrainingConfig, stage: Stage, run: Run) -> list[dict[str, obje
 class _Loop:
     """Steps until the time is up, logging every few seconds."""
 
-    def __init__(self, config: TrainingConfig, stage: Stage, run: Run, model: MiniNetwork, maker: PageMaker) -> None:
-        self.config, self.stage, self.model, self.maker = config, stage, model, maker
+    def __init__(
+        self,
+        config: TrainingConfig,
+        stage: Stage,
+        run: Run,
+        model: MiniNetwork,
+        maker: PageMaker,
+        companion: DecoderTrainer | None = None,
+    ) -> None:
+        self.config, self.stage, self.model, self.maker, self.companion = config, stage, model, maker, companion
         self.device = next(model.parameters()).device
         self.seconds = run.seconds if run.seconds is not None else stage.seconds
         self.optimisers = optimisers([model], stage.rate)
@@ -129,6 +145,8 @@ class _Loop:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         self.step += 1
+        if self.companion is not None:
+            self.decoder_loss = self.companion.step(self.companion.stage.rate * scheduled(progress, self.step))
         return late, early
 
     def _note(self, progress: float, late: Tensor, early: Tensor) -> None:
@@ -139,6 +157,8 @@ class _Loop:
                 sheet = self.maker.sheets[row.sheet]
                 score = measure(self.model, sheet, self.maker.writer, row, "random", pages=4, threshold=0.9)
                 entry[row.name] = score.right
+        if self.companion is not None:
+            entry |= {"decoder": self.decoder_loss.item(), **self.companion.held_out()}
         self.model.train()
         torch.seed()
         self.log.write(json.dumps(entry) + "\n")
