@@ -80,7 +80,7 @@ def waves(places: Tensor) -> Tensor:
 
 
 def glances(slots: Tensor, offsets: Tensor) -> Tensor:
-    """What lies under the next cells: slots (B, cells, slot) at offsets (B, T) -> (B, T, AHEAD·slot), 0 beyond."""
+    """Return what lies under the next cells: slots (B, cells, slot) at offsets (B, T) -> (B, T, AHEAD·slot)."""
     b, _, slot = slots.shape
     padded = F.pad(slots, (0, 0, 0, AHEAD))  # (B, cells + AHEAD, slot)
     index = offsets[..., None] + torch.arange(AHEAD, device=slots.device)  # (B, T, AHEAD)
