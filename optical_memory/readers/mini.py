@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from optical_memory.errors import ImageError, MissingExtraError, ReaderError
+from optical_memory.errors import ImageError, InputError, MissingExtraError, ReaderError
 from optical_memory.readers.base import Doubt, Reading
 from optical_memory.renderers.base import WIDE, Page
 from optical_memory.renderers.layout import text_of
@@ -16,9 +18,6 @@ from optical_memory.renderers.layout import text_of
 if TYPE_CHECKING:
     from optical_memory.model.mini.reading import Sheet
 
-THRESHOLD = 0.9
-"""Certainty below which a character is marked: chosen on evaluation text so that at most one identifier in a
-thousand is wrong without a mark (``docs/mini.md``)."""
 UNSURE = "\ufffd"
 
 
@@ -26,16 +25,20 @@ class MiniReader:
     """Reads pages with the bundled weights.
 
     ``threshold`` from 0 to 1 is the certainty below which a character stands as U+FFFD, with what it may be in
-    ``Reading.doubts``; 0 marks nothing. ``options`` go to :func:`optical_memory.model.mini.load`.
+    ``Reading.doubts``; 0 marks nothing. By default it goes by the page's own doubt, measured so that at most one
+    identifier in a thousand is wrong without a mark (:mod:`optical_memory.model.mini.confidence`).
+    ``options`` go to :func:`optical_memory.model.mini.load`.
     """
 
     name = "mini"
 
-    def __init__(self, *, threshold: float = THRESHOLD, **options: Any) -> None:
-        """Load the weights. Errors: MissingExtraError without PyTorch, CheckpointError."""
+    def __init__(self, *, threshold: float | None = None, **options: Any) -> None:
+        """Load the weights. Errors: MissingExtraError without PyTorch, CheckpointError, InputError."""
         for package in ("torch", "safetensors"):
             if find_spec(package) is None:
                 raise MissingExtraError(package, "model")
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise InputError(f"threshold must be from 0 to 1, not {threshold!r}")
         from optical_memory.model import mini
 
         self.threshold = threshold
@@ -43,18 +46,37 @@ class MiniReader:
 
     def read(self, page: Page | bytes) -> Reading:
         """Read a page, or a PNG alone: the grid is found from the image. Errors: ReaderError, GridNotFoundError."""
+        return next(self.read_all((page,)))
+
+    def read_all(
+        self, pages: Iterable[Page | bytes], *, progress: Callable[[int], None] | None = None
+    ) -> Iterator[Reading]:
+        """Read pages as they come; ``progress`` is called with the number read. ``seconds`` is the time of each.
+
+        Errors: ReaderError, GridNotFoundError.
+        """
         started = time.perf_counter()
-        try:
-            sheet = self.model.read(page)
-        except ImageError as error:
-            raise ReaderError(str(error)) from error
-        text, doubts = self._marked(sheet)
-        return Reading(text=text, seconds=time.perf_counter() - started, tokens=sheet.tokens, doubts=doubts)
+        sheets = self.model.read_all(pages)
+        for number in count(1):
+            try:
+                sheet = next(sheets, None)
+            except ImageError as error:
+                raise ReaderError(str(error)) from error
+            if sheet is None:
+                return
+            text, doubts = self._marked(sheet)
+            ended = time.perf_counter()
+            if progress is not None:
+                progress(number)
+            yield Reading(text=text, seconds=ended - started, tokens=sheet.tokens, doubts=doubts)
+            started = time.perf_counter()
 
     def _marked(self, sheet: Sheet) -> tuple[str, tuple[Doubt, ...]]:
+        from optical_memory.model.mini import confidence
         from optical_memory.model.mini.reading import certainty
 
-        doubtful = (certainty(sheet) < self.threshold) & (sheet.cells != WIDE)
+        least = confidence.threshold(sheet) if self.threshold is None else self.threshold
+        doubtful = (certainty(sheet) < least) & (sheet.cells != WIDE)
         cells = np.where(doubtful, np.uint32(ord(UNSURE)), sheet.cells)
         text = text_of(cells)
         rows, columns = np.nonzero(cells == ord(UNSURE))

@@ -23,6 +23,8 @@ _SURE = 0.9
 """Agreement at which a grid is taken without trying shifts."""
 _LEAST = 0.6
 """Agreement below which an image without a clear beat has no grid: photographs and noise stay below 0.55."""
+_LEAST_STEADY = 0.5
+"""The same for a grid whose beat across is there."""
 _STRONG = 8.0
 """Strength of both beats at which a grid is taken whatever the network reads: noise and photographs stay below 4."""
 _RIVAL = 6.0
@@ -35,7 +37,7 @@ _FAINT = 3.0
 """Strength of the beat across from which on a grid is thought of where few rows tell."""
 _FITS = 0.1
 """How well ink must fit the rows of a grid that the network cannot confirm: bars without rows are at 0."""
-_PER_PIXEL = 0.08
+_PER_PIXEL = 0.15
 """What a px of shift down costs a grid where few rows tell."""
 _NARROWEST_CLEAR = 4.5
 """Narrower cells, px, hold so few points that they agree with any coarser grid; never looked for by agreement alone."""
@@ -116,20 +118,20 @@ def _chosen(sight: Sight, rivals: list[Cells], placed: list[Cells]) -> Cells:
 
 def _of_few_rows(ink: Ink, across: Beat, down: Beat, sight: Sight) -> Cells | None:
     """Return a known grid whose beat across is clear, and whose rows fit the ink and agree best; None if none does."""
-    steady = [cells for cells in known(ink.shape[0]) if across.strength(cells.width) > _FAINT]
-    largest = max((across.size(cells.width) for cells in steady), default=0.0)
     judged = []
-    for cells in steady:
-        if across.size(cells.width) < 0.5 * largest:
-            continue  # an overtone
+    for cells in known(ink.shape[0]):
+        strength = across.strength(cells.width)
+        if strength < _FAINT:
+            continue
         moved = _placed(cells, across, down, ink)
         for there in (moved, replace(moved, top=0.0)):
             agreement = sight.agreement(there) if cells.width >= _NARROWEST_CLEAR else _LEAST
-            clear = min(1.0, across.strength(cells.width) / _STRONG)
+            clear = min(1.0, strength / _STRONG)
             judged.append((agreement + _fit(ink, there) + clear - _PER_PIXEL * abs(there.top), agreement, there))
     if not judged:
         return None
-    _, agreement, best = max(judged, key=lambda one: one[0])
+    readable = [one for one in judged if one[1] >= _LEAST_STEADY and one[2].width >= _NARROWEST_CLEAR]
+    _, agreement, best = max(readable or judged, key=lambda one: one[0])
     is_clear = across.strength(best.width) > 2 * _STRONG and _fit(ink, best) > _FITS
     return best if is_clear or (agreement >= _LEAST and best.width >= _NARROWEST_CLEAR) else None
 

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, overload
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from optical_memory.errors import InputError
 from optical_memory.model.answer import Answer, Stream, Usage
+from optical_memory.model.mini import find as finding
 from optical_memory.model.mini import reading, weights
 from optical_memory.model.mini.cells import Cells
-from optical_memory.model.mini.ink import ink_of
+from optical_memory.model.mini.commands import ABILITIES, Command, parse
+from optical_memory.model.mini.ink import Ink, ink_of
 from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.model.vision_cache import VisionCache, vision_key
-from optical_memory.renderers.base import Page
+from optical_memory.renderers.base import WIDE, Page
 from optical_memory.renderers.layout import text_of
 
 WEIGHTS = Path(__file__).with_name("weights")
 """Folder of the bundled weights."""
-ABILITIES = (
-    "I am a small reader of page images. I can `read` (all pages, or `read page 2`), and `find` words or a key: I "
-    "answer with the line that holds them, or `none`."
-)
-"""What the model says to any other question."""
+_AT_ONCE = 32
+"""Pages that go through a GPU together."""
+_DOUBTFUL = 0.5
+"""Certainty below which a character of an answer stands as U+FFFD: it is more likely wrong than right."""
 
-_COMMAND = re.compile(r"^\s*(read|find)\b[\s:]*(.*?)\s*$", re.S | re.I)
-_PAGE = re.compile(r"^page\s+(\d+)$", re.I)
+Source = Page | bytes | str
 
 
 @cache
@@ -81,9 +83,27 @@ class MiniModel:
 
         Errors: ImageError, GridNotFoundError.
         """
-        if isinstance(page, bytes):
-            return reading.read(self.network, ink_of(page), cells)
-        return reading.read(self.network, ink_of(page.png), cells or _grid_of(page))
+        return self._look(page, cells)[0]
+
+    def read_all(self, pages: Iterable[Page | bytes]) -> Iterator[reading.Sheet]:
+        """Read pages one after the other; on a GPU those of one size that follow each other go through it together.
+
+        Errors: ImageError, GridNotFoundError.
+        """
+        device = next(self.network.parameters()).device
+        at_once = 1 if device.type == "cpu" else _AT_ONCE  # a core's cache holds one page
+        for group in _of_one_size(((page, ink_of(_png(page))) for page in pages), at_once):
+            slots = reading.slots_of(self.network, [ink for _, ink in group])
+            for (page, ink), own in zip(group, slots, strict=True):
+                yield reading.read_slots(self.network, own, ink, None if isinstance(page, bytes) else _grid_of(page))
+
+    def _look(self, page: Page | bytes, cells: Cells | None = None) -> tuple[reading.Sheet, Tensor]:
+        """Return a page as read, and the head's slots for it."""
+        ink = ink_of(_png(page))
+        slots = reading.slots_of(self.network, [ink])[0]
+        if cells is None and not isinstance(page, bytes):
+            cells = _grid_of(page)
+        return reading.read_slots(self.network, slots, ink, cells), slots
 
     @overload
     def generate(self, context: Any, prompt: str = ..., *, stream: Literal[False] = ...) -> Answer: ...
@@ -92,21 +112,47 @@ class MiniModel:
     def generate(self, context: Any, prompt: str = ..., *, stream: Literal[True]) -> Stream: ...
 
     def generate(self, context: Any, prompt: str = "read", *, stream: bool = False) -> Answer | Stream:
-        """Answer from the pages of a context (or a list of pages or PNGs).
+        """Answer from a context, or from a list of pages, PNGs and texts, oldest first.
 
-        ``read`` gives the text of all pages, ``read page N`` of one; ``find WORDS`` the row of a page that holds the
-        words, else ``none``. To anything else the answer says what the model can do. Everything is read by the
-        parallel head: these weights have no decoder, so ``usage.new_tokens`` is 0. Errors: InputError, ImageError,
-        GridNotFoundError.
+        ``read`` gives the text of all pages, ``read page N`` of one, ``read page N line M`` of one row of it, counted
+        from 1. ``find WORDS`` gives the line that holds the words, else ``none``: words that stand alone go before
+        parts of longer ones, then the newest goes first (recent turns, then pages from the last, then the last place
+        on a page). To anything else the answer says what the model can do. Characters that are more likely wrong than
+        right stand as U+FFFD. Everything is read by the parallel head, so ``usage.new_tokens`` is 0.
+        Errors: InputError, ImageError, GridNotFoundError.
         """
-        pages: Sequence[Page | bytes] = getattr(context, "pages", context)
-        pieces = Stream(self._answer(pages, prompt))
+        pieces = Stream(self._answer(_sources(context), prompt))
         return pieces if stream else pieces.answer
 
-    def _answer(self, pages: Sequence[Page | bytes], prompt: str) -> Generator[str | Answer, None, None]:
+    def find(self, sources: Sequence[Source], words: str) -> Iterator[tuple[str, int]]:
+        """Yield, newest first, what each source costs in vision tokens, and in the end the line found or "none"."""
+        part = "none"
+        for source in reversed(sources):
+            found, tokens = self._find_in(source, words)
+            if found is not None and found[1]:
+                yield found[0], tokens
+                return
+            if found is not None and part == "none":
+                part = found[0]
+            yield "", tokens
+        yield part, 0
+
+    def _find_in(self, source: Source, words: str) -> tuple[tuple[str, bool] | None, int]:
+        """Return the best line of a source and whether words stand alone in it, and the vision tokens looked at."""
+        if isinstance(source, str):
+            return finding.in_text(source, words), 0
+        sheet, slots = self._look(source)
+        run = finding.run_of(_marked(sheet))
+        places = finding.places(self.network, slots, sheet, run, words)
+        if not places:
+            return None, sheet.tokens
+        best = max(places, key=lambda place: (place.whole, place.index))
+        return (run.line(best.index, len(finding.normalised(words))), best.whole), sheet.tokens
+
+    def _answer(self, sources: Sequence[Source], prompt: str) -> Generator[str | Answer, None, None]:
         started = time.perf_counter()
         tokens, said = 0, []
-        for piece, cost in self._pieces(pages, prompt):
+        for piece, cost in self._pieces(sources, parse(prompt)):
             tokens += cost
             if piece:
                 said.append(piece)
@@ -115,32 +161,50 @@ class MiniModel:
         usage = Usage(vision_tokens=tokens, text_tokens=0, reused_tokens=0, new_tokens=0, seconds=seconds)
         yield Answer(text="".join(said), usage=usage, ended="stop", ids=())
 
-    def _pieces(self, pages: Sequence[Page | bytes], prompt: str) -> Iterator[tuple[str, int]]:
+    def _pieces(self, sources: Sequence[Source], command: Command) -> Iterator[tuple[str, int]]:
         """Pieces of text, and the vision tokens looked at for each."""
-        command = _COMMAND.match(prompt)
-        if command is None:
+        if command.kind == "other":
             yield ABILITIES, 0
-        elif command[1].lower() == "read":
-            wanted = _chosen(pages, command[2])
-            for number, page in enumerate(wanted):
-                sheet = self.read(page)
-                yield ("\n\n" if number else "") + text_of(sheet.cells), sheet.tokens
+        elif command.kind == "find":
+            yield from self.find(sources, command.words)
         else:
-            yield from self._find(pages, command[2].strip("\"'` "))
+            pages = [source for source in sources if not isinstance(source, str)]
+            for number, page in enumerate(_chosen(pages, command.page)):
+                sheet = _marked(self.read(page))
+                cells = sheet.cells if command.row is None else _row(sheet.cells, command.row)
+                yield ("\n\n" if number else "") + text_of(cells), sheet.tokens
 
-    def _find(self, pages: Sequence[Page | bytes], words: str) -> Iterator[tuple[str, int]]:
-        if not words:
-            yield ABILITIES, 0
-            return
-        for page in pages:
-            sheet = self.read(page)
-            lines = text_of(sheet.cells).split("\n")
-            for line in lines:
-                if words.casefold() in line.casefold():
-                    yield line, sheet.tokens
-                    return
-            yield "", sheet.tokens
-        yield "none", 0
+
+def _marked(sheet: reading.Sheet) -> reading.Sheet:
+    """Return the sheet with characters that are more likely wrong than right as U+FFFD."""
+    doubtful = (reading.certainty(sheet) < _DOUBTFUL) & (sheet.cells != WIDE)
+    return replace(sheet, cells=np.where(doubtful, np.uint32(reading.UNSURE), sheet.cells))
+
+
+def _sources(context: Any) -> list[Source]:
+    """Return what a context shows, oldest first: pages, records and recent turns as text; or a list as it is."""
+    if not hasattr(context, "pages"):
+        return list(context)
+    archive: list[Source] = [block.text if block.page is None else block.page for block in context.archive]
+    shown = {source.id for source in archive if isinstance(source, Page)}
+    late = [page for page in context.pages if page.id not in shown]
+    return [*archive, *late, *(turn.text for turn in context.recent)]
+
+
+def _png(page: Page | bytes) -> bytes:
+    return page if isinstance(page, bytes) else page.png
+
+
+def _of_one_size(pages: Iterable[tuple[Page | bytes, Ink]], at_once: int) -> Iterator[list[tuple[Page | bytes, Ink]]]:
+    """Yield groups of up to ``at_once`` pages of one size that follow each other."""
+    group: list[tuple[Page | bytes, Ink]] = []
+    for page, ink in pages:
+        if group and (len(group) == at_once or group[0][1].shape != ink.shape):
+            yield group
+            group = []
+        group.append((page, ink))
+    if group:
+        yield group
 
 
 def _grid_of(page: Page) -> Cells:
@@ -154,11 +218,15 @@ def _grid_of(page: Page) -> Cells:
     )
 
 
-def _chosen(pages: Sequence[Page | bytes], which: str) -> Sequence[Page | bytes]:
-    page = _PAGE.match(which)
-    if page is None:
+def _chosen(pages: list[Page | bytes], number: int | None) -> list[Page | bytes]:
+    if number is None:
         return pages
-    number = int(page[1])
     if not 1 <= number <= len(pages):
         raise InputError(f"there is no page {number}; the context has {len(pages)}")
     return pages[number - 1 : number]
+
+
+def _row(cells: npt.NDArray[np.uint32], number: int) -> npt.NDArray[np.uint32]:
+    if not 1 <= number <= len(cells):
+        raise InputError(f"there is no line {number} on the page; it has {len(cells)}")
+    return cells[number - 1 : number]

@@ -34,12 +34,18 @@ _VIEW = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sheet:
-    """A page as read: ``cells`` like a layout's, ``codes`` and ``probabilities`` (rows, columns, 3), best first."""
+    """A page of ``side`` px as read.
 
+    ``cells`` are like a layout's, ``codes`` and ``probabilities`` (rows, columns, 3) best first; in cells that are not
+    ``inked`` nothing stands.
+    """
+
+    side: int
     grid: Cells
     cells: npt.NDArray[np.uint32]
     codes: Codes
     probabilities: Floats
+    inked: npt.NDArray[np.bool_]
     tokens: int
 
 
@@ -77,10 +83,12 @@ def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | Non
         found[inked] = codes.cpu().numpy()
         probabilities[inked] = logs.double().exp().cpu().numpy()
     return Sheet(
+        side=side,
         grid=cells,
         cells=_joined(found, probabilities),
         codes=found,
         probabilities=probabilities,
+        inked=inked,
         tokens=(side // TOKEN) ** 2,
     )
 

@@ -1,0 +1,159 @@
+"""Finding words on pages by likelihood: where the network says they may stand, not where they were read.
+
+The score of a place is the sum, over the characters of the words, of the log-probability that the head gives each in
+its cell; a character that was read wrong but thought possible is still found. Both cases of a letter count as one,
+and a blank stands for any blank, newline or tab. Cells are taken in reading order, across the ends of rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from optical_memory.model.mini import reading, readout
+from optical_memory.model.mini.network import MiniNetwork
+from optical_memory.model.mini.reading import Sheet
+from optical_memory.renderers import base
+from optical_memory.renderers.visible import FILLER_MARK, HEADER_MARK, NEWLINE_MARK, TAB_MARK, plain, visible
+
+LOWEST = -12.0
+"""Log-probability below which all are alike: a character that the network rules out ends a place, and one only."""
+LENIENCE, LENIENCE_PER_CHARACTER = 4.0, 0.12
+"""A place holds the words if its score is at least -(``LENIENCE`` + ``LENIENCE_PER_CHARACTER`` · characters)."""
+MOST_CHARACTERS = 200
+"""Longer words to find are cut."""
+LONGEST_LINE = 1000
+"""Most characters of a line that are given on each side of the words."""
+_BLANKS = (" ", NEWLINE_MARK, TAB_MARK)
+_BREAK = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Words on a page: the character of the :class:`Run` they begin at, their score, and whether they stand alone."""
+
+    index: int
+    score: float
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """The characters of a page in reading order, as read; ``cells`` is the cell of each, -1 for a header's newline."""
+
+    text: str
+    cells: npt.NDArray[np.int64]
+    wide: npt.NDArray[np.bool_]
+
+    def line(self, index: int, length: int) -> str:
+        """Return the line about ``length`` characters at ``index``, without its newline."""
+        start = max(self.text.rfind(NEWLINE_MARK, 0, index + 1) + 1, index - LONGEST_LINE)
+        if start > index:  # the words begin at a newline
+            start = index
+        end = self.text.find(NEWLINE_MARK, index + length)
+        end = min(len(self.text) if end < 0 else end, index + length + LONGEST_LINE)
+        return plain(self.text[start:end]).strip("\n")
+
+
+def run_of(sheet: Sheet) -> Run:
+    """Return the characters of a sheet; a header begins a line, blanks before it fall away."""
+    columns = sheet.cells.shape[1]
+    codes: list[int] = []
+    places: list[int] = []
+    for number, row in enumerate(sheet.cells.tolist()):
+        if row[0] == ord(HEADER_MARK) and codes:
+            _strip(codes, places)
+            codes.append(ord(NEWLINE_MARK))
+            places.append(_BREAK)
+        for column, code in enumerate(row):
+            if code not in (base.WIDE, ord(FILLER_MARK)):
+                codes.append(code or ord(" "))
+                places.append(number * columns + column)
+    _strip(codes, places)
+    cells = np.array(places, np.int64)
+    following = np.append(sheet.cells.ravel()[1:], 0)
+    wide = (following[cells] == base.WIDE) & (cells != _BREAK)
+    return Run(text="".join(map(chr, codes)), cells=cells, wide=wide)
+
+
+def _strip(codes: list[int], places: list[int]) -> None:
+    while codes and codes[-1] == ord(" "):
+        codes.pop()
+        places.pop()
+
+
+@torch.inference_mode()
+def places(network: MiniNetwork, slots: Tensor, sheet: Sheet, run: Run, words: str) -> list[Place]:
+    """Return where words stand on a page whose slots are (lattice points, slot), in reading order."""
+    wanted = normalised(words)
+    last = len(run.text) - len(wanted)
+    if not wanted or last < 0:
+        return []
+    alphabet = sorted({form for character in wanted for form in _forms(character)})
+    logs = _logs(network, slots, sheet, run, alphabet)  # (characters of the page, alphabet)
+    columns = [[alphabet.index(form) for form in _forms(character)] for character in wanted]
+    score = np.zeros(last + 1)
+    for offset, forms in enumerate(columns):
+        score += logs[offset : offset + last + 1, forms].max(1)
+    least = -(LENIENCE + LENIENCE_PER_CHARACTER * len(wanted))
+    return [
+        Place(index=index, score=float(score[index]), whole=stands_alone(run.text, index, len(wanted)))
+        for index in np.flatnonzero(score >= least).tolist()
+    ]
+
+
+def normalised(words: str) -> str:
+    """Return words as they are looked for: in visible form, blanks as one space, bounded."""
+    return " ".join(visible(words[: 2 * MOST_CHARACTERS]).split())[:MOST_CHARACTERS]
+
+
+def _forms(character: str) -> tuple[str, ...]:
+    if character == " ":
+        return _BLANKS
+    forms = {character, character.lower(), character.upper()}
+    return tuple(form for form in forms if len(form) == 1 and ord(form) < 0x10000)
+
+
+def _logs(network: MiniNetwork, slots: Tensor, sheet: Sheet, run: Run, alphabet: list[str]) -> npt.NDArray[np.float64]:
+    """Return the log-probability of each letter of an alphabet at each character of a page."""
+    codes = torch.tensor([ord(letter) for letter in alphabet], device=slots.device)
+    blank = np.array([letter in _BLANKS for letter in alphabet])
+    points = reading.cell_points(sheet.grid, sheet.side).to(slots.device)
+    inked = torch.from_numpy(sheet.inked.ravel()).to(slots.device)
+    by_cell = np.full((sheet.cells.size, len(alphabet)), LOWEST)
+    by_cell[:, [letter == " " for letter in alphabet]] = 0.0
+    if bool(inked.any()):
+        found = readout.likelihoods(network.head, slots[points[inked]], codes)
+        by_cell[sheet.inked.ravel()] = found.double().cpu().numpy()
+    logs = by_cell[run.cells]
+    right = by_cell[np.minimum(run.cells + 1, len(by_cell) - 1)]
+    logs[run.wide] = (logs[run.wide] + right[run.wide]) / 2
+    logs[run.cells == _BREAK] = np.where(blank, 0.0, LOWEST)
+    clipped: npt.NDArray[np.float64] = np.clip(logs, LOWEST, 0.0)
+    return clipped
+
+
+def stands_alone(text: str, index: int, length: int) -> bool:
+    """Return whether ``length`` characters at ``index`` are whole words: no letter or digit goes on at either end."""
+    before, after = text[index - 1 : index], text[index + length : index + length + 1]
+    first, last = text[index : index + 1], text[index + length - 1 : index + length]
+    return not (before.isalnum() and first.isalnum()) and not (after.isalnum() and last.isalnum())
+
+
+def in_text(text: str, words: str) -> tuple[str, bool] | None:
+    """Return the last line of a text that holds words, and whether they stand alone there; None if none does."""
+    wanted = " ".join(words.split()).casefold()
+    found: tuple[str, bool] | None = None
+    for line in text.splitlines():
+        folded = " ".join(line.split()).casefold()
+        index = folded.find(wanted)
+        while index >= 0:
+            whole = stands_alone(folded, index, len(wanted))
+            if found is None or whole >= found[1]:
+                found = (line, whole)
+            index = folded.find(wanted, index + 1)
+    return found
