@@ -64,28 +64,33 @@ class MiniReader:
                 raise ReaderError(str(error)) from error
             if sheet is None:
                 return
-            text, doubts = self._marked(sheet)
+            text, doubts = mark(sheet, self.threshold)
             ended = time.perf_counter()
             if progress is not None:
                 progress(number)
             yield Reading(text=text, seconds=ended - started, tokens=sheet.tokens, doubts=doubts)
             started = time.perf_counter()
 
-    def _marked(self, sheet: Sheet) -> tuple[str, tuple[Doubt, ...]]:
-        from optical_memory.model.mini import confidence
-        from optical_memory.model.mini.reading import certainty
 
-        least = confidence.threshold(sheet) if self.threshold is None else self.threshold
-        doubtful = (certainty(sheet) < least) & (sheet.cells != WIDE)
-        cells = np.where(doubtful, np.uint32(ord(UNSURE)), sheet.cells)
-        text = text_of(cells)
-        rows, columns = np.nonzero(cells == ord(UNSURE))
-        indices = [index for index, character in enumerate(text) if character == UNSURE]
-        doubts = tuple(
-            Doubt(index=index, candidates=_candidates(sheet, row, column))
-            for index, row, column in zip(indices, rows.tolist(), columns.tolist(), strict=True)
-        )
-        return text, doubts
+def mark(sheet: Sheet, threshold: float | None = None) -> tuple[str, tuple[Doubt, ...]]:
+    """Return the text of a page as read, U+FFFD where the network is not sure, and what may stand there.
+
+    ``threshold`` is as for :class:`MiniReader`.
+    """
+    from optical_memory.model.mini import confidence
+    from optical_memory.model.mini.reading import certainty
+
+    least = confidence.threshold(sheet) if threshold is None else threshold
+    doubtful = (certainty(sheet) < least) & (sheet.cells != WIDE)
+    cells = np.where(doubtful, np.uint32(ord(UNSURE)), sheet.cells)
+    text = text_of(cells)
+    rows, columns = np.nonzero(cells == ord(UNSURE))
+    indices = [index for index, character in enumerate(text) if character == UNSURE]
+    doubts = tuple(
+        Doubt(index=index, candidates=_candidates(sheet, row, column))
+        for index, row, column in zip(indices, rows.tolist(), columns.tolist(), strict=True)
+    )
+    return text, doubts
 
 
 def _candidates(sheet: Sheet, row: int, column: int) -> tuple[tuple[str, float], ...]:

@@ -106,6 +106,27 @@ def places(network: MiniNetwork, slots: Tensor, sheet: Sheet, run: Run, words: s
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Searched:
+    """A page that words can be found on: the head's ``slots`` for it, the page as read, and its characters."""
+
+    network: MiniNetwork
+    slots: Tensor
+    sheet: Sheet
+    run: Run
+
+    def line(self, words: str) -> tuple[str, bool] | None:
+        """Return the line that holds words, and whether they stand alone there; None if no line does.
+
+        Where several do, words that stand alone go before parts of longer ones, then the last goes first.
+        """
+        found = places(self.network, self.slots, self.sheet, self.run, words)
+        if not found:
+            return None
+        best = max(found, key=lambda place: (place.whole, place.index))
+        return self.run.line(best.index, len(normalised(words))), best.whole
+
+
 def normalised(words: str) -> str:
     """Return words as they are looked for: in visible form, blanks as one space, bounded."""
     return " ".join(visible(words[: 2 * MOST_CHARACTERS]).split())[:MOST_CHARACTERS]

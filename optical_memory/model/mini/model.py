@@ -141,13 +141,14 @@ class MiniModel:
         """Return the best line of a source and whether words stand alone in it, and the vision tokens looked at."""
         if isinstance(source, str):
             return finding.in_text(source, words), 0
-        sheet, slots = self._look(source)
-        run = finding.run_of(_marked(sheet))
-        places = finding.places(self.network, slots, sheet, run, words)
-        if not places:
-            return None, sheet.tokens
-        best = max(places, key=lambda place: (place.whole, place.index))
-        return (run.line(best.index, len(finding.normalised(words))), best.whole), sheet.tokens
+        searched = self.search(source)
+        return searched.line(words), searched.sheet.tokens
+
+    def search(self, page: Page | bytes) -> finding.Searched:
+        """Look at a page once, to find words on it many times. Errors: ImageError, GridNotFoundError."""
+        sheet, slots = self._look(page)
+        sheet = _marked(sheet)
+        return finding.Searched(network=self.network, slots=slots, sheet=sheet, run=finding.run_of(sheet))
 
     def _answer(self, sources: Sequence[Source], prompt: str) -> Generator[str | Answer, None, None]:
         started = time.perf_counter()
