@@ -45,9 +45,6 @@ FLAGS = (
     "--disable-lcd-text",
     "--disable-gpu",
     "--hide-scrollbars",
-    # No waiting for a screen.
-    "--disable-frame-rate-limit",
-    "--disable-gpu-vsync",
     # Nothing leaves the machine: neither what a sheet asks for nor what a browser does on its own.
     "--disable-background-networking",
     "--disable-domain-reliability",

@@ -146,7 +146,7 @@ class ChromiumRenderer:
         """Draw the layouts of one picture. Runs on the browser's thread; the arithmetic on others."""
         for layout in layouts:
             _check_limits(layout)
-        pages = [await asyncio.to_thread(mark_up, layout, self._faces) for layout in layouts]
+        pages = await asyncio.to_thread(lambda: [mark_up(layout, self._faces) for layout in layouts])
         grid = layouts[0].grid
         numbers = self._loaded.get(grid, 0)
         for page in pages:
@@ -162,12 +162,10 @@ class ChromiumRenderer:
             height=grid.height,
         )
         pixels = await borrow(self._options, self).shoot(sheet, seconds=self._seconds)
-        return [
-            await asyncio.to_thread(
-                _finish, pixels if page.has_colour else pixels[:, :, channel], page.tints, grid, size
-            )
-            for channel, page in enumerate(pages)
-        ]
+        inks = [pixels if page.has_colour else pixels[:, :, channel] for channel, page in enumerate(pages)]
+        return await asyncio.to_thread(
+            lambda: [_finish(ink, page.tints, grid, size) for ink, page in zip(inks, pages, strict=True)]
+        )
 
 
 def _check_limits(layout: Layout) -> None:

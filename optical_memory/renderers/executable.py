@@ -17,7 +17,14 @@ from optical_memory.errors import BrowserNotFoundError, MissingExtraError
 
 ENVIRONMENT_VARIABLE = "OPTICAL_MEMORY_CHROMIUM"
 """Path of the Chromium to use, before any other is looked for."""
-_SYSTEM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
+_SYSTEM = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "microsoft-edge",
+)
 _OWN = re.compile(r"(chrome|chrome-headless-shell|headless_shell|Chromium|Google Chrome for Testing)(\.exe)?")
 _VERSION_SECONDS = 20.0
 

@@ -95,15 +95,17 @@ def _is_bilevel(raster: Raster) -> bool:
 def _indexed(raster: Raster) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8] | None]:
     """Return the palette, (n, 3) in ascending order, and the raster's indexes; None for more than 256 colours."""
     red, green, blue = (np.ascontiguousarray(raster[:, :, channel]) for channel in range(3))
-    is_coloured = (red != green) | (green != blue)  # most pixels of a page are grey, and quickly counted
-    greys = np.flatnonzero(Image.fromarray(red).histogram(Image.fromarray(~is_coloured))) * 0x010101
-    colours = red[is_coloured].astype(np.uint32) << 16 | green[is_coloured].astype(np.uint32) << 8 | blue[is_coloured]
-    used = np.union1d(greys, colours)
+    places = np.flatnonzero((red != green) | (green != blue))  # most pixels of a page are grey, and quickly counted
+    coloured = [channel.ravel()[places] for channel in (red, green, blue)]
+    counts = np.array(Image.fromarray(red).histogram()) - np.bincount(coloured[0], minlength=256)
+    colours = coloured[0].astype(np.uint32) << 16 | coloured[1].astype(np.uint32) << 8 | coloured[2]
+    used = np.union1d(np.flatnonzero(counts) * 0x010101, colours)
     palette = np.stack((used >> 16, used >> 8 & 255, used & 255), axis=1).astype(np.uint8)
     if len(used) > 256:
         return palette, None
-    indexes = np.searchsorted(used, np.arange(256) * 0x010101).astype(np.uint8).take(red)
-    indexes[is_coloured] = np.searchsorted(used, colours)
+    of_grey = np.searchsorted(used, np.arange(256) * 0x010101).astype(np.uint8)
+    indexes = np.array(Image.fromarray(red).point(of_grey.tolist()))
+    indexes.ravel()[places] = np.searchsorted(used, colours)
     return palette, indexes
 
 

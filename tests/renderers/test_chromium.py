@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,21 @@ def test_a_killed_browser_is_started_again_and_no_page_is_lost(chromium: Chromiu
     os.kill(pid, signal.SIGKILL)
     assert np.array_equal(pixels(chromium, "still here"), before)
     assert chromium.pid != pid
+
+
+def test_chromium_and_its_headless_shell_draw_the_same() -> None:
+    programs = [shutil.which(name) for name in ("chromium", "chromium-headless-shell")]
+    if not all(programs):
+        pytest.skip("only one of the two is installed")
+    drawn = []
+    for program in programs:
+        renderer = ChromiumRenderer(program)
+        drawn.append(
+            (renderer.key, pixels(renderer, CODE + HOSTILE + "中文 한국어 हिन्दी ไทย ─┼█→ ①✓ *it* " * 20, "user:"))
+        )
+        renderer.close()
+    assert drawn[0][0] == drawn[1][0]
+    assert np.array_equal(drawn[0][1], drawn[1][1])
 
 
 def test_no_browser_is_a_clear_error(tmp_path: Path) -> None:
