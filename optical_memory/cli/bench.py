@@ -39,4 +39,5 @@ def bench(
     import sys
 
     sys.argv = [str(scripts[name]), *context.args]
+    sys.path.insert(0, str(FOLDER))  # as for a script that is run itself
     runpy.run_path(str(scripts[name]), run_name="__main__")

@@ -1,0 +1,119 @@
+"""What the table of pages does not show: finding words, seconds on two cores, and the calibration of the mark."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import random
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+from _mini_pages import MINI, cases, cell
+from _mini_score import Bench, Judged
+from _mini_text import layouts, listing
+from rich.progress import track
+
+from optical_memory.model.mini.model import MiniModel
+from optical_memory.readers.mini import MiniReader
+from optical_memory.renderers import DenseRenderer, png
+from optical_memory.renderers.base import Grid
+from optical_memory.renderers.layout import Run, lay_out
+
+EDGES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
+"""Largest doubt of a page at each step of the calibration."""
+THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99999)
+AIM = 0.0005
+"""Share of identifiers silently wrong that a step may have: half of what is promised."""
+
+
+def finding(model: MiniModel, pages: int, seed: int = 7) -> list[dict[str, object]]:
+    """Return how often the right line is found at 10x and at Tiny, and how often ``none`` is right."""
+    rows: list[dict[str, object]] = []
+    for name, grid in (("find 8x12", cell(8, 12)), ("find tiny", MINI)):
+        chance = random.Random(seed)
+        right = same = asked = refused = absent = 0
+        for _ in range(pages):
+            entries, strangers = _full_page(chance, grid), listing(chance, 60)
+            text = "\n".join(line for _, line in entries)
+            layout = lay_out([Run(turn_id="t", role="user", text=text)], grid, renderer_key="bench")[0]
+            searched = model.search(png.encode(DenseRenderer().draw([layout], size=(512, 512))[0]))
+            for words, line in chance.sample(entries, 20):
+                found = searched.line(words)
+                asked += 1
+                right += found is not None and _alike(found[0], line)
+                same += found is not None and found[0] == line
+            for words, _ in chance.sample([entry for entry in strangers if entry[0] not in text], 20):
+                absent += 1
+                refused += searched.line(words) is None
+        rows.append(
+            {"page": name, "asked": asked, "line": right / asked, "exact": same / asked, "none": refused / absent}
+        )
+        print(f"{name:26} right line {right / asked:.4f} (every character {same / asked:.4f}) of {asked}, "
+              f"none right {refused / absent:.4f} of {absent}", flush=True)  # fmt: skip
+    return rows
+
+
+def _full_page(chance: random.Random, grid: Grid) -> list[tuple[str, str]]:
+    """Return entries whose words are each on one line only, as many as fill a page."""
+    entries, length = [], 0
+    for words, line in listing(chance, grid.rows * 3):
+        if length + len(line) + 1 > grid.capacity - 2:
+            break
+        entries.append((words, line))
+        length += len(line) + 1
+    text = "\n".join(line for _, line in entries).lower()
+    return [entry for entry in entries if text.count(entry[0].lower()) == 1]
+
+
+def _alike(found: str, line: str) -> bool:
+    """Return whether a line is the one meant: nine characters of ten are the same, in place."""
+    same = sum(one == other for one, other in zip(found, line, strict=False))
+    return same >= 0.9 * max(len(found), len(line))
+
+
+def seconds(reader: MiniReader, pages: int = 40) -> dict[str, float]:
+    """Return seconds of one Tiny page of 6,528 characters, and of a memory of 40 read one after the other."""
+    sheets = layouts("natural", MINI, pages)
+    images = [png.encode(raster) for raster in DenseRenderer().draw(sheets, size=(512, 512))]
+    single = []
+    for image in images[:10]:
+        started = time.perf_counter()
+        reader.read(image)
+        single.append(time.perf_counter() - started)
+    started = time.perf_counter()
+    for _ in track(reader.read_all(images), description=f"{pages} Tiny pages", total=pages):
+        continue
+    whole = time.perf_counter() - started
+    print(f"a Tiny page {statistics.median(single):.3f} s (least {min(single):.3f}), {pages} pages {whole:.1f} s")
+    return {"page": statistics.median(single), "least": min(single), "pages": float(pages), "all": whole}
+
+
+def calibrate(bench: Bench, file: Path, fonts: list[Path]) -> None:
+    """Write the least certainty shown for each step of a page's doubt, from identifiers on pages of every kind."""
+    judged = Judged()
+    every = [case for case in cases(fonts) if "hex" in case.kinds]
+    for case in track(every, description="identifiers"):
+        for layout, image in zip(*bench.drawn(case, "hex", seed=2), strict=True):
+            judged.add(layout, bench.model.read(image, cells=case.cells), "hex")
+    steps, floor = [], THRESHOLDS[0]
+    for low, high in zip((-1.0, *EDGES), EDGES, strict=False):
+        pages = [n for n, doubt in enumerate(judged.doubt) if low < doubt <= high]
+        if pages:
+            least = np.concatenate([judged.least[n] for n in pages])
+            wrong = ~np.concatenate([judged.exact[n] for n in pages])
+            silent = [(least[wrong] >= t).sum() / len(least) for t in THRESHOLDS]
+            good = [t for t, share in zip(THRESHOLDS, silent, strict=True) if share <= AIM]
+            floor = max(floor, good[0] if good else THRESHOLDS[-1])
+            print(
+                f"doubt up to {high}: {len(pages)} pages, {len(least)} identifiers, {wrong.sum()} wrong: from {floor}"
+            )
+        steps.append([high, floor])
+    comment = file.read_text("utf-8").split("source =")[0]
+    total = sum(map(len, judged.least))
+    file.write_text(
+        f'{comment}source = "{total:,} identifiers on {len(judged.least)} pages, {platform.machine()} CPU, float32"\n'
+        f'date = "{datetime.date.today()}"\nsteps = {steps}\n',
+        "utf-8",
+    )
