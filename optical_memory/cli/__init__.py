@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from optical_memory.cli import bench, corpus, demo, inspection, pages
+from optical_memory.cli import bench, corpus, demo, inspection, pages, train
 from optical_memory.errors import OpticalMemoryError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ pages.register(app)
 corpus.register(app)
 inspection.register(app)
 bench.register(app)
+train.register(app)
 
 
 def main() -> None:
