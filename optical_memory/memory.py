@@ -10,26 +10,26 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from optical_memory import archive
 from optical_memory.budget import Profile, get_profile
 from optical_memory.builder import Builder
 from optical_memory.context import Context
 from optical_memory.errors import InputError, NotFoundError
-from optical_memory.fidelity import Score, score
-from optical_memory.forgetting import Receipt, forget
 from optical_memory.formats import from_turns, to_turns
 from optical_memory.policies import BudgetedPolicy, get_policy
 from optical_memory.policies.base import Policy
-from optical_memory.readers import load_reader
-from optical_memory.readers.base import Reader
 from optical_memory.recall import RecallTool
 from optical_memory.renderers import default_renderer, get_renderer
 from optical_memory.renderers.base import Page, Renderer
 from optical_memory.stores import open_store
 from optical_memory.stores.base import Store
 from optical_memory.turns import Role, ToolCall, Turn
+
+if TYPE_CHECKING:
+    from optical_memory.fidelity import Score
+    from optical_memory.forgetting import Receipt
+    from optical_memory.readers.base import Reader
 
 When = datetime | float | int
 
@@ -221,6 +221,9 @@ class OpticalMemory:
             pages: most pages to read, the newest; None: all in the context.
 
         """
+        from optical_memory.fidelity import score
+        from optical_memory.readers import load_reader
+
         reader = load_reader(reader) if isinstance(reader, str) else reader
         return score(self.pages_by_tier(pages), reader)
 
@@ -261,12 +264,16 @@ class OpticalMemory:
             everything: the whole session.
 
         """
+        from optical_memory.forgetting import forget
+
         with self._lock:
             before_seconds = None if before is None else _seconds(before)
             return forget(self._builder, turn_id=turn_id, before=before_seconds, everything=everything)
 
     def export(self, path: str | Path) -> Path:
         """Write the session to one file. :meth:`load` opens it again."""
+        from optical_memory import archive
+
         return archive.export_session(self.store, self.session, Path(path))
 
     @classmethod
@@ -275,6 +282,8 @@ class OpticalMemory:
 
         ``store="sqlite:///memory.db"`` keeps it there. Raises StoreCorruptError for a damaged file.
         """
+        from optical_memory import archive
+
         store = settings.pop("store", "memory://")
         opened = open_store(store)
         session = archive.load_session(Path(path), opened)

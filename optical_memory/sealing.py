@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, replace
 
 from optical_memory.budget import Profile, count_tokens
 from optical_memory.epoch import Entry
-from optical_memory.excerpt import excerpt
-from optical_memory.facts import extract, facts_line
 from optical_memory.policies.ladder import legible_tiers
 from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
 from optical_memory.renderers.layout import Run, lay_out
@@ -101,6 +99,8 @@ class Sealer:
 
     def one_page(self, runs: Sequence[Run]) -> tuple[Sequence[Run], Layout]:
         """Excerpt runs until they fit on one gist page; each try asks for less, as row ends cost cells too."""
+        from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before the first gist
+
         capacity = self.profile.gist_grid.capacity
         for share in (1.0, 0.9, 0.75, 0.5, 0.25):
             kept = excerpt(runs, int(capacity * share)) if runs else runs
@@ -114,6 +114,8 @@ class Sealer:
 
         Where even the smallest tier costs more, an excerpt of it is shown. Empty where text is cheaper.
         """
+        from optical_memory.excerpt import excerpt
+
         run = bounded(run_of(turn), self.profile.grid.capacity * MAX_TURN_PAGES)
         layouts = self._lay_out([run], self.profile.grid)
         for tier in self.tiers:
@@ -162,6 +164,8 @@ class Sealer:
 
     def facts(self, text: str) -> str:
         """Return the line of facts that travels beside a page with this text."""
+        from optical_memory.facts import extract, facts_line  # as long to compile: not before the first page
+
         return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile))
 
     def _overhead(self, facts: str) -> int:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from optical_memory.budget import Profile, count_message, count_tokens
-from optical_memory.excerpt import excerpt
 from optical_memory.renderers.base import Layout, Page, Tier
 from optical_memory.sealing import Sealer, bounded, run_of
 from optical_memory.turns import Part, Turn, groups, open_calls
@@ -140,6 +139,8 @@ class Tail:
             return pointer, images, pointer_cost
         if cost <= share:
             return turn, [], cost
+        from optical_memory.excerpt import excerpt
+
         kept = "".join(run.text for run in excerpt([bounded(run_of(turn), EXCERPTED)], CHARACTERS * limit))
         short = replace(turn, text=f"{_gap(turn, cost)}\n{kept}", raw=None, raw_format=None)
         short_cost = count_message(short, self.profile)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import resource
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +14,8 @@ import optical_memory
 
 PACKAGE = Path(optical_memory.__file__).parent
 HEAVY = ("torch", "playwright", "fastapi", "redis", "langchain", "transformers", "typer", "rich", "httpx")
+SLOW = ("sqlite3", "rapidfuzz", "importlib.metadata", "optical_memory.facts", "optical_memory.excerpt")
+IMPORT_SECONDS = 0.15
 FLOORS = [
     {"errors", "turns"},
     {"stores", "renderers", "policies", "budget", "image_cost", "formats"},
@@ -29,10 +34,27 @@ def test_all_is_sorted_and_importable() -> None:
 
 def test_importing_the_memory_needs_nothing_heavy() -> None:
     code = (
-        f"import sys, optical_memory; optical_memory.OpticalMemory; print([m for m in {HEAVY!r} if m in sys.modules])"
+        "import sys, optical_memory; optical_memory.OpticalMemory\n"
+        f"print([m for m in {HEAVY + SLOW!r} if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_importing_the_memory_takes_little_more_than_numpy_and_pillow(tmp_path: Path) -> None:
+    """Processor time, as other work on the machine does not count; with byte code cached, as once installed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)
+
+    def seconds(code: str) -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    base, ours = "import numpy, PIL.Image", "import numpy, PIL.Image, optical_memory; optical_memory.OpticalMemory"
+    seconds(ours)
+    assert statistics.median(seconds(ours) - seconds(base) for _ in range(5)) < IMPORT_SECONDS
 
 
 def test_imports_point_down() -> None:

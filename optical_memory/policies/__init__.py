@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 
 from optical_memory.errors import InputError, NotFoundError
 from optical_memory.policies.age import AgePolicy
@@ -44,6 +43,8 @@ def get_policy(name: str | Policy | None = None) -> Policy:
     if not isinstance(name, str):
         return name
     key, _, argument = name.partition(":")
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
     found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if key not in BUILT_IN and key not in found:
         raise NotFoundError(f"no policy {name!r}; there are {', '.join(sorted({*BUILT_IN, *found}))}")

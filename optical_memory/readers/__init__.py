@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +29,8 @@ _BUILT_IN = {
 
 def reader_names() -> tuple[str, ...]:
     """Return every name that :func:`load_reader` takes on this machine, sorted."""
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
     return tuple(sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
 
 
@@ -42,6 +43,8 @@ def load_reader(name: str = "mini", **options: Any) -> Reader:
     if name in _BUILT_IN:
         module, _, attribute = _BUILT_IN[name].partition(":")
         return cast(Reader, getattr(import_module(module), attribute)(**options))
+    from importlib.metadata import entry_points
+
     for point in entry_points(group=GROUP, name=name):
         return cast(Reader, point.load()(**options))
     if Path(name).is_dir() or (name.count("/") == 1 and "." != name[0] != "/"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from optical_memory.errors import NotFoundError
@@ -42,6 +41,8 @@ def get_renderer(renderer: str | Renderer) -> Renderer:
         return DenseRenderer()
     if renderer == "chromium":
         return _chromium()()
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
     found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if renderer not in found:
         names = ", ".join(["chromium", "dense", *sorted(found)])

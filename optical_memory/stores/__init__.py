@@ -3,17 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
 
 from optical_memory.errors import InputError
 from optical_memory.stores.base import State, Store
-from optical_memory.stores.memory import MemoryStore
-from optical_memory.stores.sqlite import SqliteStore
+
+if TYPE_CHECKING:
+    from optical_memory.stores.memory import MemoryStore
+    from optical_memory.stores.sqlite import SqliteStore
 
 __all__ = ["MemoryStore", "SqliteStore", "State", "Store", "open_store"]
 
 GROUP = "optical_memory.stores"
 """Entry points of this group are functions from a URL to a Store, named by the URL's scheme."""
+
+
+def __getattr__(name: str) -> Any:
+    """Import a store when it is first used, so that importing the package stays quick."""
+    if name == "MemoryStore":
+        from optical_memory.stores.memory import MemoryStore
+
+        return MemoryStore
+    if name == "SqliteStore":
+        from optical_memory.stores.sqlite import SqliteStore
+
+        return SqliteStore
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def open_store(store: str | Store) -> Store:
@@ -33,6 +48,8 @@ def open_store(store: str | Store) -> Store:
     opener = _OPENERS.get(scheme)
     if opener is not None:
         return opener(store)
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
     offered = {point.name: point for point in entry_points(group=GROUP)}
     if scheme not in offered:
         known = ", ".join(sorted({*_OPENERS, *offered}))
@@ -44,6 +61,8 @@ def open_store(store: str | Store) -> Store:
 def _open_memory(url: str) -> Store:
     if url != "memory://":
         raise InputError(f"{url!r}: stores in memory have no name, each is private to its object; use 'memory://'")
+    from optical_memory.stores.memory import MemoryStore
+
     return MemoryStore()
 
 
@@ -51,6 +70,8 @@ def _open_sqlite(url: str) -> Store:
     path = url.removeprefix("sqlite:///")
     if path in ("", url, ":memory:"):
         raise InputError(f"{url!r} names no file; use 'sqlite:///relative.db', 'sqlite:////absolute.db' or 'memory://'")
+    from optical_memory.stores.sqlite import SqliteStore
+
     return SqliteStore(path)
 
 
