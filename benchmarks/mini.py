@@ -70,6 +70,9 @@ def main() -> None:
     bench.close()
     error = bench.judged.calibration_error()
     print(f"expected calibration error over all rows {error:.5f}; loops {sum(row.loops for row in rows)}")
+    tiers = {row.page: row.precision for row in rows if row.group == "tier" and row.text == "random"}
+    if tiers:
+        print("legibility (profiles.toml): " + ", ".join(f"{name[5:]} {share:.4f}" for name, share in tiers.items()))
     found = finding(reader.model, 2 * pages) if chosen.only in "find" else []
     times = seconds(reader, 10 if chosen.quick else 40) if chosen.only in "seconds" else {}
     if chosen.json:

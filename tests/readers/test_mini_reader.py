@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from optical_memory.errors import GridNotFoundError, ReaderError
+from optical_memory.errors import GridNotFoundError, InputError, ReaderError
 from optical_memory.fidelity import precision
 from optical_memory.model import load_model
+from optical_memory.model.mini import confidence
 from optical_memory.readers import load_reader
-from optical_memory.readers.mini import MiniReader
+from optical_memory.readers.mini import MiniReader, mark
 from optical_memory.renderers import DenseRenderer, png
 from optical_memory.renderers.base import Grid, Layout
 from optical_memory.renderers.layout import Run, lay_out
@@ -78,6 +79,47 @@ def test_doubts_stand_where_the_text_has_the_mark(reader: MiniReader) -> None:
     assert reading.text.count("\ufffd") == len(reading.doubts)
     assert "\ufffd" not in reader.read(image(layout, 512)).text
     assert reading.tokens == 64
+
+
+def test_many_pages_are_read_in_order_with_their_progress() -> None:
+    grids = [MINI, cell(8, 12), MINI]
+    layouts = [page(grid, natural(grid)[number:]) for number, grid in enumerate(grids)]
+    images = [image(layout, side) for layout, side in zip(layouts, (512, 512, 640), strict=True)]
+    told: list[int] = []
+    marked = MiniReader()
+    readings = list(marked.read_all(iter(images), progress=told.append))
+    assert told == [1, 2, 3]
+    assert [reading.tokens for reading in readings] == [64, 64, 100]
+    assert [reading.text for reading in readings] == [marked.read(one).text for one in images]
+    assert list(marked.read_all([])) == []
+
+
+def test_more_is_marked_on_a_page_that_is_read_with_doubt() -> None:
+    layout = page(cell(8, 12), printable(cell(8, 12)))
+    raster = DenseRenderer().draw([layout], size=(512, 512))[0].astype(np.float32)
+    noisy = np.clip(raster + np.random.default_rng(0).normal(0, 40, raster.shape), 0, 255).astype(np.uint8)
+    model = load_model("mini")
+    sheets = [model.read(png.encode(pixels)) for pixels in (raster.astype(np.uint8), noisy)]
+    doubts = [confidence.doubt(sheet) for sheet in sheets]
+    assert doubts[0] < doubts[1] < 0.5
+    assert confidence.threshold(sheets[0]) <= confidence.threshold(sheets[1])
+    assert len(mark(sheets[1])[1]) > len(mark(sheets[0])[1])
+    limits = [limit for limit, _ in confidence.steps()]
+    thresholds = [least for _, least in confidence.steps()]
+    assert limits == sorted(limits) and limits[-1] == 1.0 and thresholds == sorted(thresholds)
+
+
+def test_a_threshold_outside_of_0_to_1_is_refused() -> None:
+    with pytest.raises(InputError, match="threshold"):
+        MiniReader(threshold=1.5)
+
+
+def test_a_page_of_wide_characters_is_read_on_its_own_grid(reader: MiniReader) -> None:
+    frequent = "".join(bytes([high, low]).decode("gb2312") for high in range(0xB0, 0xD7) for low in range(0xA1, 0xFF))
+    layout = page(cell(8, 16), "".join(random.Random(1).choices(frequent, k=1000)))
+    sheet = reader.model.read(image(layout, 512))
+    assert (sheet.grid.width, sheet.grid.height) == (8, 16)
+    assert precision(layout.text, reader.read(image(layout, 512)).text) > 0.9
 
 
 @pytest.mark.parametrize("shift", [1, 3])
