@@ -38,11 +38,13 @@ bench: .venv/.test
 
 .venv/.demo: .venv/.torch pyproject.toml
 	$(BIN)/pip install -q -e '.[chromium,rapidocr,model,demo]'
+	$(BIN)/python -m compileall -q optical_memory
 	touch $@
 
 .venv/.test: .venv/.torch pyproject.toml
 	scripts/system_packages.sh --test
 	$(BIN)/pip install -q -e '.[$(EXTRAS),demo,dev]'
+	$(BIN)/python -m compileall -q optical_memory
 	touch $@ .venv/.demo
 
 clean:

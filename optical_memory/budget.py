@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import math
 import re
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib import resources
 from typing import Any
 
 from optical_memory.errors import NotFoundError
@@ -129,6 +127,9 @@ FORMULAS: Mapping[str, Callable[..., Formula]] = {
 
 @cache
 def _table() -> dict[str, dict[str, Any]]:
+    import tomllib
+    from importlib import resources  # slow to import: not before a profile is asked for
+
     table = tomllib.loads(resources.files("optical_memory").joinpath("profiles.toml").read_text("utf-8"))
     for name, data in table.items():
         while base := data.pop("like", None):

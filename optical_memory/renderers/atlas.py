@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import io
 import zlib
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
@@ -144,6 +143,8 @@ def _read(file: str, name: str) -> tuple[npt.NDArray[np.uint16], _Bits]:
 
 @functools.cache
 def _arrays(file: str) -> dict[str, npt.NDArray[Any]]:
+    from importlib.resources import files  # slow to import
+
     packed = files("optical_memory.renderers").joinpath("fonts", file).read_bytes()
     with np.load(io.BytesIO(zlib.decompress(packed))) as arrays:
         return {name: arrays[name] for name in arrays.files}

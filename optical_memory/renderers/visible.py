@@ -15,7 +15,6 @@ import functools
 import re
 import zlib
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +62,8 @@ def bmp_classes() -> Classes:
     Wide are the East Asian widths W and F and what takes two cells in GNU Unifont. COMBINING are marks without
     a width of their own (Unicode Mn and Me) that have a glyph.
     """
+    from importlib.resources import files  # slow to import
+
     packed = files("optical_memory.renderers").joinpath("fonts", "classes.bin").read_bytes()
     table = np.full(_CODE_POINTS, ESCAPED, np.uint8)
     table[:0x10000] = np.frombuffer(zlib.decompress(packed), np.uint8)
