@@ -8,8 +8,8 @@ head of each image. The fused form makes the bias a part of the product of query
 
     [q, rows[q], columns[q]] . [k, one_hot(k's row), one_hot(k's column)]  =  q . k + bias[q, k]
 
-so that any fused attention kernel computes it, with C + h + w channels in place of C and no (S, S) table. On CUDA,
-a kernel of our own adds the bias by itself, with C channels (``kernels/relative.py``).
+so that any fused attention kernel computes it, with C + h + w channels in place of C and no (S, S) table. On CUDA in
+16 bits, kernels of our own add the bias by themselves, with C channels (``kernels/relative.py``).
 """
 
 from __future__ import annotations
@@ -47,10 +47,6 @@ def fused(q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None = None, columns: 
     if rows is None or columns is None:
         return F.scaled_dot_product_attention(q, k, v)  # (N, A, S, C)
     channels, height, width = q.shape[-1], rows.shape[-1], columns.shape[-1]
-    if q.is_cuda and q.dtype != torch.float32 and channels in (16, 32, 64, 128) and TRITON:
-        from optical_memory.model.kernels.relative import relative_attention
-
-        return relative_attention(q, k, v, rows, columns)  # (N, A, S, C)
     # Kernels want equal channels in q, k and v, and a multiple of 8: the rest is zeros.
     total = -(-(channels + height + width) // 8) * 8
     scale = channels**-0.5
@@ -60,6 +56,11 @@ def fused(q: Tensor, k: Tensor, v: Tensor, rows: Tensor | None = None, columns: 
     k = F.pad(torch.cat((k, where), dim=-1), (0, total - channels - height - width))  # (N, A, S, total)
     v = F.pad(v, (0, total - channels))  # (N, A, S, total)
     return F.scaled_dot_product_attention(q, k, v, scale=scale)[..., :channels]  # (N, A, S, C)
+
+
+def served(x: Tensor, *, channels: int) -> bool:
+    """Say whether our own kernels attend with relative positions where ``x`` lies."""
+    return TRITON and x.is_cuda and x.dtype in (torch.float16, torch.bfloat16) and channels in (16, 32, 64, 128)
 
 
 def places(height: int, width: int, like: Tensor) -> Tensor:

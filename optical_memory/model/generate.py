@@ -228,24 +228,26 @@ class Generator:
         stops = self._stops | settings.stop
         lengths = [len(row.sequence) for row in rows]
         most = [self._most(length, settings) for length in lengths]
-        at = torch.tensor(lengths, device=logits.device)  # (B,) where the next token of each row goes
-        extent, best = max(lengths), None
+        first = torch.tensor(lengths, device=logits.device)  # (B,) where the first new token of each row goes
+        extent, best, count = max(lengths), None, 0
         while not _cancelled(cancel):
             banned = [row.seen.banned() if row.seen and not row.ended else [] for row in rows]
             tokens = choose(logits, banned, best)  # (B,)
             ids = on_host(tokens)
             extent = min(extent + 1, cache.capacity)
             if tokens.is_cuda:  # the device runs ahead while the host looks at the tokens
-                logits, best = step(tokens, at, extent), step.best  # (B, V), (B,)
+                follows = tokens is best  # the step has these at hand: nothing goes to the device but its start
+                place = None if follows else (first + count).clamp_(max=cache.capacity - 1)
+                logits, best = step(None if follows else tokens, place, extent), step.best  # (B, V), (B,)
             for row, token, limit in zip(rows, ids(), most, strict=True):
                 if row.ended is None:
                     row.push(token, stops, limit)
             yield
             if all(row.ended for row in rows):
                 return
-            if not tokens.is_cuda:
-                logits = step(tokens, at, extent)  # (B, V)
-            at = (at + 1).clamp_(max=cache.capacity - 1)  # rows that have ended run on, unseen
+            if not tokens.is_cuda:  # rows that have ended run on, unseen
+                logits = step(tokens, (first + count).clamp_(max=cache.capacity - 1), extent)  # (B, V)
+            count += 1
         for row in rows:
             row.ended = row.ended or "cancelled"
 

@@ -1,7 +1,8 @@
 """Decoding steps for CUDA: recorded once as a graph of kernels, then replayed for every token.
 
 A graph's inputs, outputs and cache stay at their addresses, so a step belongs to one cache. Positions are data: the
-graph recorded at one position serves all.
+graph recorded at one position serves all. It ends by choosing the likeliest token and moving on by one position, so
+that greedy decoding is one replay after another, with nothing between them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PARTS = 8
 
 
 class GraphStep:
-    """The decoder as it is, with attention that reads only what each row has; for batches."""
+    """The decoder's layers, with attention that reads only what each row has; for batches."""
 
     def __init__(self, decoder: Decoder, cache: KeyValueCache) -> None:
         """Bind ``decoder`` to ``cache``; the graph is recorded at the first call."""
@@ -31,30 +32,44 @@ class GraphStep:
         self._decoder, self._cache = decoder, cache
         self._tokens = torch.zeros(cache.batch, dtype=torch.long, device=device)  # (B,)
         self._positions = torch.zeros(cache.batch, dtype=torch.long, device=device)  # (B,)
+        self._angles = angles(decoder, cache.capacity, device)
         self._replay: Callable[[], Tensor] | None = None
         self.best: Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
+    def __call__(self, tokens: Tensor | None, positions: Tensor | None, extent: int) -> Tensor:
         """Run one position of every row; the logits (B, V) and ``best`` are overwritten by the next call."""
-        self._tokens.copy_(tokens)
-        self._positions.copy_(positions)
-        if self._replay is None:
-            self._replay = recorded(self._run)
+        if tokens is not None and positions is not None:
+            self._tokens.copy_(tokens)
+            self._positions.copy_(positions)
+            if self._replay is None:
+                self._replay = recorded(self._run) if self._tokens.is_cuda else self._run
+                self._tokens.copy_(tokens)  # recording moved on
+                self._positions.copy_(positions)
+        assert self._replay is not None
         return self._replay()
 
     def _run(self) -> Tensor:
         decoder = self._decoder
-        x = decoder.embed(self._tokens.unsqueeze(1))  # (B, 1, D)
-        hidden = decoder(x, positions=self._positions.unsqueeze(1), attend=self._attend)  # (B, 1, D)
-        logits: Tensor = decoder.head(hidden[:, 0])  # (B, V)
-        self.best = likeliest(logits)
+        x = decoder.embed(self._tokens)  # (B, D)
+        for index, layer in enumerate(cast(Iterable[Layer], decoder.layers)):
+            x = x + self._attention(index, layer, layer.norm1(x))  # (B, D)
+            x = x + layer.mlp(layer.norm2(x).unsqueeze(1)).squeeze(1)  # (B, D)
+        logits: Tensor = decoder.head(decoder.norm(x))  # (B, V)
+        self.best = self._tokens
+        self._tokens.copy_(likeliest(logits))
+        self._positions.add_(1).clamp_(max=self._cache.capacity - 1)
         return logits
 
-    def _attend(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        q, k, v = queries[:, :, 0], keys[:, :, 0], values[:, :, 0]  # (B, H, C), (B, G, C), (B, G, C)
-        out = cached.attend(q, k, v, self._cache.keys[layer], self._cache.values[layer], self._positions)
-        return out.unsqueeze(2)  # (B, H, 1, C)
+    def _attention(self, index: int, layer: Layer, x: Tensor) -> Tensor:
+        config = self._decoder.config
+        heads, groups = config.num_attention_heads, config.num_key_value_heads
+        qkv = torch.unflatten(layer.attention.qkv(x), -1, (-1, config.head_dim))  # (B, H + 2G, C)
+        q, k, v = torch.split(qkv, [heads, groups, groups], dim=1)  # (B, H or G, C)
+        keys, values = self._cache.keys[index], self._cache.values[index]  # (B, G, S, C) each
+        out = cached.attend(q, k, v, keys, values, self._positions, self._angles)  # (B, H, C)
+        mixed: Tensor = layer.attention.out(out.flatten(1))  # (B, D)
+        return mixed
 
 
 class SingleStep:
@@ -84,9 +99,9 @@ class SingleStep:
             empty(config.intermediate_size, dtype=weight.dtype),
         )
         self._logits = empty(1, config.vocab_size, dtype=weight.dtype)
-        cos, sin = decoder.rotary(torch.arange(cache.capacity, device=weight.device))  # (1, 1, S, C) each
-        half = channels // 2
-        self._angles = cos[0, 0, :, :half].contiguous(), sin[0, 0, :, :half].contiguous()  # (S, C/2) each
+        parts = single.parts_of(config.vocab_size)
+        self._likely = empty(parts), empty(parts, dtype=torch.int32)
+        self._angles = angles(decoder, cache.capacity, weight.device)
         self._replay: Callable[[], Tensor] | None = None
         self.best: Tensor | None = None
 
@@ -98,22 +113,29 @@ class SingleStep:
         return cache.batch == 1 and power and decoder.config.n_shared_experts > 0
 
     @torch.no_grad()
-    def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
+    def __call__(self, tokens: Tensor | None, positions: Tensor | None, extent: int) -> Tensor:
         """Run one position; the logits (1, V) and ``best`` are overwritten by the next call."""
-        self._token.copy_(tokens)
-        self._position.copy_(positions)
-        if self._replay is None:
-            self._replay = recorded(self._run) if self._x.is_cuda else self._run
+        if tokens is not None and positions is not None:
+            self._token.copy_(tokens)
+            self._position.copy_(positions)
+            if self._replay is None:
+                self._replay = recorded(self._run) if self._x.is_cuda else self._run
+                self._token.copy_(tokens)  # recording moved on
+                self._position.copy_(positions)
+        assert self._replay is not None
         return self._replay()
 
     def _run(self) -> Tensor:
         decoder, eps = self._decoder, self._decoder.config.rms_norm_eps
-        self._x.copy_(decoder.embed(self._token)[0])
+        single.begin(self._token, decoder.embed.weight, self._x)
         for index, layer in enumerate(cast(Iterable[Layer], decoder.layers)):
             self._attention(index, layer, eps)
             self._mlp(layer, eps)
-        single.project(self._x, decoder.norm.weight, decoder.head.weight, self._logits, eps=eps)
-        self.best = likeliest(self._logits)
+        single.choose(
+            self._x, decoder.norm.weight, decoder.head.weight, self._logits, self._likely, self._token, self._position,
+            last=self._cache.capacity - 1, eps=eps,
+        )  # fmt: skip
+        self.best = self._token
         return self._logits
 
     def _attention(self, index: int, layer: Layer, eps: float) -> None:
@@ -145,6 +167,12 @@ class SingleStep:
         single.outer(
             x, self._chosen, self._share, self._routed, each.down, self._shared, shared.down.weight, taken=taken
         )
+
+
+def angles(decoder: Decoder, capacity: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return cosine and sine of every position's angles: (S, C/2) each, float32."""
+    cos, sin = decoder.rotary(torch.arange(capacity, device=device))  # (1, 1, S, C/2) each
+    return cos[0, 0].contiguous(), sin[0, 0].contiguous()
 
 
 def recorded(run: Callable[[], Tensor]) -> Callable[[], Tensor]:

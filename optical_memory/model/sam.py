@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, resized, table
+from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, fused, resized, served, table
 from optical_memory.model.config import SamConfig
 
 
@@ -33,6 +33,13 @@ class Attention(nn.Module):
         """Map (B, H, W, D) to (B, H, W, D)."""
         height, width = x.shape[1:3]
         side = self.window or height
+        if self.attend is fused and served(x, channels=self.rel_pos_h.shape[1]):
+            from optical_memory.model.kernels.relative import relative_attention
+
+            tables = resampled_table(self.rel_pos_h, side), resampled_table(self.rel_pos_w, side)  # (2*side - 1, C)
+            out = relative_attention(self.qkv(x), self.qkv.bias, tables, heads=self.heads, side=side)  # (B, H, W, D)
+            whole: Tensor = self.out(out)  # (B, H, W, D)
+            return whole
         # The published order is pad, then qkv. A padded place is then the bias alone, which adding the bias after
         # the padding gives as well, without the product over the padding.
         qkv = split_windows(F.linear(x, self.qkv.weight), side) + self.qkv.bias  # (n, w, w, 3D)
@@ -137,13 +144,16 @@ def join_windows(x: Tensor, height: int, width: int) -> Tensor:
 
 
 def relative(offsets: Tensor, side: int) -> Tensor:
-    """Look up the vector for each pair of query and key on one axis: (2L - 1, C) -> (side, side, C).
-
-    A table made for another side is resampled linearly, in float32, as published.
-    """
-    wanted = 2 * side - 1
-    if len(offsets) != wanted:
-        resampled = F.interpolate(offsets.float().t().unsqueeze(0), size=wanted, mode="linear")  # (1, C, 2*side - 1)
-        offsets = resampled.squeeze(0).t().to(offsets.dtype)  # (2*side - 1, C)
+    """Look up the vector for each pair of query and key on one axis: (2L - 1, C) -> (side, side, C)."""
+    offsets = resampled_table(offsets, side)  # (2*side - 1, C)
     place = torch.arange(side, device=offsets.device)
     return offsets[place.unsqueeze(1) - place + side - 1]  # (side, side, C)
+
+
+def resampled_table(offsets: Tensor, side: int) -> Tensor:
+    """Resample a table made for another side linearly, in float32, as published: (2L - 1, C) -> (2*side - 1, C)."""
+    wanted = 2 * side - 1
+    if len(offsets) == wanted:
+        return offsets
+    resampled = F.interpolate(offsets.float().t().unsqueeze(0), size=wanted, mode="linear")  # (1, C, 2*side - 1)
+    return resampled.squeeze(0).t().to(offsets.dtype)  # (2*side - 1, C)

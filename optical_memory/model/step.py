@@ -16,12 +16,13 @@ from optical_memory.model.decoder import Decoder
 class Step(Protocol):
     """Runs one position of every row of a cache.
 
-    ``best`` are the ids of the largest logits (B,) of the last call, where finding them was part of it.
+    ``best`` are the ids of the largest logits (B,) of the last call, where finding them was part of it. The next call
+    may then take None for both: these ids, one position on.
     """
 
     best: Tensor | None
 
-    def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
+    def __call__(self, tokens: Tensor | None, positions: Tensor | None, extent: int) -> Tensor:
         """Take ids and positions (B,), all below ``extent``; fill the cache; return logits (B, V)."""
 
 
@@ -34,8 +35,9 @@ class EagerStep:
         self.best: Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, tokens: Tensor, positions: Tensor, extent: int) -> Tensor:
+    def __call__(self, tokens: Tensor | None, positions: Tensor | None, extent: int) -> Tensor:
         """Run one position of every row."""
+        assert tokens is not None and positions is not None
         decoder = self._decoder
         x = decoder.embed(tokens.unsqueeze(1))  # (B, 1, D)
         attend = self._cache.step(positions, extent)

@@ -11,12 +11,13 @@ pytest.importorskip("triton", reason="Triton is not installed")
 
 PROGRAM = """
 import sys, torch
-from optical_memory.model.blocks import eager
+from dataclasses import replace
 from optical_memory.model.cache import KeyValueCache
-from optical_memory.model.config import DecoderConfig
+from optical_memory.model.config import DecoderConfig, SamConfig
 from optical_memory.model.decoder import Decoder
 from optical_memory.model.graphs import GraphStep, SingleStep
-from optical_memory.model.kernels.relative import relative_attention
+from optical_memory.model.kernels import relative
+from optical_memory.model.sam import Attention, resampled_table
 from optical_memory.model.step import EagerStep, prefill
 
 torch.manual_seed(0)
@@ -41,6 +42,8 @@ for groups in (4, 2):
             wanted, found = (step(ids[:, place], position, place + 1) for step in (plain, single))
             assert error(found, wanted) < 1e-4, (groups, place)
             assert int(single.best) == int(wanted.argmax())
+        wanted = plain(single.best.clone(), position + 1, place + 2)
+        assert error(single(None, None, place + 2), wanted) < 1e-4, groups
         assert error(caches[1].keys, caches[0].keys) < 1e-4
         rows = torch.tensor([3, 20, 30], device=device)
         tokens = ids[0, :3]
@@ -50,17 +53,21 @@ for groups in (4, 2):
             for row, length in enumerate(rows.tolist()):
                 prefill(decoder, cache.rows(row, row + 1), decoder.embed(ids[:, :length]))
             step = kind(decoder, cache)
-            if device == "cpu" and kind is GraphStep:
-                step._tokens.copy_(tokens), step._positions.copy_(rows)
-                logits.append(step._run())
-            else:
-                logits.append(step(tokens, rows, 31).clone())
-        assert error(logits[1], logits[0]) < 1e-4
-for height, width in ((5, 40), (14, 14)):
-    qkv = torch.randn(2, height * width, 3, 3, 16, device=device)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()
-    rows, columns = (torch.randn(2, 3, height * width, side, device=device) for side in (height, width))
-    assert error(relative_attention(q, k, v, rows, columns), eager(q, k, v, rows, columns)) < 5e-3
+            logits.append(step(tokens, rows, 31).clone())
+            best = logits[-1].argmax(-1)
+            again = (best, rows + 1) if kind is EagerStep else (None, None)
+            logits.append(step(*again, 32).clone())
+        assert error(logits[2], logits[0]) < 1e-4
+        assert error(logits[3], logits[1]) < 1e-4
+for side, window, pair in ((32, None, True), (20, None, False), (40, None, False), (20, 14, False), (10, 4, False)):
+    layer = Attention(SamConfig(width=32, heads=2, window_size=window or 14), window=window, attention="eager")
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    layer, x, around = layer.to(device), torch.randn(2, side, side, 32, device=device), window or side
+    tables = [resampled_table(each, around) for each in (layer.rel_pos_h, layer.rel_pos_w)]
+    relative.EVERYWHERE[side] = replace(relative.DEFAULT, pair=pair)
+    out = relative.relative_attention(layer.qkv(x), layer.qkv.bias, tables, heads=2, side=around)
+    assert error(layer.out(out), layer(x)) < 5e-3, (side, window)
 print("all kernels agree")
 """
 

@@ -20,14 +20,12 @@ KEYS = 64
 
 
 @triton.jit
-def _rotated(at, cos, sin, half_channel, HALF: tl.constexpr, ROTATE: tl.constexpr):
-    """Return the two halves of a head's channels at ``at``, turned by the angles where asked for, rounded as stored."""
+def _rotated(at, cos, sin, half_channel, HALF: tl.constexpr):
+    """Return the two halves of a head's channels at ``at``, turned by the angles, rounded as stored."""
     first = tl.load(at + half_channel)  # (C/2,)
     second = tl.load(at + HALF + half_channel)  # (C/2,)
-    if ROTATE:
-        one, two = first.to(tl.float32), second.to(tl.float32)
-        first, second = (one * cos - two * sin).to(first.dtype), (two * cos + one * sin).to(first.dtype)
-    return first, second
+    one, two = first.to(tl.float32), second.to(tl.float32)
+    return (one * cos - two * sin).to(first.dtype), (two * cos + one * sin).to(first.dtype)
 
 
 @triton.jit
@@ -35,7 +33,7 @@ def _attend(
     q_at, k_at, v_at, keys_at, values_at, positions_at, cos_at, sin_at, out_at, best_at, total_at,
     q_row, k_row, v_row, cache_row, cache_head, scale,
     HEADS: tl.constexpr, GROUP: tl.constexpr, C: tl.constexpr, PARTS: tl.constexpr, KEYS: tl.constexpr,
-    ROTATE: tl.constexpr, PDL: tl.constexpr,
+    PDL: tl.constexpr,
 ):  # fmt: skip
     """One part of the cached positions of one head of one sequence; the part with the new position stores it."""
     HALF: tl.constexpr = C // 2
@@ -45,12 +43,10 @@ def _attend(
     row, head, part = tl.program_id(0) // HEADS, tl.program_id(0) % HEADS, tl.program_id(1)
     position = tl.load(positions_at + row)
     half, channel, key = tl.arange(0, HALF), tl.arange(0, C), tl.arange(0, KEYS)
-    cos, sin = 0.0, 0.0
-    if ROTATE:
-        cos, sin = tl.load(cos_at + position * HALF + half), tl.load(sin_at + position * HALF + half)  # (C/2,)
+    cos, sin = tl.load(cos_at + position * HALF + half), tl.load(sin_at + position * HALF + half)  # (C/2,)
     group = head // GROUP
-    q1, q2 = _rotated(q_at + row * q_row + head * C, cos, sin, half, HALF, ROTATE)  # (C/2,) each
-    k1, k2 = _rotated(k_at + row * k_row + group * C, cos, sin, half, HALF, ROTATE)  # (C/2,) each
+    q1, q2 = _rotated(q_at + row * q_row + head * C, cos, sin, half, HALF)  # (C/2,) each
+    k1, k2 = _rotated(k_at + row * k_row + group * C, cos, sin, half, HALF)  # (C/2,) each
     v = tl.load(v_at + row * v_row + group * C + channel)  # (C,)
     one, two = q1.to(tl.float32) * scale, q2.to(tl.float32) * scale
     cache = row.to(tl.int64) * cache_row + group * cache_head
@@ -102,22 +98,24 @@ def attend_parts(
     _launch(q, k, v, keys, values, positions, angles, out, best, total, parts=out.shape[2])
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor, positions: Tensor) -> Tensor:
-    """Attend with queries and keys that are rotated already: (B, H, C), (B, G, C) twice, cache -> (B, H, C)."""
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor, positions: Tensor, angles: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Attend as :func:`attend_parts` does, in one part, for batches: -> (B, H, C)."""
     out = q.new_empty(q.shape)
-    _launch(q, k, v, keys, values, positions, (out, out), out, out, out, parts=1, rotate=False)
+    _launch(q, k, v, keys, values, positions, angles, out, out, out, parts=1)
     return out
 
 
 def _launch(
     q: Tensor, k: Tensor, v: Tensor, keys: Tensor, values: Tensor, positions: Tensor, angles: tuple[Tensor, Tensor],
-    out: Tensor, best: Tensor, total: Tensor, *, parts: int, rotate: bool = True,
+    out: Tensor, best: Tensor, total: Tensor, *, parts: int,
 ) -> None:  # fmt: skip
     batch, heads, channels = q.shape
-    early = rotate and q.is_cuda and torch.cuda.get_device_capability(q.device) >= (9, 0)
+    early = q.is_cuda and torch.cuda.get_device_capability(q.device) >= (9, 0)
     _attend[(batch * heads, parts)](
         q, k, v, keys, values, positions, *angles, out, best, total,
         q.stride(0), k.stride(0), v.stride(0), keys.stride(0), keys.stride(1), channels**-0.5 * 1.4426950408889634,
-        HEADS=heads, GROUP=heads // k.shape[1], C=channels, PARTS=parts, KEYS=KEYS, ROTATE=rotate,
+        HEADS=heads, GROUP=heads // k.shape[1], C=channels, PARTS=parts, KEYS=KEYS,
         PDL=early, num_warps=4, **({"launch_pdl": True} if early else {}),
     )  # fmt: skip

@@ -1,9 +1,15 @@
-"""Attention with SAM's relative positions, without a table of scores.
+"""SAM's attention with relative positions, within windows or everywhere, read from the map as it lies in memory.
 
-The bias of a query for a key is ``rows[q, key's row] + columns[q, key's column]``. A block of keys is one row of the
-map here, so that the first term is one number for each query, and the second a tile that stays in registers.
+The bias of a query for a key is ``rows[q, key's row] + columns[q, key's column]``, both products of the query with
+tables of offsets. One kernel computes these for all queries; another attends, without a table of scores.
 
-Shapes: N images, A heads, S = h*w places, C channels of a head.
+*Everywhere*: a tile of keys is one row of the map, so that the rows' term is one number for each query, and the
+columns' a tile that stays in registers. A row that is no power of two is two tiles; short rows are taken in pairs.
+*Windows*: the bias is a product too, of the query's 2w numbers with one-hot vectors of the key's row and column, added
+by the matrix units. Windows are never cut out: a place outside the map has the projection's bias for key and value, as
+if zeros had been put there before the projection.
+
+Shapes: B images, H x W places, A heads, C channels of a head, D = A*C, w the side of a window, S = w*w.
 """
 
 # Triton has no stubs, and its functions take pointers and constants, not Python values.
@@ -12,84 +18,291 @@ Shapes: N images, A heads, S = h*w places, C channels of a head.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 _LOG2E = 1.4426950408889634
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """How a kernel is cut: ``queries`` of a program, ``keys`` taken at a time (windows), ``pair`` rows (everywhere)."""
+
+    queries: int
+    keys: int = 64
+    pair: bool = False
+    copy: bool = True
+    wide: bool = False
+    registers: int | None = None
+    warps: int = 4
+    stages: int = 3
+
+
+EVERYWHERE: dict[int, Tile] = {}
+"""Tiles by the map's width where measured otherwise than :data:`DEFAULT`."""
+DEFAULT = Tile(queries=64)
+WINDOWS = Tile(queries=64, keys=64, stages=2)
+
+
 @triton.jit
-def _attend(
-    q_at, k_at, v_at, rows_at, columns_at, out_at,
-    stride_n, stride_a, stride_s,
-    heads, places, height, scale, log2e,
-    WIDTH: tl.constexpr, WIDE: tl.constexpr, C: tl.constexpr, QUERIES: tl.constexpr,
+def _bias(
+    qkv_at, down_at, across_at, rows_at, columns_at, total, height, width, factor,
+    rows_n, rows_a, rows_p, rows_e, columns_n, columns_a, columns_p, columns_e,
+    HEADS: tl.constexpr, SIDE: tl.constexpr, OFFSETS: tl.constexpr, C: tl.constexpr, QUERIES: tl.constexpr,
 ):  # fmt: skip
-    """Take one block of queries of one head through all rows of keys."""
-    image, head = tl.program_id(1) // heads, tl.program_id(1) % heads
-    query = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)  # (Q,)
-    column, channel = tl.arange(0, WIDE), tl.arange(0, C)  # (W,), (C,)
-    base = image.to(tl.int64) * stride_n + head * stride_a
-    known, inside = query < places, column < WIDTH
-    at = tl.program_id(1).to(tl.int64) * places + query  # (Q,)
-    q = tl.load(q_at + base + query[:, None] * stride_s + channel[None, :], mask=known[:, None], other=0.0)  # (Q, C)
-    both = known[:, None] & inside[None, :]
-    across = tl.load(columns_at + at[:, None] * WIDTH + column[None, :], mask=both, other=0.0)  # (Q, W)
-    across = tl.where(inside[None, :], across.to(tl.float32) * log2e, float("-inf"))  # (Q, W), in powers of two
+    """Multiply queries (places of all images, flat) with the tables of offsets; store what falls within the window."""
+    head = tl.program_id(1)
+    place = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)  # (Q,)
+    offset, channel = tl.arange(0, OFFSETS), tl.arange(0, C)  # (O,), (C,)
+    known = place < total
+    at = place.to(tl.int64) * (3 * HEADS * C) + head * C  # (Q,)
+    q = tl.load(qkv_at + at[:, None] + channel[None, :], mask=known[:, None], other=0.0)  # (Q, C)
+    image, inner = (place // (height * width)).to(tl.int64), place % (height * width)  # (Q,) each
+    table, real = offset[None, :] * C + channel[:, None], (offset < 2 * SIDE - 1)[None, :]  # (C, O), (1, O)
+    products = tl.dot(q, tl.load(down_at + table, mask=real, other=0.0)) * factor  # (Q, O)
+    row = ((inner // width) % SIDE)[:, None] + SIDE - 1 - offset[None, :]  # (Q, O) the key's row in the window
+    inside = known[:, None] & (row >= 0) & (row < SIDE)
+    to = rows_at + (image * rows_n + head * rows_a + inner * rows_p)[:, None] + row * rows_e  # (Q, O)
+    tl.store(to, products.to(rows_at.dtype.element_ty), mask=inside)
+    products = tl.dot(q, tl.load(across_at + table, mask=real, other=0.0)) * factor  # (Q, O)
+    column = ((inner % width) % SIDE)[:, None] + SIDE - 1 - offset[None, :]  # (Q, O)
+    inside = known[:, None] & (column >= 0) & (column < SIDE)
+    to = columns_at + (image * columns_n + head * columns_a + inner * columns_p)[:, None] + column * columns_e  # (Q, O)
+    tl.store(to, products.to(columns_at.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _tile(
+    qkv_at, one_at, at, head, column, channel, inside,
+    D: tl.constexpr, C: tl.constexpr, PART: tl.constexpr, FULL: tl.constexpr, COPY: tl.constexpr,
+):  # fmt: skip
+    """Load keys (PART 1) or values (PART 2) at ``column`` behind the place ``at`` of all images: (W, C)."""
+    if COPY:
+        return one_at.load([at, PART * D + head * C])  # (W, C)
+    to = qkv_at + PART * D + head * C + (at + column).to(tl.int64)[:, None] * (3 * D) + channel[None, :]  # (W, C)
+    if FULL:
+        return tl.load(to)  # (W, C)
+    return tl.load(to, mask=inside[:, None], other=0.0)  # (W, C)
+
+
+@triton.jit
+def _everywhere(
+    qkv_at, one_at, two_at, rows_at, columns_at, out_at, places, scale,
+    HEADS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, ONE: tl.constexpr, TWO: tl.constexpr,
+    PAIR: tl.constexpr, C: tl.constexpr, QUERIES: tl.constexpr, COPY: tl.constexpr,
+):  # fmt: skip
+    """Take one block of queries of one head through all rows of keys, two tiles at a time where TWO is not 0.
+
+    The second tile is the rest of the row, or the next row where PAIR.
+    """
+    D: tl.constexpr = HEADS * C
+    image, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    query, channel = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES), tl.arange(0, C)  # (Q,), (C,)
+    known = query < places
+    column = tl.arange(0, ONE)  # (W,)
+    asked = image.to(tl.int64) * places + query  # (Q,)
+    q_at = qkv_at + asked[:, None] * (3 * D) + head * C + channel[None, :]  # (Q, C)
+    q = tl.load(q_at, mask=known[:, None], other=0.0)  # (Q, C)
+    columns_at += (tl.program_id(1).to(tl.int64) * places + query)[:, None] * WIDTH  # (Q, 1)
+    inside = known[:, None] & (column < WIDTH)[None, :]
+    across = tl.load(columns_at + column[None, :], mask=inside, other=0.0).to(tl.float32)  # (Q, W), powers of two
+    if ONE > WIDTH:
+        across = tl.where((column < WIDTH)[None, :], across, float("-inf"))
+    more = tl.arange(0, ONE)
+    across2 = across
+    if TWO > 0 and not PAIR:
+        more = ONE + tl.arange(0, TWO)  # (V,)
+        across2 = tl.load(columns_at + more[None, :], mask=known[:, None] & (more < WIDTH)[None, :], other=0.0)
+        across2 = tl.where((more < WIDTH)[None, :], across2.to(tl.float32), float("-inf"))  # (Q, V)
+    rows_at += tl.program_id(1).to(tl.int64) * HEIGHT * places + query  # (Q,)
     best = tl.full((QUERIES,), -1e30, tl.float32)
     total = tl.zeros((QUERIES,), tl.float32)
     mixed = tl.zeros((QUERIES, C), tl.float32)
-    for row in range(height):
-        place = row * WIDTH + column  # (W,)
-        k = tl.load(
-            k_at + base + place[None, :] * stride_s + channel[:, None], mask=inside[None, :], other=0.0
-        )  # (C, W)
-        down = tl.load(rows_at + at * height + row, mask=known, other=0.0).to(tl.float32) * log2e  # (Q,)
-        scores = tl.dot(q, k) * scale + across  # (Q, W), without the row's term, which is one number for each query
+    first = image * places
+    FULL: tl.constexpr = ONE == WIDTH
+    for row in range(0, HEIGHT, 2 if PAIR else 1):
+        at = first + row * WIDTH
+        down = tl.load(rows_at + row * places, mask=known, other=0.0).to(tl.float32)  # (Q,)
+        k = _tile(qkv_at, one_at, at, head, column, channel, column < WIDTH, D, C, 1, FULL, COPY)
+        products = tl.dot(q, k.T)
+        v = _tile(qkv_at, one_at, at, head, column, channel, column < WIDTH, D, C, 2, FULL, COPY)
+        scores = products * scale + across  # (Q, W), without the row's term, which is one number for each query
         top = tl.maximum(best, tl.max(scores, 1) + down)  # (Q,)
+        if TWO > 0:
+            FULL2: tl.constexpr = FULL if PAIR else ONE + TWO == WIDTH
+            at2 = at + (WIDTH if PAIR else ONE)
+            col2 = tl.arange(0, TWO)
+            down2 = down
+            if PAIR:
+                down2 = tl.load(rows_at + (row + 1) * places, mask=known, other=0.0).to(tl.float32)  # (Q,)
+            k2 = _tile(qkv_at, two_at, at2, head, col2, channel, more < WIDTH, D, C, 1, FULL2, COPY)
+            v2 = _tile(qkv_at, two_at, at2, head, col2, channel, more < WIDTH, D, C, 2, FULL2, COPY)
+            scores2 = tl.dot(q, k2.T) * scale + across2  # (Q, V)
+            top = tl.maximum(top, tl.max(scores2, 1) + down2)  # (Q,)
+            weight2 = tl.math.exp2(scores2 - (top - down2)[:, None])  # (Q, V)
         weight = tl.math.exp2(scores - (top - down)[:, None])  # (Q, W)
         keep = tl.math.exp2(best - top)  # (Q,)
-        v = tl.load(
-            v_at + base + place[:, None] * stride_s + channel[None, :], mask=inside[:, None], other=0.0
-        )  # (W, C)
+        mixed = tl.dot(weight.to(v.dtype), v, mixed * keep[:, None])  # (Q, C)
+        total = total * keep + tl.sum(weight, 1)  # (Q,)
+        if TWO > 0:
+            mixed = tl.dot(weight2.to(v.dtype), v2, mixed)  # (Q, C)
+            total += tl.sum(weight2, 1)  # (Q,)
+        best = top
+    to = out_at + asked[:, None] * D + head * C + channel[None, :]  # (Q, C)
+    tl.store(to, (mixed / total[:, None]).to(out_at.dtype.element_ty), mask=known[:, None])
+
+
+@triton.jit
+def _windows(
+    qkv_at, missing_at, bias_at, where_at, out_at, height, width, across, down, scale,
+    HEADS: tl.constexpr, SIDE: tl.constexpr, T: tl.constexpr, C: tl.constexpr,
+    QUERIES: tl.constexpr, KEYS: tl.constexpr,
+):  # fmt: skip
+    """Take one block of queries of one head of one window through the window's keys."""
+    D: tl.constexpr = HEADS * C
+    S: tl.constexpr = SIDE * SIDE
+    window, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    image = (window // (down * across)).to(tl.int64) * height * width
+    top_row, left = (window // across) % down * SIDE, window % across * SIDE
+    channel, t = tl.arange(0, C), tl.arange(0, T)  # (C,), (T,)
+    tall, wide = tl.minimum(SIDE, height - top_row), tl.minimum(SIDE, width - left)  # of the window, on the map
+    if tl.program_id(0) * QUERIES >= tall * wide:
+        return
+    place = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)  # (Q,) among those on the map
+    known = place < tall * wide
+    at = image + (top_row + place // wide) * width + left + place % wide  # (Q,) in all maps
+    q = tl.load(qkv_at + at[:, None] * (3 * D) + head * C + channel[None, :], mask=known[:, None], other=0.0)  # (Q, C)
+    asked = known[:, None] & (t < 2 * SIDE)[None, :]
+    bias = tl.load(bias_at + (at * HEADS + head)[:, None] * T + t[None, :], mask=asked, other=0.0)  # (Q, T)
+    if T > 2 * SIDE:  # the next of the one-hot vectors' places is far below zero for keys that are none
+        bias = tl.where((t == 2 * SIDE)[None, :], tl.full((), 1, bias.dtype), bias)  # (Q, T)
+    best = tl.full((QUERIES,), -1e30, tl.float32)
+    total = tl.zeros((QUERIES,), tl.float32)
+    mixed = tl.zeros((QUERIES, C), tl.float32)
+    for first in range(0, S, KEYS):
+        key = first + tl.arange(0, KEYS)  # (K,)
+        key_y, key_x = top_row + key // SIDE, left + key % SIDE  # (K,) each
+        inside = (key_y < height) & (key_x < width)
+        here = (image + key_y * width + key_x) * (3 * D)  # (K,)
+        there = missing_at + D + head * C  # keys, then values, of places outside the map
+        k_at = tl.where(inside[:, None], qkv_at + here[:, None] + (D + head * C), there) + channel[None, :]  # (K, C)
+        k = tl.load(k_at, mask=(key < S)[:, None], other=0.0)  # (K, C)
+        v = tl.load(k_at + D, mask=(key < S)[:, None], other=0.0)  # (K, C)
+        where = tl.load(where_at + key[:, None] * T + t[None, :])  # (K, T)
+        scores = tl.dot(bias, where.T, tl.dot(q, k.T))  # (Q, K)
+        if T == 2 * SIDE:
+            scores = tl.where((key < S)[None, :], scores, float("-inf"))
+        top = tl.maximum(best, tl.max(scores, 1) * scale)  # (Q,)
+        weight = tl.math.exp2(scores * scale - top[:, None])  # (Q, K)
+        keep = tl.math.exp2(best - top)  # (Q,)
         mixed = tl.dot(weight.to(v.dtype), v, mixed * keep[:, None])  # (Q, C)
         total = total * keep + tl.sum(weight, 1)  # (Q,)
         best = top
-    out = mixed / total[:, None]  # (Q, C)
-    to = (image.to(tl.int64) * places + query) * heads + head  # (Q,)
-    tl.store(out_at + to[:, None] * C + channel[None, :], out.to(out_at.dtype.element_ty), mask=known[:, None])
+    to = out_at + (at * D + head * C)[:, None] + channel[None, :]  # (Q, C)
+    tl.store(to, (mixed / total[:, None]).to(out_at.dtype.element_ty), mask=known[:, None])
+
+
+def _attend_everywhere(qkv: Tensor, rows: Tensor, columns: Tensor, out: Tensor, heads: int, tile: Tile) -> None:
+    images, height, width = qkv.shape[:3]
+    channels, places = out.shape[-1] // heads, height * width
+    one, two = _tiles(width)
+    pair = tile.pair and not two and height % 2 == 0
+    two = one if pair else two
+    flat = qkv.view(-1, qkv.shape[-1])
+    maps = [TensorDescriptor.from_tensor(flat, [each or one, channels]) for each in (one, two)]
+    more = {} if tile.registers is None else {"maxnreg": tile.registers}
+    _everywhere[(triton.cdiv(places, tile.queries), images * heads)](
+        qkv, *maps, rows, columns, out, places, channels**-0.5 * _LOG2E,
+        HEADS=heads, HEIGHT=height, WIDTH=width, ONE=one, TWO=two, PAIR=pair, C=channels,
+        QUERIES=tile.queries, COPY=tile.copy, num_warps=tile.warps, num_stages=tile.stages, **more,
+    )  # fmt: skip
+
+
+def _tiles(width: int) -> tuple[int, int]:
+    """Return the widths of the one or two tiles that a row is taken in: powers of two, 16 at least."""
+    whole = max(16, triton.next_power_of_2(width))
+    most = whole // 2
+    rest = max(16, triton.next_power_of_2(max(1, width - most)))
+    return (most, rest) if 16 <= most < width and most + rest < whole else (whole, 0)
+
+
+def _attend_windows(
+    qkv: Tensor, missing: Tensor, bias: Tensor, where: Tensor, out: Tensor, heads: int, side: int, tile: Tile
+) -> None:
+    images, height, width = qkv.shape[:3]
+    down, across = triton.cdiv(height, side), triton.cdiv(width, side)
+    channels = out.shape[-1] // heads
+    _windows[(triton.cdiv(side * side, tile.queries), images * down * across * heads)](
+        qkv, missing, bias, where, out, height, width, across, down, channels**-0.5 * _LOG2E,
+        HEADS=heads, SIDE=side, T=bias.shape[-1], C=channels,
+        QUERIES=tile.queries, KEYS=tile.keys, num_warps=tile.warps, num_stages=tile.stages,
+    )  # fmt: skip
+
+
+def _biases(
+    qkv: Tensor, tables: tuple[Tensor, Tensor], rows: Tensor, columns: Tensor, heads: int, side: int, factor: float
+) -> None:
+    """Fill ``rows`` and ``columns``, strides (image, head, place, key's row or column)."""
+    images, height, width, triple = qkv.shape
+    total = images * height * width
+    _bias[(triton.cdiv(total, 64), heads)](
+        qkv, *tables, rows, columns, total, height, width, factor, *rows.stride(), *columns.stride(),
+        HEADS=heads, SIDE=side, OFFSETS=max(16, triton.next_power_of_2(2 * side - 1)), C=triple // 3 // heads,
+        QUERIES=64, num_warps=4,
+    )  # fmt: skip
+
+
+def one_hot_places(side: int, width: int, count: int, like: Tensor) -> Tensor:
+    """Return for each place of a window its row and column as one-hot vectors, for what is no place a far negative.
+
+    (count, width); that number stands behind the two vectors, where ``width`` leaves room for it.
+    """
+    place = torch.arange(count, device=like.device)[:, None]  # (count, 1)
+    slot = torch.arange(width, device=like.device)  # (T,)
+    real = (slot == place // side) | (slot == side + place % side)  # (count, T)
+    none = (place >= side * side) & (slot == 2 * side)  # (count, T)
+    return torch.where(place < side * side, real.to(like.dtype), -30_000.0 * none.to(like.dtype))  # (count, T)
 
 
 @torch.library.custom_op("optical_memory::relative_attention", mutates_args=())
-def _relative_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    images, heads, places, channels = q.shape
-    height, width = rows.shape[-1], columns.shape[-1]
-    if not q.stride() == k.stride() == v.stride() or q.stride(-1) != 1:
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
-    out = q.new_empty(images, places, heads, channels)
-    queries = 64
-    grid = (triton.cdiv(places, queries), images * heads)
-    _attend[grid](
-        q, k, v, rows.contiguous(), columns.contiguous(), out,
-        q.stride(0), q.stride(1), q.stride(2),
-        heads, places, height, channels**-0.5 * _LOG2E, _LOG2E,
-        WIDTH=width, WIDE=max(16, triton.next_power_of_2(width)), C=channels, QUERIES=queries,
-        num_warps=4, num_stages=3,
-    )  # fmt: skip
+def _relative_attention(qkv: Tensor, missing: Tensor, down: Tensor, across: Tensor, heads: int, side: int) -> Tensor:
+    images, height, width, triple = qkv.shape
+    qkv, tables, places = qkv.contiguous(), (down.contiguous(), across.contiguous()), height * width
+    out = qkv.new_empty(images, height, width, triple // 3)
+    channels = triple // 3 // heads
+    if side == height == width:
+        rows = qkv.new_empty(images, heads, side, places).transpose(2, 3)  # (B, A, S, H), queries adjacent
+        tile = EVERYWHERE.get(width, DEFAULT)
+        kind = torch.float32 if tile.wide else qkv.dtype
+        columns = qkv.new_empty(images, heads, places, side, dtype=kind)  # (B, A, S, W)
+        _biases(qkv, tables, rows, columns, heads, side, _LOG2E)
+        _attend_everywhere(qkv, rows, columns, out, heads, tile)
+        return out
+    slots = max(16, triton.next_power_of_2(2 * side))
+    bias = qkv.new_empty(images, places, heads, slots)
+    rows, columns = bias.transpose(1, 2).tensor_split((side,), dim=3)  # (B, A, S, w or more)
+    _biases(qkv, tables, rows, columns, heads, side, channels**0.5)
+    count = triton.cdiv(side * side, WINDOWS.keys) * WINDOWS.keys
+    where = one_hot_places(side, slots, count, qkv)
+    _attend_windows(qkv, missing, bias, where, out, heads, side, WINDOWS)
     return out
 
 
 @_relative_attention.register_fake
-def _(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    return q.new_empty(q.shape[0], q.shape[2], q.shape[1], q.shape[3])
+def _(qkv: Tensor, missing: Tensor, down: Tensor, across: Tensor, heads: int, side: int) -> Tensor:
+    return qkv.new_empty(*qkv.shape[:3], qkv.shape[3] // 3)
 
 
-def relative_attention(q: Tensor, k: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Attend: (N, A, S, C) three times, (N, A, S, h) and (N, A, S, w) -> (N, A, S, C).
+def relative_attention(qkv: Tensor, missing: Tensor, tables: tuple[Tensor, Tensor], *, heads: int, side: int) -> Tensor:
+    """Attend within windows of ``side`` x ``side`` places, or everywhere where that is the map: -> (B, H, W, D).
 
-    C is a power of two of at least 16. The memory order of the result is (N, S, A, C). An operator of its own, so
-    that a compiled layer takes it as it is.
+    ``qkv`` (B, H, W, 3D) is all heads' queries, then keys, then values, the projection's bias added; ``missing`` (3D,)
+    is what stands outside the map; ``tables`` are (2 * side - 1, C) each, for rows and columns. C is a power of two of
+    at least 16. An operator of its own, so that a compiled layer takes it as it is.
     """
-    return _relative_attention(q, k, v, rows, columns).transpose(1, 2)
+    return _relative_attention(qkv, missing, *tables, heads, side)

@@ -17,10 +17,32 @@ inner size, R rows of a weight that one program takes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """How a kernel is cut: ``rows`` of the weight a program, at most ``block`` of their numbers at a time, warps."""
+
+    rows: int
+    block: int
+    warps: int
+
+
+TILES = {
+    "project": Tile(4, 4096, 4),
+    "head": Tile(32, 256, 4),  # many rows: large programs read faster
+    "join": Tile(16, 256, 4),
+    "gate": Tile(4, 4096, 4),
+    "experts": Tile(16, 256, 8),
+    "outer": Tile(2, 1024, 8),
+}
+"""The fastest measured at the published sizes on Hopper."""
 
 
 @triton.jit
@@ -62,15 +84,47 @@ def _gated(
 
 @triton.jit
 def _project(
-    x_at, norm_at, weight_at, out_at, rows, eps,
-    D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, PDL: tl.constexpr,
+    x_at, norm_at, weight_at, out_at, best_at, place_at, rows, eps,
+    D: tl.constexpr, BLOCK: tl.constexpr, R: tl.constexpr, BEST: tl.constexpr, PDL: tl.constexpr,
 ):  # fmt: skip
-    """norm, then rows of a weight (rows, D)."""
+    """norm, then rows of a weight (rows, D); where BEST, also the largest of this program's rows and its place."""
     if PDL:
         tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0).to(tl.int64) * R + tl.arange(0, R)  # (R,)
     out = _rows_of(x_at, norm_at, weight_at, row, row < rows, eps, D, BLOCK, R, PDL)  # (R,)
-    tl.store(out_at + row, out.to(out_at.dtype.element_ty), mask=row < rows)
+    stored = out.to(out_at.dtype.element_ty)  # (R,)
+    tl.store(out_at + row, stored, mask=row < rows)
+    if BEST:
+        values = tl.where(row < rows, stored.to(tl.float32), float("-inf"))  # (R,)
+        best = tl.max(values, 0)
+        tl.store(best_at + tl.program_id(0), best)
+        tl.store(place_at + tl.program_id(0), tl.min(tl.where(values == best, row, rows - 1), 0).to(tl.int32))
+
+
+@triton.jit
+def _begin(token_at, weight_at, x_at, D: tl.constexpr, BLOCK: tl.constexpr, PDL: tl.constexpr):
+    """Put the token's embedding, a row of the weight (V, D), into x (D,)."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+    at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(weight_at + tl.load(token_at) * D + at, mask=at < D, other=0.0)
+    tl.store(x_at + at, value.to(tl.float32), mask=at < D)
+
+
+@triton.jit
+def _choose(
+    best_at, place_at, token_at, position_at, count, last, BLOCK: tl.constexpr, PDL: tl.constexpr
+):  # fmt: skip
+    """Store the place of the largest of ``count`` values as the next token, and move on by one position."""
+    if PDL:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+    at = tl.arange(0, BLOCK)
+    values = tl.load(best_at + at, mask=at < count, other=float("-inf"))
+    best = tl.min(tl.where(values == tl.max(values, 0), at, count - 1), 0)
+    tl.store(token_at, tl.load(place_at + best).to(tl.int64))
+    tl.store(position_at, tl.minimum(tl.load(position_at) + 1, last))
 
 
 @triton.jit
@@ -186,21 +240,52 @@ def _outer(
 
 def project(x: Tensor, norm: Tensor, weight: Tensor, out: Tensor, *, eps: float) -> None:
     """Write weight @ norm(x) to ``out`` (rows,): x (D,) float32, weight (rows, D)."""
+    _product(x, norm, weight, out, (out, out), TILES["project"], eps=eps, best=False)
+
+
+def begin(token: Tensor, embeddings: Tensor, x: Tensor) -> None:
+    """Write the embedding of ``token`` (1,), a row of (V, D), to x (D,)."""
+    width = len(x)
+    _begin[(triton.cdiv(width, 512),)](token, embeddings, x, D=width, BLOCK=512, num_warps=4, **_early(x))
+
+
+def parts_of(rows: int) -> int:
+    """Return how many values :func:`choose` compares of so many logits."""
+    return int(triton.cdiv(rows, TILES["head"].rows))
+
+
+def choose(
+    x: Tensor, norm: Tensor, weight: Tensor, logits: Tensor, best: tuple[Tensor, Tensor],
+    token: Tensor, position: Tensor, *, last: int, eps: float,
+) -> None:  # fmt: skip
+    """Write the logits (V,) and the likeliest id to ``token`` (1,); add one to ``position`` (1,), ``last`` at most.
+
+    ``best`` takes the largest values, float32, and their places, int32, of parts of the logits.
+    """
+    _product(x, norm, weight, logits, best, TILES["head"], eps=eps, best=True)
+    count = parts_of(len(weight))
+    block = triton.next_power_of_2(count)
+    _choose[(1,)](*best, token, position, count, last, BLOCK=block, num_warps=8, **_early(x))
+
+
+def _product(
+    x: Tensor, norm: Tensor, weight: Tensor, out: Tensor, places: tuple[Tensor, Tensor], tile: Tile,
+    *, eps: float, best: bool,
+) -> None:  # fmt: skip
     rows, width = weight.shape
-    # Many rows fill the device with large programs, which read faster; few need one program for every few rows.
-    size, block = (32, _block(width, 256)) if rows > 32_768 else (4, _block(width))
-    _project[(triton.cdiv(rows, size),)](
-        x, norm, weight, out, rows, eps, D=width, BLOCK=block, R=size, num_warps=4, **_early(x)
-    )
+    _project[(triton.cdiv(rows, tile.rows),)](
+        x, norm, weight, out, *places, rows, eps,
+        D=width, BLOCK=_block(width, tile.block), R=tile.rows, BEST=best, num_warps=tile.warps, **_early(x),
+    )  # fmt: skip
 
 
 def join(parts: Tensor, best: Tensor, total: Tensor, weight: Tensor, x: Tensor) -> None:
     """Add weight @ attention to x (D,): parts (H, P, C), best and total (H, P), weight (D, H*C)."""
     heads, count, channels = parts.shape
-    size = 16
-    _join[(triton.cdiv(len(x), size),)](
-        parts, best, total, weight, x,
-        D=len(x), H=heads, C=channels, P=count, BLOCK=_block(heads * channels, 256), R=size, num_warps=4, **_early(x),
+    tile = TILES["join"]
+    _join[(triton.cdiv(len(x), tile.rows),)](
+        parts, best, total, weight, x, D=len(x), H=heads, C=channels, P=count,
+        BLOCK=_block(heads * channels, tile.block), R=tile.rows, num_warps=tile.warps, **_early(x),
     )  # fmt: skip
 
 
@@ -208,12 +293,13 @@ def gate(
     x: Tensor, norm: Tensor, router: Tensor | None, gate_up: Tensor, scores: Tensor, inner: Tensor, *, eps: float
 ) -> None:
     """Write the scores of all experts (E,), float32, and the gated inner vector (S,) of the MLP that everyone takes."""
-    size, width = 4, gate_up.shape[1]
+    tile, width = TILES["gate"], gate_up.shape[1]
+    size = tile.rows
     experts = 0 if router is None else len(router)
     routers = triton.cdiv(experts, size)
     _gate[(routers + triton.cdiv(len(inner), size),)](
         x, norm, gate_up if router is None else router, gate_up, scores, inner, eps, experts, len(inner),
-        ROUTERS=routers, D=width, BLOCK=_block(width), R=size, num_warps=4, **_early(x),
+        ROUTERS=routers, D=width, BLOCK=_block(width, tile.block), R=size, num_warps=tile.warps, **_early(x),
     )  # fmt: skip
 
 
@@ -223,11 +309,11 @@ def experts(
 ) -> None:  # fmt: skip
     """Choose K experts by their scores (E,): write ids and weights (K,), and their gated inner vectors (K, M)."""
     count, double, width = gate_up.shape
-    size, taken = 16, len(chosen)
-    _experts[(triton.cdiv(double // 2, size), taken)](
+    tile, taken = TILES["experts"], len(chosen)
+    _experts[(triton.cdiv(double // 2, tile.rows), taken)](
         x, norm, scores, gate_up, chosen, share, inner, eps, count, scale,
-        M=double // 2, D=width, BLOCK=_block(width, 256), R=size, E=triton.next_power_of_2(count), K=taken,
-        RENORMALISE=renormalise, num_warps=8, **_early(x),
+        M=double // 2, D=width, BLOCK=_block(width, tile.block), R=tile.rows, E=triton.next_power_of_2(count),
+        K=taken, RENORMALISE=renormalise, num_warps=tile.warps, **_early(x),
     )  # fmt: skip
 
 
@@ -237,10 +323,11 @@ def outer(
 ) -> None:  # fmt: skip
     """Add the chosen experts' outer products by weight, and everyone's, to x: down (E, D, M), shared_down (D, S)."""
     width, everyone = shared_down.shape
-    size, middle = 2, down.shape[-1]
-    _outer[(triton.cdiv(width, size),)](
+    tile, middle = TILES["outer"], down.shape[-1]
+    _outer[(triton.cdiv(width, tile.rows),)](
         x, chosen, share, routed, down, inner, shared_down,
-        D=width, K=taken, M=middle, S=everyone, BLOCK=_block(everyone, 1024), R=size, num_warps=8, **_early(x),
+        D=width, K=taken, M=middle, S=everyone, BLOCK=_block(everyone, tile.block), R=tile.rows,
+        num_warps=tile.warps, **_early(x),
     )  # fmt: skip
 
 
@@ -250,6 +337,6 @@ def _early(x: Tensor) -> dict[str, bool]:
     return {"PDL": able, "launch_pdl": able} if x.is_cuda else {"PDL": False}
 
 
-def _block(width: int, most: int = 4096) -> int:
+def _block(width: int, most: int) -> int:
     """Return the chunk that a vector of ``width`` is taken in: a power of two."""
     return int(min(most, triton.next_power_of_2(width)))
