@@ -1,9 +1,11 @@
 """DeepSeek-OCR at its real sizes with random weights on one GPU: encoder, prefill, decoding, whole pages.
 
-    python benchmarks/gpu.py --out gpu.json          # a CUDA device; about four minutes
+    python benchmarks/gpu.py --out gpu.json          # a CUDA device of 80 GB; about four minutes
+    python benchmarks/gpu.py --parts encoder single  # some parts alone
     python benchmarks/gpu.py --tiny                  # any machine: the same code at toy sizes, for the tests
 
 Every rate stands beside what the device itself does in the same run: a matrix product (bf16, random data) and a copy.
+A part that fails, for memory or time, is recorded as such and the others go on; the file is written after each section.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import platform
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,14 +27,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from _gpu_counts import active_bytes, batch_bytes, encoder_flops, squares
+from _gpu_table import table
 from PIL import Image
 
 from optical_memory.model import build, experts
-from optical_memory.model.blocks import ATTENTION
+from optical_memory.model.blocks import ATTENTION, AttentionKind
 from optical_memory.model.cache import KeyValueCache
-from optical_memory.model.config import OcrConfig
 from optical_memory.model.generate import Generator
-from optical_memory.model.image import MODES, Mode
+from optical_memory.model.image import MODES
 from optical_memory.model.ocr import DeepseekOcr
 from optical_memory.model.sampling import Guard, likeliest
 from optical_memory.model.step import EagerStep, Step, make_step, prefill
@@ -61,12 +65,13 @@ TINY: dict[str, Any] = {
 class Bench:
     """The device, its two rates, the results so far, and the time that is left."""
 
-    def __init__(self, *, tiny: bool, seconds: float) -> None:
+    def __init__(self, *, tiny: bool, seconds: float, out: Path | None = None) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() and not tiny else "cpu")
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
         self.tiny = tiny
         self.sizes = TINY if tiny else {}
-        self.end = time.monotonic() + seconds
+        self.start = time.monotonic()
+        self.end, self.out = self.start + seconds, out
         self.results: dict[str, Any] = {"device": self.name(), "torch": torch.__version__, "date": time.strftime("%F")}
 
     def name(self) -> str:
@@ -97,26 +102,55 @@ class Bench:
 
     @contextmanager
     def section(self, name: str) -> Iterator[dict[str, Any]]:
-        """Collect figures under ``name``; a failure is recorded and the rest goes on; peak memory is measured."""
+        """Collect figures under ``name``; a failure is recorded and the rest goes on; peak memory is measured.
+
+        Raises TimeoutError when the time for beginning sections is over.
+        """
+        if time.monotonic() > self.end and "ceilings" in self.results:
+            raise TimeoutError(f"no time left to begin {name!r}")
         found: dict[str, Any] = {}
         start = time.perf_counter()
-        if self.device.type == "cuda":
-            gc.collect()
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
+        self.clear()
         try:
-            if time.monotonic() > self.end:
-                raise TimeoutError("no time left")
             yield found
         except Exception as error:
-            if self.tiny:
+            if isinstance(error, TimeoutError):
                 raise
-            found["error"] = f"{type(error).__name__}: {error}"[:600]
+            self.failed(found, error)
+        self.record(name, found, start)
+
+    def part(self, name: str, model: DeepseekOcr) -> None:
+        """Run one part; what stops it is recorded."""
+        found: dict[str, Any] = {}
+        start = time.perf_counter()
+        try:
+            PARTS[name](self, model)
+        except Exception as error:
+            self.failed(found, error)
+        self.record(f"part {name}", found, start)
+
+    def failed(self, found: dict[str, Any], error: Exception) -> None:
+        """Note an error, and let go of what it holds on the device."""
+        found["error"] = f"{type(error).__name__}: {error}"[:600]
+        traceback.clear_frames(error.__traceback__)
+
+    def record(self, name: str, found: dict[str, Any], start: float) -> None:
+        """Keep the figures of what began at ``start``, print them, and write the file anew."""
         if self.device.type == "cuda":
             found["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 2)
         found["took_seconds"] = round(time.perf_counter() - start, 1)
         self.results[name] = found
+        self.results["seconds"] = round(time.monotonic() - self.start, 1)
         print(name, json.dumps(found), flush=True)
+        if self.out:
+            self.out.write_text(json.dumps(self.results, indent=1))
+
+    def clear(self) -> None:
+        """Give back memory that nothing uses any more, and begin to measure the peak anew."""
+        if self.device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
 
 
 def ceilings(bench: Bench) -> None:
@@ -130,56 +164,43 @@ def ceilings(bench: Bench) -> None:
         found["copy_tbps"] = 2 * source.nbytes / bench.seconds(lambda: target.copy_(source), repeat=10) / 1e12
 
 
-def encoder_flops(config: OcrConfig, side: int) -> float:
-    """Count the operations of encoding one square of ``side`` px: products of matrices alone, two a multiplication."""
-    sam, clip = config.encoder.sam, config.encoder.clip
-    grid = side // sam.patch_size
-    places, total = grid**2, 0.0
-    total += places * 3 * sam.patch_size**2 * sam.width
-    for layer in range(sam.layers):
-        total += places * (4 * sam.width**2 + 2 * sam.width * sam.mlp_width)
-        everywhere = layer in sam.global_attn_indexes
-        seen = grid if everywhere else sam.window_size
-        windows = 1 if everywhere else (-(-grid // sam.window_size)) ** 2
-        total += windows * 2 * seen**4 * sam.width + windows * 2 * seen**3 * sam.width  # scores, mixing; bias
-    total += places * (sam.width * sam.neck_channels + 9 * sam.neck_channels**2)
-    before = sam.neck_channels
-    for number, channels in enumerate(sam.downsample_channels, start=1):
-        total += (grid // 2**number) ** 2 * 9 * before * channels
-        before = channels
-    tokens = (side // sam.stride) ** 2 + 1
-    total += clip.layers * tokens * (4 * clip.width**2 + 2 * clip.width * clip.mlp_width + 2 * tokens * clip.width)
-    total += (tokens - 1) * (clip.width + before) * config.encoder.hidden_size
-    return 2 * total
-
-
-def squares(mode: Mode) -> list[tuple[int, int]]:
-    """Return (side in px, how many) of a full page's squares: Gundam with the 2 x 2 tiles of a 1280 px page."""
-    return [(mode.size, 1)] if mode.tile is None else [(mode.tile, 4), (mode.size, 1)]
-
-
 def encoder(bench: Bench, model: DeepseekOcr) -> None:
     """Encode pages of every mode: plain eager, fused, and fused with compiled layers."""
     config = model.config
     modes = ["base", "small", "gundam", "tiny", "large"] if not bench.tiny else ["tiny"]
+    known: dict[tuple[str, int], float] = {}  # seconds a square, by way and side: Gundam's are those of other modes
     for kind in ("eager", "fused", "compiled"):
-        for module in model.encoder.modules():
-            if hasattr(module, "attend"):
-                module.attend = ATTENTION["eager" if kind == "eager" else "fused"]
+        attend_with(model, "eager" if kind == "eager" else "fused")
         if kind == "compiled" and bench.device.type == "cuda":
             model.compile()
         for name in modes:
             with bench.section(f"encoder {name} {kind}") as found:
                 flops = seconds = 0.0
                 for side, count in squares(MODES[name]):
-                    batch = 2 if bench.tiny else max(1, (2 if kind == "eager" else 32) * 1024**2 // side**2)
-                    pixels = torch.rand(batch, 3, side, side, device=bench.device, dtype=bench.dtype) * 2 - 1
-                    took = bench.seconds(lambda pixels=pixels: model.vision_tokens(pixels), repeat=5)
-                    seconds += took / batch * count
+                    batch = 2 if bench.tiny else max(1, (4 if kind == "eager" else 32) * 1024**2 // side**2)
+                    if (kind, side) not in known:
+                        pixels = torch.rand(batch, 3, side, side, device=bench.device, dtype=bench.dtype) * 2 - 1
+                        took = bench.seconds(lambda pixels=pixels: model.vision_tokens(pixels), repeat=5)
+                        known[kind, side] = took / batch
+                        del pixels
+                    seconds += known[kind, side] * count
                     flops += encoder_flops(config, side) * count
+                    found["batch"] = batch
                 found |= {"pages_per_second": 1 / seconds, "tflop_per_page": flops / 1e12}
                 found["share_of_matrix_rate"] = flops / seconds / 1e12 / bench.results["ceilings"]["matrix_tflops"]
-                found["batch"] = batch
+                found["over_eager"] = (
+                    found["pages_per_second"]
+                    / bench.results[f"encoder {name} eager"].get("pages_per_second", float("nan"))
+                    if kind != "eager"
+                    else 1.0
+                )
+
+
+def attend_with(model: DeepseekOcr, kind: AttentionKind) -> None:
+    """Let the encoder attend in another way."""
+    for module in model.encoder.modules():
+        if hasattr(module, "attend"):
+            module.attend = ATTENTION[kind]  # type: ignore[assignment]
 
 
 def loop_over_experts(rows: torch.Tensor, weight: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
@@ -200,40 +221,21 @@ def plain_experts() -> Iterator[None]:
         experts.grouped_product = grouped
 
 
-def active_bytes(model: DeepseekOcr, context: int) -> int:
-    """Bytes that one token of one sequence must read: weights it takes, its cached keys and values."""
-    config, size = model.config.decoder, model.dtype.itemsize
-    width, heads, groups = config.hidden_size, config.num_attention_heads, config.num_key_value_heads
-    attention = width * (2 * heads + 2 * groups) * config.head_dim
-    taken = config.num_experts_per_tok + config.n_shared_experts
-    dense = config.first_k_dense_replace * 3 * width * config.intermediate_size
-    routed = 3 * taken * width * config.moe_intermediate_size + width * config.n_routed_experts
-    layers = config.num_hidden_layers
-    weights = layers * attention + dense + (layers - config.first_k_dense_replace) * routed + width * config.vocab_size
-    return size * (weights + layers * 2 * groups * config.head_dim * context)
-
-
-def batch_bytes(model: DeepseekOcr, batch: int, context: int) -> int:
-    """Bytes that one step of a batch must read: every expert's weights once, all rows' keys and values."""
-    config, size = model.config.decoder, model.dtype.itemsize
-    cache = batch * config.num_hidden_layers * 2 * config.num_key_value_heads * config.head_dim * context
-    weights = sum(each.numel() for each in model.decoder.parameters()) - model.decoder.embed.weight.numel()
-    return size * (weights + cache)
-
-
 @torch.no_grad()
 def decode(bench: Bench, step: Step, cache: KeyValueCache, start: int, count: int) -> float:
     """Decode ``count`` tokens greedily from position ``start`` on; return seconds a token, host left out."""
-    tokens = torch.randint(2, 100, (cache.batch,), device=bench.device)
-    positions = torch.full((cache.batch,), start, device=bench.device)
+    tokens: torch.Tensor | None = torch.randint(2, 100, (cache.batch,), device=bench.device)
+    positions: torch.Tensor | None = torch.full((cache.batch,), start, device=bench.device)
     for warm in range(3):
         step(tokens, positions, start + warm + 1)
     bench.wait()
     begin = time.perf_counter()
     for index in range(count):
         logits = step(tokens, positions, start + index + 1)
-        tokens = likeliest(logits) if step.best is None else step.best
-        positions = positions + 1
+        if step.best is not None:
+            tokens = positions = None  # the step goes on by itself
+        elif positions is not None:
+            tokens, positions = likeliest(logits), positions + 1
     bench.wait()
     return (time.perf_counter() - begin) / count
 
@@ -254,6 +256,7 @@ def prefilling(bench: Bench, model: DeepseekOcr) -> None:
             with plain_experts():
                 seconds = bench.seconds(lambda x=x, cache=cache: prefill(model.decoder, cache, x), repeat=3, warm=1)
             found["loop_over_experts_tokens_per_second"] = batch * length / seconds
+            del cache, x
 
 
 def single(bench: Bench, model: DeepseekOcr) -> None:
@@ -301,10 +304,9 @@ def check(bench: Bench, model: DeepseekOcr) -> None:
         side = 1024 if bench.device.type == "cuda" else 128
         pixels = torch.rand(1, 3, side, side, device=bench.device, dtype=bench.dtype) * 2 - 1
         tokens = []
-        for kind in ("eager", "fused"):
-            for module in model.encoder.modules():
-                if hasattr(module, "attend"):
-                    module.attend = ATTENTION[kind]  # type: ignore[index]
+        kinds: tuple[AttentionKind, ...] = ("eager", "fused")
+        for kind in kinds:
+            attend_with(model, kind)
             tokens.append(model.vision_tokens(pixels).float())
         found["encoder_error"] = float((tokens[0] - tokens[1]).norm() / tokens[0].norm())
 
@@ -321,6 +323,7 @@ def batched(bench: Bench, model: DeepseekOcr) -> None:
             cache.keys.normal_()
             cache.values.normal_()
             seconds = decode(bench, make_step(model.decoder, cache), cache, start, count)
+            cache.recorded = None  # the graph keeps the cache alive
             limit = copy / batch_bytes(model, batch, start + count // 2)
             found |= {"tokens_per_second": batch / seconds, "share_of_limit": 1 / seconds / limit}
             found["pages_per_day_decoding_alone"] = batch / seconds / 1000 * 86_400
@@ -330,6 +333,8 @@ def batched(bench: Bench, model: DeepseekOcr) -> None:
                 with plain_experts():
                     rate = batch / decode(bench, plain, cache, start, max(2, count // 16))
                     found["plain_loop_over_experts"] = rate
+                del plain
+            del cache  # before the next one is made
 
 
 def noise_page(seed: int, side: int, tier: str) -> Page:
@@ -442,19 +447,18 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """Run everything; return and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="toy sizes on the CPU")
-    parser.add_argument("--seconds", type=float, default=330, help="begin no section after this time")
+    parser.add_argument("--seconds", type=float, default=240, help="begin no section after this time")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="run only these")
     chosen = parser.parse_args(arguments)
     torch.manual_seed(0)
-    bench = Bench(tiny=chosen.tiny, seconds=chosen.seconds)
+    bench = Bench(tiny=chosen.tiny, seconds=chosen.seconds, out=chosen.out)
     ceilings(bench)
     model = bench.model()
     model.ready(model.decoder, model.encoder)
     for name in chosen.parts:
-        PARTS[name](bench, model)
-        if chosen.out:
-            chosen.out.write_text(json.dumps(bench.results, indent=1))
+        bench.part(name, model)
+    print(table(bench.results))
     return bench.results
 
 

@@ -1,6 +1,7 @@
-"""The GPU benchmark runs whole at toy sizes on a CPU."""
+"""The GPU benchmark runs whole at toy sizes on a CPU, and loses nothing where a part fails."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,15 +11,39 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+SCRIPT = Path(__file__).parents[1] / "benchmarks/gpu.py"
+
+
+def run(out: Path, *options: str, missing: str = "") -> tuple[str, dict[str, dict[str, float]]]:
+    """Run the script at toy sizes, in a Python where the package ``missing`` cannot be imported."""
+    absent = f"sys.modules[{missing!r}] = None; " if missing else ""
+    program = f"import runpy, sys; {absent}runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    command = [sys.executable, "-W", "ignore", "-c", program, "--tiny", "--out", str(out), *options]
+    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout, json.loads(out.read_text())
+
 
 def test_every_section_has_figures(tmp_path: Path) -> None:
-    script = Path(__file__).parents[1] / "benchmarks/gpu.py"
-    command = [sys.executable, str(script), "--tiny", "--out", str(tmp_path / "gpu.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads((tmp_path / "gpu.json").read_text())
+    printed, found = run(tmp_path / "gpu.json")
     assert found["whole tiny 2"]["new_tokens"] == 20
     assert found["decode 1 at 40"]["tokens_per_second"] > 0
     assert found["encoder tiny fused"]["tflop_per_page"] > 0
+    assert found["encoder tiny compiled"]["over_eager"] > 0
     assert found["check"]["encoder_error"] < 1e-4
     assert found["transformers"]["decode_1_tokens_per_second"] > 0
+    assert "| tiny 2 |" in printed and "Error" not in printed
+
+
+def test_a_part_that_cannot_run_is_named_and_loses_nothing(tmp_path: Path) -> None:
+    printed, found = run(tmp_path / "gpu.json", "--parts", "transformers", "prefill", missing="transformers")
+    assert "ModuleNotFoundError" in found["part transformers"]["error"]
+    assert found["prefill 64 pages"]["tokens_per_second"] > 0
+    assert "part transformers: ModuleNotFoundError" in printed
+
+
+def test_no_section_begins_when_time_is_up(tmp_path: Path) -> None:
+    _, found = run(tmp_path / "gpu.json", "--parts", "prefill", "--seconds", "0")
+    assert "TimeoutError" in found["part prefill"]["error"]
+    assert found["ceilings"]["copy_tbps"] > 0
