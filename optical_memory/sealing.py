@@ -125,9 +125,12 @@ class Sealer:
             return []
         smallest = self.tiers[-1]
         fitting = max(limit_tokens // smallest.tokens, 1)
-        kept = excerpt([run], int(self.profile.grid.capacity * fitting * 0.9))
-        layouts = self._lay_out(kept, self.profile.grid)[:fitting]
-        return [(layout, smallest) for layout in layouts]
+        for share in (0.9, 0.6, 0.3):  # rows of tables take cells that hold no text
+            kept = excerpt([run], int(self.profile.grid.capacity * fitting * share))
+            layouts = self._lay_out(kept, self.profile.grid)
+            if len(layouts) <= fitting:
+                break
+        return [(layout, smallest) for layout in layouts[:fitting]]
 
     def _pages(self, turns: Iterable[Turn], segment: tuple[int, int], floor: str | None = None) -> list[Sealed]:
         turns = [turn for turn in turns if turn.role not in INSTRUCTION_ROLES]

@@ -1,10 +1,10 @@
 """Laying text out on a grid: runs of text in, pages of cells out.
 
 *Reflow* lets text run on in the row, newlines as marks, so that pages are full; *lines* begins a row after each
-newline mark. Every run begins on a row of its own. A run with a header begins with ``▮``, the header and a
-space; on each further page that it reaches it begins with ``▮…``, the start of the header and a space, so that the
-authorship of every row can be seen. ``▮`` in a turn's own text or name is shown as an escape: no turn can
-write a header.
+newline mark; so do the lines of a Markdown table that fits (tables.py) in reflow. Every run begins on a row of its own.
+A run with a header begins with ``▮``, the header and a space; on each further page that it reaches it begins with
+``▮…``, the start of the header and a space (a newline mark where rows follow), so that the authorship of every row can
+be seen. ``▮`` in a turn's own text or name is shown as an escape: no turn can write a header.
 
 Wide characters take two cells and begin in an even column, after one cell with the filler mark ``▹`` where needed.
 Rows have an even number of cells, so that no wide character straddles a row's end.
@@ -23,6 +23,7 @@ from optical_memory.errors import InputError
 from optical_memory.renderers import base
 from optical_memory.renderers.base import Grid, Layout, Span
 from optical_memory.renderers.stream import Cells, Flow, Stream, streams_of
+from optical_memory.renderers.tables import has_table, table_rows
 from optical_memory.renderers.visible import (
     HEADER_MARK,
     NEWLINE_MARK,
@@ -75,15 +76,17 @@ def lay_out(
 def text_of(cells: Cells, flow: Flow = "reflow") -> str:
     """Return the text that a reader makes of cells, (rows, columns), where empty cells may be 0 or a space.
 
-    Trailing blanks of a row are text unless a header or nothing follows, or, in lines, a newline mark stands before.
+    Trailing blanks of a row are text unless a header or nothing follows, or, in lines and tables, a newline mark stands
+    before.
     """
     drawn = np.where(cells == 0, np.uint32(ord(" ")), cells)
+    rows = [codes[codes != base.WIDE].tobytes().decode("utf-32-le") for codes in drawn]
+    cut = set(range(len(rows))) if flow == "lines" else table_rows(rows)
     text = ""
-    for codes in drawn:
-        row = codes[codes != base.WIDE].tobytes().decode("utf-32-le")
+    for number, row in enumerate(rows):
         if row.startswith(HEADER_MARK) and text:
             text = text.rstrip(" ") + "\n"
-        text += row[: row.find(NEWLINE_MARK) + 1] or row if flow == "lines" else row
+        text += row[: row.rfind(NEWLINE_MARK) + 1] or row if number in cut else row
     return plain(text.rstrip(" "))
 
 
@@ -109,26 +112,30 @@ class _Book:
         """Lay one run out behind what is there."""
         source = f"{run.header} {run.text}" if run.header else run.text
         columns = self._grid.columns
+        has_rows = self._flow == "lines" or has_table(source)
         is_on_page = False
         for stream in streams_of(source, columns, self._flow, self._repertoire, header=bool(run.header)):
             done = 0
             while done < len(stream.cells):
                 if self._used == self._grid.capacity:
                     self._finish()
-                    is_on_page = is_on_page and self._lead(run)
+                    is_on_page = is_on_page and self._lead(run, has_rows)
                 end = min(len(stream.cells), done + self._grid.capacity - self._used)
                 self._put(run, stream, done, end, joins=is_on_page)
                 is_on_page = True
                 done = end
         self._used = -(-self._used // columns) * columns
 
-    def _lead(self, run: Run) -> bool:
-        """Begin a page that continues a run; return whether anything was put, as it is not where the page is small."""
+    def _lead(self, run: Run, has_rows: bool) -> bool:
+        """Begin a page that continues a run; return whether anything was put, as it is not where the page is small.
+
+        Where the run ``has_rows`` that begin at the left, the lead takes a row of its own.
+        """
         if not run.header:
             return False
         columns = self._grid.columns
-        source = f"… {run.header[:_HEADER_START]}" + ("\n" if self._flow == "lines" else " ")
-        (lead,) = streams_of(source, columns, self._flow, self._repertoire, header=True)
+        source = f"… {run.header[:_HEADER_START]}" + ("\n" if has_rows else " ")
+        (lead,) = streams_of(source, columns, "lines" if has_rows else "reflow", self._repertoire, header=True)
         lead.cells = np.pad(lead.cells, (0, len(lead.cells) % 2))
         if 2 * len(lead.cells) > self._grid.capacity:
             return False

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optical_memory.renderers import base
+from optical_memory.renderers.tables import breaks
 from optical_memory.renderers.visible import (
     COMBINING,
     FILLER_MARK,
@@ -55,7 +56,10 @@ class Stream:
 def streams_of(
     source: str, columns: int, flow: Flow, repertoire: Repertoire, *, header: bool = False
 ) -> Iterator[Stream]:
-    """Turn source text into streams, behind the header mark where ``header``; in lines, lines fill whole rows."""
+    """Turn source text into streams, behind the header mark where ``header``.
+
+    In lines, lines fill whole rows; in reflow, those of tables that fit do.
+    """
     start, column = 0, 0
     while start < len(source):
         end = _block_end(source, start, repertoire)
@@ -87,10 +91,11 @@ def _stream(
     is_newline = codes == ord("\n")
     cells = np.where(is_newline, np.uint32(ord(NEWLINE_MARK)), codes)
     cells[codes == ord("\t")] = ord(TAB_MARK)
-    if flow == "reflow" and not classes.any():  # all NARROW
+    is_break = is_newline if flow == "lines" else _table_breaks(text, classes, columns)
+    if is_break is None and not classes.any():  # all NARROW
         return Stream(text, cells)
     is_wide, is_mark = classes == WIDE, classes == COMBINING
-    ends, is_filled = _ends(is_wide, is_mark, is_newline if flow == "lines" else None, column, columns)
+    ends, is_filled = _ends(is_wide, is_mark, is_break, column, columns)
     places = ends - 1 - is_wide
     marks: dict[int, str] = {}
     if is_mark.any():  # a mark has no width: it ends where its base ends, and lies in the same cell
@@ -99,13 +104,27 @@ def _stream(
             place = int(places[index])
             marks[place] = marks.get(place, "") + text[index]
     size = int(ends[-1])
-    if flow == "lines" and is_newline[-1]:
+    if is_break is not None and is_break[-1]:
         size += -(column + size) % columns
     out = np.zeros(size, np.uint32)
     out[places[::-1]] = cells[::-1]  # from behind, so that a base is written after its marks
     out[places[is_wide] + 1] = base.WIDE
     out[places[is_filled] - 1] = ord(FILLER_MARK)
     return Stream(text, out, places, marks)
+
+
+def _table_breaks(text: str, classes: Classes, columns: int) -> _Mask | None:
+    """Say after which newlines a row begins, so that tables stand as rows; None where there are none."""
+
+    def width(first: int, end: int) -> int:
+        return end - first + 2 * int(np.count_nonzero(classes[first:end] == WIDE))  # each with a filler
+
+    places = breaks(text, columns, width)
+    if not places:
+        return None
+    is_break = np.zeros(len(text), np.bool_)
+    is_break[places] = True
+    return is_break
 
 
 def _ends(

@@ -1,0 +1,94 @@
+"""Markdown tables in running text: where they lie, so that each of their lines can have a row of its own.
+
+A table is a head, a rule such as ``|---|:-:|`` with as many columns, and the lines with ``|`` that follow. It stands as
+rows where every line of it fits in one, as long as the blanks that this leaves are not more than the text so far and
+some rows; else it runs on like other text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+
+from optical_memory.renderers.visible import HEADER_MARK, NEWLINE_MARK
+
+BLANK_ROWS = 24
+"""Rows of blanks that tables may leave in a text beyond one cell for each character of it."""
+# Possessive, and one set of characters: linear in any text.
+_RULE_LINE = re.compile(r"^[|: \t-]++$", re.MULTILINE)
+_RULE_CELL = re.compile(r"[ \t]*+:?-++:?[ \t]*+")
+_FULL_ROW = re.compile(r" {0,3}\|[^\u21b5]*\|[ \t]*\u21b5 *")
+
+
+def has_table(text: str) -> bool:
+    """Whether a text may hold a table. Quick, and never wrong when it says no."""
+    return "|" in text and any(_is_rule(match[0]) for match in _RULE_LINE.finditer(text))
+
+
+def breaks(text: str, columns: int, width: Callable[[int, int], int]) -> list[int]:
+    """Return the places of the newlines in ``text`` after which a row must begin for its tables to stand as rows.
+
+    ``width`` gives the cells of the text between two places, or somewhat more.
+    """
+    found: list[int] = []
+    done = blanks = 0
+    for match in _RULE_LINE.finditer(text) if "|" in text else ():
+        start = text.rfind("\n", done, max(match.start() - 1, done)) + 1 or done
+        head = text[start : match.start() - 1]
+        if match.start() <= done or not _is_rule(match[0]) or _columns(head) != _columns(match[0]):
+            continue
+        lines = [(start, match.start() - 1), *_lines_with_bars(text, match.start())]
+        done = lines[-1][1]
+        widths = [width(first, end) + 1 for first, end in lines]
+        blanks_after = blanks + len(lines) * columns - sum(widths)
+        if max(widths) <= columns and blanks_after <= done + BLANK_ROWS * columns:
+            blanks = blanks_after
+            found += [start - 1] if start else []
+            found += [end for _, end in lines if end < len(text)]
+    return found
+
+
+def table_rows(rows: Sequence[str]) -> set[int]:
+    """Return which of a page's rows end where their newline mark is, because a table's rows begin below or there."""
+    found: set[int] = set()
+    top = 1 if rows and rows[0].startswith(HEADER_MARK + "…") and _ends(rows[0]) else 0
+    starts = {top} if top < len(rows) and _FULL_ROW.fullmatch(rows[top]) else set()
+    found |= {0} if top else set()
+    for row in (row for row, text in enumerate(rows) if _ends(text) and _is_rule(_line(text))):
+        found |= {above for above in (row - 1, row - 2) if above >= 0 and _ends(rows[above])}
+        starts.add(row)
+    for start in starts:
+        for row in range(start, len(rows)):
+            if not _ends(rows[row]) or rows[row].count(NEWLINE_MARK) > 1 or "|" not in rows[row]:
+                break
+            found.add(row)
+    return found
+
+
+def _lines_with_bars(text: str, start: int) -> Iterator[tuple[int, int]]:
+    """Yield the lines from ``start`` on as long as they have a bar."""
+    while start < len(text):
+        end = text.find("\n", start)
+        end = len(text) if end < 0 else end
+        if text.find("|", start, end) < 0:
+            return
+        yield start, end
+        start = end + 1
+
+
+def _is_rule(line: str) -> bool:
+    return "|" in line and all(map(_RULE_CELL.fullmatch, line.strip().strip("|").split("|")))
+
+
+def _columns(line: str) -> int:
+    if line.startswith(HEADER_MARK):  # the table begins behind who speaks
+        line = line[line.find("|") :]
+    return line.replace("\\|", "").strip().strip("|").count("|") + 1 if "|" in line else 0
+
+
+def _line(row: str) -> str:
+    return row.rstrip(" ").removesuffix(NEWLINE_MARK)
+
+
+def _ends(row: str) -> bool:
+    return row.rstrip(" ").endswith(NEWLINE_MARK)
