@@ -44,9 +44,21 @@ class MiniReader:
         self.threshold = threshold
         self.model = mini.load(**options)
 
-    def read(self, page: Page | bytes) -> Reading:
-        """Read a page, or a PNG alone: the grid is found from the image. Errors: ReaderError, GridNotFoundError."""
-        return next(self.read_all((page,)))
+    def read(self, page: Page | bytes, *, autoregressive: bool = False) -> Reading:
+        """Read a page, or a PNG alone: the grid is found from the image.
+
+        By default in one pass; with ``autoregressive`` by the decoder, token by token, which is slower by far.
+        Errors: ReaderError, GridNotFoundError.
+        """
+        if not autoregressive:
+            return next(self.read_all((page,)))
+        started = time.perf_counter()
+        try:
+            sheet, _ = self.model.transcribe(page)
+        except ImageError as error:
+            raise ReaderError(str(error)) from error
+        text, doubts = mark(sheet, self.threshold)
+        return Reading(text=text, seconds=time.perf_counter() - started, tokens=sheet.tokens, doubts=doubts)
 
     def read_all(
         self, pages: Iterable[Page | bytes], *, progress: Callable[[int], None] | None = None

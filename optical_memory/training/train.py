@@ -126,7 +126,7 @@ class _Loop:
         while (progress := self.done / self.seconds) < 1:
             late, early = self._one(progress)
             self.done = ranks.agreed(before + time.monotonic() - started)
-            if ranks.rank() == 0 and self.done - logged > min(10.0, self.seconds / 5):
+            if ranks.rank() == 0 and self.done - logged > min(20.0, self.seconds / 5):
                 logged = self.done
                 self._note(progress, late, early)
         if self.state is not None and ranks.rank() == 0:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -17,12 +17,14 @@ from torch import Tensor
 
 from optical_memory.errors import InputError
 from optical_memory.model.answer import Answer, Stream, Usage
+from optical_memory.model.mini import decoder, reading, vocabulary, weights
 from optical_memory.model.mini import find as finding
-from optical_memory.model.mini import reading, weights
 from optical_memory.model.mini.cells import Cells
 from optical_memory.model.mini.commands import ABILITIES, Command, parse
+from optical_memory.model.mini.decoder import MiniDecoder
 from optical_memory.model.mini.ink import Ink, ink_of
-from optical_memory.model.mini.network import MiniNetwork
+from optical_memory.model.mini.network import TOKEN_WIDTH, MiniNetwork
+from optical_memory.model.mini.transcribe import transcribe
 from optical_memory.model.vision_cache import VisionCache, vision_key
 from optical_memory.renderers.base import WIDE, Page
 from optical_memory.renderers.layout import text_of
@@ -96,6 +98,29 @@ class MiniModel:
             slots = reading.slots_of(self.network, [ink for _, ink in group])
             for (page, ink), own in zip(group, slots, strict=True):
                 yield reading.read_slots(self.network, own, ink, None if isinstance(page, bytes) else _grid_of(page))
+
+    @cached_property
+    def decoder(self) -> MiniDecoder:
+        """The decoder, loaded when first asked for. Errors: CheckpointError."""
+        parameter = next(self.network.parameters())
+        with torch.device("meta"):
+            model = MiniDecoder(decoder.config(len(vocabulary.load())), TOKEN_WIDTH, self.network.head.slot)
+        weights.load_int8(model, WEIGHTS, stem="decoder")
+        return model.to(parameter.device, parameter.dtype).eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def transcribe(self, page: Page | bytes, *, cells: Cells | None = None) -> tuple[reading.Sheet, int]:
+        """Read a page with the decoder, token by token; return what it says and the steps it took.
+
+        Errors: ImageError, GridNotFoundError.
+        """
+        ink = ink_of(_png(page))
+        tokens = self.network.encoder(torch.from_numpy(ink)[None, None].to(next(self.network.parameters())))[1]
+        slots = self.network.head.slots(tokens)[0]
+        if cells is None and not isinstance(page, bytes):
+            cells = _grid_of(page)
+        sheet = reading.read_slots(self.network, slots, ink, cells)
+        return transcribe(self.decoder, tokens[0], slots[reading.cell_points(sheet.grid, sheet.side)], sheet)
 
     def _look(self, page: Page | bytes, cells: Cells | None = None) -> tuple[reading.Sheet, Tensor]:
         """Return a page as read, and the head's slots for it."""

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 from optical_memory.model.mini.encoder import Encoder, EncoderConfig
 from optical_memory.model.mini.head import HeadConfig, ReadoutHead
 
+TOKEN_WIDTH = EncoderConfig().token_width
+"""Values of a vision token of the bundled model."""
+
 
 class MiniNetwork(nn.Module):
     """The network whose weights ship: pages in, vision tokens and characters out."""
