@@ -3,7 +3,7 @@
     python benchmarks/facts.py [TRANSCRIPTS.jsonl] [--tokens 64]
 
 Prints for each kind of value: how many stand on pages, the share that ``extract`` finds at all, the share in the page's
-own line, and the share in that line or in one of the page's neighbours' (values in the line before are not repeated).
+own line, and the share in that line or in that of a newer page, as older pages do not repeat what is beside newer ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 from optical_memory.budget import count_tokens
-from optical_memory.facts import extract, facts_line
+from optical_memory.facts import extract, facts_line, listed
 from optical_memory.formats import to_turns
 from optical_memory.turns import transcript
 
@@ -61,22 +61,22 @@ def main() -> None:
         messages = json.loads(line)["messages"]
         # A reservation id is what some message calls so: six letters alone may be anything.
         called = set(re.findall(r'reservation_id\W+(\w{6})"', line)) | set(re.findall(r'"(\w{6})\\"[,\]]', line))
-        before: list[str] = []
+        seen: list[str] = []
         made: list[str] = []
         texts: list[str] = []
         known: list[str] = []
-        for page in pages(messages):
+        for page in reversed(pages(messages)):
             start = time.perf_counter()
-            facts = [fact for turn_id, text in page for fact in extract(text, turn_id)]
+            facts = extract("".join(text for _, text in page))
             seconds += time.perf_counter() - start
-            made.append(facts_line(facts, options.tokens, lambda text: count_tokens(text, "gpt-5"), seen=before))
-            before = made[-1].partition(" (+")[0].split(" | ")
+            made.append(facts_line(facts, options.tokens, lambda text: count_tokens(text, "gpt-5"), seen=seen))
+            seen += listed(made[-1])
             texts.append("".join(text for _, text in page))
             known.append(" | ".join(str(fact) for fact in facts))
             used += count_tokens(made[-1], "gpt-5")
             page_count += 1
         for place, text in enumerate(texts):
-            around = " | ".join(made[max(0, place - 1) : place + 2])
+            around = " | ".join(made[: place + 1])
             for kind, pattern in KINDS.items():
                 for value in set(pattern.findall(text)):
                     if kind == "reservation ids" and value not in called:
@@ -87,7 +87,7 @@ def main() -> None:
                     lines[kind] += bool(whole.search(made[place]))
                     near[kind] += bool(whole.search(around))
     print(f"{page_count} pages, {used / page_count:.1f} tokens a line, {1e3 * seconds / page_count:.2f} ms a page")
-    print(f"{'value':16} {'on pages':>8} {'found':>7} {'in line':>8} {'or beside':>10}")
+    print(f"{'value':16} {'on pages':>8} {'found':>7} {'in line':>8} {'or newer':>10}")
     for kind in KINDS:
         shares = [counter[kind] / total[kind] for counter in (found, lines, near)]
         print(f"{kind:16} {total[kind]:8} {shares[0]:7.1%} {shares[1]:8.1%} {shares[2]:10.1%}")

@@ -150,7 +150,7 @@ def facts_line(
 ) -> str:
     """Return the most useful facts as one line of at most ``max_tokens`` by ``count``, e.g. ``A1B2C3 | $42 (+3 more)``.
 
-    Each value stands once; values in ``seen`` (on the neighbouring pages' lines) are left out and not counted. Most
+    Each value stands once; values in ``seen`` (on other pages' lines) are left out and not counted. Most
     useful first: by what a wrong character would cost, how often and in how many turns a value occurs, and how few
     are like it in its turn. Empty where there are none, or where not even one fits.
     """
@@ -169,7 +169,14 @@ def facts_line(
     return line
 
 
+def listed(line: str) -> list[str]:
+    """Return the facts of a line, as :func:`facts_line` takes them for ``seen``."""
+    facts = _MORE.sub("", line)
+    return facts.split(SEPARATOR) if facts else []
+
+
 SEPARATOR = " | "
+_MORE = re.compile(r" \(\+\d+ more\)$")
 MAX_MISSES = 12
 """Facts too long for what is left of a line that are passed over for shorter ones."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from optical_memory.budget import Profile, count_tokens
@@ -101,10 +101,10 @@ class Sealer:
         """Excerpt runs until they fit on one gist page; each try asks for less, as row ends cost cells too."""
         from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before the first gist
 
-        capacity = self.profile.gist_grid.capacity
+        grid = self.profile.gist_grid
         for share in (1.0, 0.9, 0.75, 0.5, 0.25):
-            kept = excerpt(runs, int(capacity * share)) if runs else runs
-            layouts = self._lay_out(kept, self.profile.gist_grid)
+            kept = excerpt(runs, int(grid.capacity * share), columns=grid.columns) if runs else runs
+            layouts = self._lay_out(kept, grid)
             if len(layouts) == 1:
                 break
         return kept, layouts[0]
@@ -142,11 +142,11 @@ class Sealer:
             return [self._text_entry(turns, runs, segment, floor)]
         by_id = {turn.id: (turn, run) for turn, run in zip(turns, runs, strict=True)}
         out = []
-        for layout in self._lay_out(runs, grid):
+        layouts = self._lay_out(runs, grid)
+        for layout, facts in zip(layouts, self._facts_of(layouts, pinned=floor is not None), strict=True):
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = count_tokens(layout.text, self.profile)
-            facts = self.facts(layout.text)
             costs = self._costs(text_tokens, self._overhead(facts))
             if not costs:
                 costs = {"text": text_tokens + LABEL_TOKENS}
@@ -165,11 +165,27 @@ class Sealer:
         costs = {tier.name: tier.tokens + overhead for tier in self.tiers}
         return {name: tokens for name, tokens in costs.items() if tokens < text_tokens}
 
-    def facts(self, text: str) -> str:
-        """Return the line of facts that travels beside a page with this text."""
+    def _facts_of(self, layouts: Sequence[Layout], *, pinned: bool) -> list[str]:
+        """Return the lines of facts of pages sealed together.
+
+        Older pages leave the context first, so what stands beside a newer page need not stand beside an older one.
+        Pinned pages stay, whatever is newer, and have all of their own.
+        """
+        from optical_memory.facts import listed
+
+        seen: list[str] = []
+        lines = []
+        for layout in reversed(layouts):
+            line = self.facts(layout.text, () if pinned else seen)
+            seen += listed(line)
+            lines.append(line)
+        return lines[::-1]
+
+    def facts(self, text: str, seen: Collection[str] = ()) -> str:
+        """Return the line of facts that travels beside a page with this text, without those ``seen``."""
         from optical_memory.facts import extract, facts_line  # as long to compile: not before the first page
 
-        return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile))
+        return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile), seen=seen)
 
     def _overhead(self, facts: str) -> int:
         return LABEL_TOKENS + (count_tokens(facts, self.profile) if facts else 0)
