@@ -12,7 +12,7 @@ from _mini_text import LATIN, SCRIPTS
 from PIL import Image
 
 from optical_memory.model.mini.cells import Cells, filling
-from optical_memory.renderers import png
+from optical_memory.renderers import base, png
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.training import config
 from optical_memory.training.fonts import draw_tiles
@@ -77,7 +77,7 @@ def in_font(path: Path, hinted: bool) -> Draw:
     def draw(layout: Layout, side: int) -> Raster:
         width, height = int(layout.grid.cell_width), layout.grid.cell_height
         page = np.zeros((side, side), np.uint8)
-        for row, column in np.argwhere(layout.cells > 32):
+        for row, column in np.argwhere((layout.cells > 32) & (layout.cells < base.WIDE)):
             letter = chr(layout.cells[row, column])
             if letter not in cache:
                 cache[letter] = draw_tiles(path, letter, width, height, hinted=hinted)[0]

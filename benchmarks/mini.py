@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from _mini_decoder import decoding
 from _mini_more import calibrate, finding, seconds
 from _mini_pages import cases
 from _mini_plots import draw
@@ -74,9 +75,16 @@ def main() -> None:
     if tiers:
         print("legibility (profiles.toml): " + ", ".join(f"{name[5:]} {share:.4f}" for name, share in tiers.items()))
     found = finding(reader.model, 2 * pages) if chosen.only in "find" else []
+    said = decoding(MiniReader(threshold=0.0), 1 if chosen.quick else 2) if chosen.only in "decoder" else []
     times = seconds(reader, 10 if chosen.quick else 40) if chosen.only in "seconds" else {}
     if chosen.json:
-        result = {"rows": [asdict(row) for row in rows], "find": found, "seconds": times, "calibration_error": error}
+        result = {
+            "rows": [asdict(row) for row in rows],
+            "find": found,
+            "decoder": said,
+            "seconds": times,
+            "calibration_error": error,
+        }
         chosen.json.write_text(json.dumps(result, indent=1) + "\n")
     if chosen.plots:
         draw(rows, bench.judged, chosen.plots)
