@@ -38,7 +38,7 @@ class Entry:
     importance: float = 0.5
     floor: str | None = None
     facts: str = ""
-    runs: tuple[Mapping[str, str], ...] = ()
+    runs: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def tokens(self) -> int:

@@ -155,7 +155,8 @@ class Sealer:
         return out
 
     def _text_entry(self, turns: list[Turn], runs: list[Run], segment: tuple[int, int], floor: str) -> Sealed:
-        digest = hashlib.sha256(repr(runs).encode("utf-8", "surrogatepass")).hexdigest()
+        frame = repr([(run.place, run.role, run.header, run.text) for run in runs])
+        digest = hashlib.sha256(frame.encode("utf-8", "surrogatepass")).hexdigest()
         text_tokens = sum(count_tokens(f"{run.header} {run.text}\n", self.profile) for run in runs)
         entry = _entry(digest, turns, segment, {"text": text_tokens + LABEL_TOKENS}, text_tokens, floor=floor)
         return Sealed(entry=entry, runs=tuple(runs), layout=None)
@@ -194,7 +195,9 @@ class Sealer:
 def run_of(turn: Turn) -> Run:
     """Return what a page shows of a turn."""
     header, body = transcript(turn)
-    return Run(turn_id=turn.id, role=turn.role, text=body, header=f"{header}:")
+    return Run(
+        turn_id=turn.id, role=turn.role, text=body, header=f"{header}:", place=turn.seq if turn.seq >= 0 else None
+    )
 
 
 def bounded(run: Run, characters: int) -> Run:

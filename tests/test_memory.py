@@ -102,6 +102,19 @@ def test_pages_are_deterministic_pngs_of_their_size(airline_sessions: list[dict[
     assert fill() == fill()
 
 
+def test_a_history_without_ids_has_the_same_page_ids_each_time(airline_sessions: list[dict[str, Any]]) -> None:
+    messages = [{"role": m["role"], "content": m["content"] or ""} for m in airline_sessions[0]["messages"] * 3]
+    messages = [message for message in messages if message["role"] in ("system", "user", "assistant")]
+    sent, ids = [], []
+    for session in ("one", "other"):
+        with OpticalMemory(session, profile="mini", budget=6_000, renderer="dense") as memory:
+            ids.append([turn.id for turn in memory.extend(messages)])
+            assert memory.context().pages
+            sent.append(json.dumps(memory.messages()))
+    assert not {*ids[0]} & {*ids[1]}
+    assert sent[0] == sent[1]
+
+
 def test_every_format_carries_the_pages(airline_sessions: list[dict[str, Any]]) -> None:
     with OpticalMemory(profile="mini", renderer="dense", budget=4_000) as memory:
         for session in airline_sessions[:6]:

@@ -56,12 +56,17 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The rows of a page that belong to one turn, ``first_row`` to ``last_row`` inclusive, from 0."""
+    """The rows of a page that belong to one turn, ``first_row`` to ``last_row`` inclusive, from 0.
+
+    ``place`` is the turn's in its session, None where it has none: page ids are made from it, as turn ids may be
+    random.
+    """
 
     turn_id: str
     role: str
     first_row: int
     last_row: int
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -70,8 +75,8 @@ class Layout:
 
     ``cells`` is (rows, columns) uint32: a code point, 0 for an empty cell, ``WIDE`` for the right half of the wide
     character at its left. ``text`` is what a perfect reader returns. ``id`` is the content's hash (hex): equal
-    ids, equal cells and spans, on any machine. ``marks`` are combining marks by the index of the cell (row * columns
-    + column) whose character they stand on, for renderers that draw them.
+    ids, equal cells and rows of turns, on any machine. ``marks`` are combining marks by the index of the cell
+    (row * columns + column) whose character they stand on, for renderers that draw them.
     """
 
     id: str

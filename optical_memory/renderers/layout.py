@@ -41,12 +41,16 @@ _HEADER_START = 24  # characters of a header repeated on a continued page
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Text of one author. ``header`` says who ("user:", "tool call search"); without one only the text is drawn."""
+    """Text of one author. ``header`` says who ("user:", "tool call search"); without one only the text is drawn.
+
+    ``place`` is the turn's in its session; page ids are made from it, or else from ``turn_id``.
+    """
 
     turn_id: str
     role: str
     text: str
     header: str = ""
+    place: int | None = None
 
 
 def lay_out(
@@ -154,7 +158,8 @@ class _Book:
             text = self._texts.pop() + text
             first_row = self._spans.pop().first_row
         self._texts.append(text)
-        self._spans.append(Span(turn_id=run.turn_id, role=run.role, first_row=first_row, last_row=last_row))
+        span = Span(turn_id=run.turn_id, role=run.role, first_row=first_row, last_row=last_row, place=run.place)
+        self._spans.append(span)
 
     def _finish(self) -> None:
         cells = self._cells.reshape(self._grid.rows, self._grid.columns)
@@ -176,7 +181,9 @@ def _page_id(
     renderer_key: str, grid: Grid, cells: Cells, spans: tuple[Span, ...], marks: tuple[tuple[int, str], ...]
 ) -> str:
     """Return the SHA-256 (hex) of all that decides a page's pixels and owners; cells as two bytes where they fit."""
-    owners = [(span.turn_id, span.role, span.first_row, span.last_row) for span in spans]
+    owners = [
+        (span.turn_id if span.place is None else span.place, span.role, span.first_row, span.last_row) for span in spans
+    ]
     size = (grid.width, grid.height, float(grid.cell_width), grid.cell_height)
     frame = json.dumps([renderer_key, size, owners, marks], separators=(",", ":"))
     is_short = bool(((cells < 0xFFFF) | (cells == base.WIDE)).all())
