@@ -29,7 +29,7 @@ def curves(logs: list[Path], out: Path) -> None:
         right.semilogy(seconds, [max(1e-4, 1 - entry[name]) for entry in entries], label=name)
     right.set_ylabel("share of random characters wrong")
     for axes in (left, right):
-        axes.set_xlabel("seconds on one H200")
+        axes.set_xlabel("seconds on the GPU")
         axes.grid(alpha=0.3)
         axes.legend()
     figure.tight_layout()
