@@ -87,14 +87,20 @@ class Context:
         lines = [
             f"{self.tokens:,} of {self.budget:,} tokens; the whole history as text: {self.text_tokens:,}"
             f" ({self.text_tokens / max(self.tokens, 1):.1f} to 1). Epoch {self.epoch}.",
-            f"  system      {len(self.system)} turns as text",
+            f"  system      {_counted(len(self.system), 'turn')} as text",
         ]
         records = sum(block.page is None for block in self.archive)
         if records:
             lines.append(f"  records     {records} kept as text (pinned, or cheaper than a page)")
         for (tier, tokens), count in tiers.items():
-            lines.append(f"  {tier:<11} {count} pages of {tokens} tokens")
-        lines.append(f"  recent      {len(self.recent)} turns as text")
+            lines.append(f"  {tier:<11} {_counted(count, 'page')} of {tokens} tokens")
+        lines.append(f"  recent      {_counted(len(self.recent), 'turn')} as text")
         if self.archived_pages:
-            lines.append(f"  archived    {self.archived_pages} pages, out of the context; recall() finds them")
+            lines.append(
+                f"  archived    {_counted(self.archived_pages, 'page')}, out of the context; recall() finds them"
+            )
         return "\n".join(lines)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

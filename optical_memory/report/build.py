@@ -103,11 +103,13 @@ def _cost_chart(run: Run) -> str:
 
 
 def _age_chart(run: Run) -> str:
+    sizes = {page.tier: (page.kind == "leaf", page.tokens) for moment in run.moments for page in moment.context.pages}
+    tiers = sorted(sizes, key=lambda tier: sizes[tier])  # from the bottom: gists, then pages from small to large
     bars = []
     for moment in run.moments:
-        parts: dict[str, float] = {}
+        parts: dict[str, float] = dict.fromkeys(tiers, 0.0)
         for page in moment.context.pages:
-            parts[page.tier] = parts.get(page.tier, 0) + page.tokens
+            parts[page.tier] += page.tokens
         parts["text"] = moment.context.tokens - sum(parts.values())
         bars.append((f"{moment.turns} turns", parts))
     return stacked_bars(bars, y_label="tokens by form")

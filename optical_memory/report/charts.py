@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 720, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 16, 36, 44
+LEFT, RIGHT, TOP, BOTTOM = 76, 16, 36, 44
 COLOURS = ("#1f6feb", "#d9480f", "#2b8a3e", "#862e9c", "#5f3dc4", "#c2255c")
 
 
@@ -85,17 +85,18 @@ def _y_axis(high: float, label: str, place: object) -> str:
         out.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="#8884" />')
         out.append(_text(LEFT - 6, at + 4, f"{y:,.0f}" if high >= 5 else f"{y:.1f}", "end"))
     middle = (TOP + HEIGHT - BOTTOM) / 2
-    out.append(f'<g transform="rotate(-90 12 {middle})">{_text(12, middle, label, "middle")}</g>')
+    out.append(f'<g transform="rotate(-90 14 {middle})">{_text(14, middle, label, "middle")}</g>')
     return "".join(out)
 
 
 def _legend(names: Sequence[str]) -> list[str]:
     out = []
-    x = LEFT
+    x, gap = LEFT, 34
+    letter = min(7.0, (WIDTH - LEFT - gap * len(names)) / max(sum(map(len, names)), 1))  # px; squeezed where many
     for place, name in enumerate(names):
         out.append(f'<rect x="{x}" y="8" width="12" height="12" fill="{COLOURS[place % len(COLOURS)]}"/>')
         out.append(_text(x + 18, 18, name, "start"))
-        x += 34 + 7 * len(name)
+        x += gap + round(letter * len(name))
     return out
 
 
