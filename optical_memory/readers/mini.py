@@ -25,8 +25,9 @@ class MiniReader:
     """Reads pages with the bundled weights.
 
     ``threshold`` from 0 to 1 is the certainty below which a character stands as U+FFFD, with what it may be in
-    ``Reading.doubts``; 0 marks nothing. By default it goes by the page's own doubt, measured so that at most one
-    identifier in a thousand is wrong without a mark (:mod:`optical_memory.model.mini.confidence`).
+    ``Reading.doubts``; 0 marks nothing. By default prose is held to 0.9, and words with a digit to what the page's own
+    doubt asks for, measured so that at most one identifier in a thousand is wrong without a mark
+    (:mod:`optical_memory.model.mini.confidence`).
     ``options`` go to :func:`optical_memory.model.mini.load`.
     """
 
@@ -92,7 +93,7 @@ def mark(sheet: Sheet, threshold: float | None = None) -> tuple[str, tuple[Doubt
     from optical_memory.model.mini import confidence
     from optical_memory.model.mini.reading import certainty
 
-    least = confidence.threshold(sheet) if threshold is None else threshold
+    least = confidence.thresholds(sheet) if threshold is None else threshold
     doubtful = (certainty(sheet) < least) & (sheet.cells != WIDE)
     cells = np.where(doubtful, np.uint32(ord(UNSURE)), sheet.cells)
     text = text_of(cells)

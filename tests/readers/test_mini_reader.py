@@ -2,6 +2,7 @@ import io
 import random
 import string
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,16 @@ def test_more_is_marked_on_a_page_that_is_read_with_doubt() -> None:
     limits = [limit for limit, _ in confidence.steps()]
     thresholds = [least for _, least in confidence.steps()]
     assert limits == sorted(limits) and limits[-1] == 1.0 and thresholds == sorted(thresholds)
+
+
+def test_only_words_with_a_digit_are_held_to_more_than_prose() -> None:
+    text = "plain words, then 7f3a9c20be41 and more"
+    sheet = load_model("mini").read(image(page(cell(10, 16), text * 20), 512))
+    least = confidence.thresholds(replace(sheet, probabilities=sheet.probabilities * [0.99, 1, 1]))  # some doubt
+    row = "".join(map(chr, sheet.cells[0]))
+    start = row.index("7f3a9c20be41")
+    assert (least[0, start : start + 12] > confidence.PROSE).all()
+    assert (least[0, start - 5 : start] <= confidence.PROSE).all() and (least[0, :5] <= confidence.PROSE).all()
 
 
 def test_a_threshold_outside_of_0_to_1_is_refused() -> None:

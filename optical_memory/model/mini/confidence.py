@@ -2,7 +2,8 @@
 
 A character that the network gives 0.95 is nearly always right on a sharp page, and often wrong on one with noise or
 with cells too small, where it is wrong with confidence as well. So the threshold goes by the page's own doubt, the
-mean of what is missing to certainty over its inked cells; no tier, size or damage has to be known.
+mean of what is missing to certainty over its inked cells; no tier, size or damage has to be known. Only identifiers
+are held to it: they are what must be exact, and what looks right when it is not.
 """
 
 from __future__ import annotations
@@ -11,7 +12,17 @@ import tomllib
 from functools import cache
 from importlib.resources import files
 
+import numpy as np
+import numpy.typing as npt
+
+from optical_memory.model.mini.cells import Floats
 from optical_memory.model.mini.reading import Sheet, certainty
+
+PROSE = 0.9
+"""Least certainty of a character outside of identifiers."""
+_MAY = 0.01
+"""Probability from which a cell may hold a character."""
+_DIGITS = np.array([chr(code).isdigit() for code in range(128)])
 
 
 @cache
@@ -27,6 +38,34 @@ def doubt(sheet: Sheet) -> float:
 
 
 def threshold(sheet: Sheet) -> float:
-    """Return the certainty below which a character of this page is marked."""
+    """Return the certainty below which a character of an identifier on this page is marked."""
     own = doubt(sheet)
     return next((least for most, least in steps() if own <= most), steps()[-1][1])
+
+
+def thresholds(sheet: Sheet) -> Floats:
+    """Return the certainty below which the character of each cell (rows, columns) is marked.
+
+    A word with a digit may be an identifier, which is plausible when it is wrong; other words are held to ``PROSE``.
+    """
+    own = threshold(sheet)
+    return np.where(_in_identifiers(sheet), own, min(own, PROSE))
+
+
+def _in_identifiers(sheet: Sheet) -> npt.NDArray[np.bool_]:
+    """Return which cells belong to a word, as it runs across the ends of rows, that holds or may hold a digit."""
+    may = sheet.probabilities > _MAY
+    letters = (_of_words()[sheet.codes] & may).any(-1).ravel()
+    digit = (_DIGITS[np.minimum(sheet.codes, 127)] & (sheet.codes < 128) & may).any(-1).ravel()
+    starts = letters & ~np.concatenate(([False], letters[:-1]))
+    word = np.cumsum(starts)  # the number of the word that a cell belongs to
+    has = np.zeros(int(word.max(initial=0)) + 1, bool)
+    has[word[letters & digit]] = True
+    inside: npt.NDArray[np.bool_] = (has[word] & letters).reshape(sheet.inked.shape)
+    return inside
+
+
+@cache
+def _of_words() -> npt.NDArray[np.bool_]:
+    """Return which code points of the Basic Multilingual Plane are letters or digits."""
+    return np.array([chr(code).isalnum() for code in range(0x10000)])

@@ -143,12 +143,11 @@ def _logs(network: MiniNetwork, slots: Tensor, sheet: Sheet, run: Run, alphabet:
     """Return the log-probability of each letter of an alphabet at each character of a page."""
     codes = torch.tensor([ord(letter) for letter in alphabet], device=slots.device)
     blank = np.array([letter in _BLANKS for letter in alphabet])
-    points = reading.cell_points(sheet.grid, sheet.side).to(slots.device)
-    inked = torch.from_numpy(sheet.inked.ravel()).to(slots.device)
     by_cell = np.full((sheet.cells.size, len(alphabet)), LOWEST)
     by_cell[:, [letter == " " for letter in alphabet]] = 0.0
-    if bool(inked.any()):
-        found = readout.likelihoods(network.head, slots[points[inked]], codes)
+    if sheet.inked.any():
+        own = reading.cell_slots(slots, sheet.grid, sheet.side, sheet.inked)
+        found = readout.likelihoods(network.head, own, codes)
         by_cell[sheet.inked.ravel()] = found.double().cpu().numpy()
     logs = by_cell[run.cells]
     right = by_cell[np.minimum(run.cells + 1, len(by_cell) - 1)]

@@ -24,6 +24,8 @@ UNSURE = 0xFFFD
 _CANDIDATES = 3
 """Code points named for a cell."""
 _SPACE = 32
+_MIDDLE = 0.3
+"""Distance from the middle of a cell, as a share of its size, within which points count: as in training."""
 _TRACE = 0.04
 """Ink below which a pixel is paper: less than one of the 16 grey levels."""
 _INKED = 0.2
@@ -78,8 +80,7 @@ def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | Non
     probabilities = np.zeros(found.shape)
     probabilities[:, :, 0] = 1.0
     if inked.any():
-        points = cell_points(cells, side).to(slots.device)[torch.from_numpy(inked.ravel()).to(slots.device)]
-        codes, logs = network.head.candidates(slots[points], _CANDIDATES)
+        codes, logs = network.head.candidates(cell_slots(slots, cells, side, inked), _CANDIDATES)
         found[inked] = codes.cpu().numpy()
         probabilities[inked] = logs.double().exp().cpu().numpy()
     return Sheet(
@@ -97,6 +98,26 @@ def cell_points(cells: Cells, side: int) -> Tensor:
     """Return the lattice point (rows·columns,) nearest to the middle of each cell, in reading order."""
     x, y = (torch.from_numpy(places) for places in cells.centres())
     return nearest_points(x.repeat(cells.rows), y.repeat_interleave(cells.columns), side)
+
+
+def cell_slots(slots: Tensor, cells: Cells, side: int, inked: npt.NDArray[np.bool_]) -> Tensor:
+    """Return a slot (N, slot) for each inked cell in reading order: the mean over the points in the cell's middle."""
+    x, y = cells.centres()
+    across = _middles(x, STEP_X, lattice_size(side)[1], cells.width)  # (columns, kx)
+    down = _middles(y, STEP_Y, lattice_size(side)[0], cells.height)  # (rows, ky)
+    rows, columns = np.nonzero(inked)
+    points = down[rows][:, :, None] * lattice_size(side)[1] + across[columns][:, None, :]  # (N, ky, kx)
+    chosen = slots[torch.from_numpy(points.reshape(len(points), -1)).to(slots.device)]  # (N, ky·kx, slot)
+    return chosen.mean(1)
+
+
+def _middles(centres: Floats, step: float, count: int, size: float) -> Codes:
+    """Return (cells, k): the points of one axis in the middle of each cell, at least the nearest; some twice."""
+    places = (np.arange(count) + 0.5) * step
+    away = np.abs(places - centres[:, None])
+    near = [np.flatnonzero(one <= max(_MIDDLE * size, one.min() + 1e-6)) for one in away]
+    most = max(len(one) for one in near)
+    return np.stack([np.resize(one, most) for one in near])
 
 
 def inkless(ink: Ink, cells: Cells) -> npt.NDArray[np.bool_]:
