@@ -24,7 +24,7 @@ def inspect(
     renderer: Annotated[
         str | None, typer.Option(help="chromium or dense. Default: Chromium where one is found.")
     ] = None,
-    at: Annotated[int | None, typer.Option(help="Look at the age of this many turns. Default: now.")] = None,
+    at: Annotated[int | None, typer.Option(min=1, help="Look at the age of this many turns. Default: now.")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the pages into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the messages as JSON.")] = False,
 ) -> None:
@@ -35,6 +35,9 @@ def inspect(
     from optical_memory.memory import OpticalMemory
     from optical_memory.stores import open_store
 
+    path = store.removeprefix("sqlite:///")
+    if path != store and not Path(path).is_file():  # opening it would make it
+        raise NotFoundError(f"no database {path!r}")
     kept = open_store(store)
     if session not in kept.sessions():
         raise NotFoundError(

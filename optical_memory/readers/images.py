@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from optical_memory.errors import ReaderError
 from optical_memory.renderers.base import Page
@@ -25,4 +25,5 @@ def open_page(page: Page | bytes) -> Image.Image:
                 raise ReaderError(f"an image of {image.width} x {image.height} px; at most {MAX_PIXELS:,} px are read")
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ReaderError(f"not a readable image: {error}") from error
+        reason = "its format is not known" if isinstance(error, UnidentifiedImageError) else error
+        raise ReaderError(f"not a readable image: {reason}") from error

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from optical_memory import OpticalMemory
 from optical_memory.cli import app, main
+from optical_memory.errors import NotFoundError
 
 run = CliRunner().invoke
 
@@ -77,6 +78,9 @@ def test_inspect_shows_now_and_an_earlier_age(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert f"{now.text_tokens:,}" in result.stdout
     assert list((tmp_path / "seen").glob("*.png"))
+    missing = tmp_path / "none.db"
+    refused = run(app, ["inspect", "trip", "--store", f"sqlite:///{missing}"])
+    assert isinstance(refused.exception, NotFoundError) and not missing.exists()
     early = run(app, [*common, "--at", "3", "--json"])
     assert len(json.loads(early.stdout)) == 3
 
