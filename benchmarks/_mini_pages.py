@@ -59,7 +59,7 @@ def compressed(quality: int) -> Damage:
 
 def darkened(raster: Raster) -> bytes:
     """Return light text on a dark ground, in the colours of a dark theme."""
-    share = raster.astype(np.float32)[:, :, None] / 255
+    share = (raster if raster.ndim == 3 else raster[:, :, None]).astype(np.float32) / 255  # Chromium's may have colours
     ground, text = np.array([30, 30, 30]), np.array([212, 212, 212])
     return _pillow((ground * share + text * (1 - share)).astype(np.uint8), "PNG")
 
