@@ -69,8 +69,9 @@ def main() -> None:
         return
     rows = run(bench, chosen.only, fonts, chosen.quick)
     bench.close()
-    error = bench.judged.calibration_error()
-    print(f"expected calibration error over all rows {error:.5f}; loops {sum(row.loops for row in rows)}")
+    error = bench.judged.calibration_error() if rows else None
+    if rows:
+        print(f"expected calibration error over all rows {error:.5f}; loops {sum(row.loops for row in rows)}")
     tiers = {row.page: row.precision for row in rows if row.group == "tier" and row.text == "random"}
     if tiers:
         print("legibility (profiles.toml): " + ", ".join(f"{name[5:]} {share:.4f}" for name, share in tiers.items()))
