@@ -39,7 +39,7 @@ def test_no_alias_names_two_profiles() -> None:
 @pytest.mark.parametrize("name", profiles())
 def test_every_profile_is_whole(name: str) -> None:
     profile = get_profile(name)
-    assert profile.source and date(2025, 1, 1) < date.fromisoformat(profile.date) <= date(2026, 11, 24)
+    assert profile.source and date(2025, 1, 1) < date.fromisoformat(profile.date) <= date(2026, 11, 25)
     assert set(profile.legibility) <= {tier.name for tier in (*profile.tiers, profile.gist)}
     assert 0 < profile.price.cached <= profile.price.fresh <= profile.price.written or profile.price.fresh == 0
     costs = [tier.tokens for tier in profile.tiers]

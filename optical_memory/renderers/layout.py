@@ -91,7 +91,7 @@ def text_of(cells: Cells, flow: Flow = "reflow") -> str:
         if row.startswith(HEADER_MARK) and text:
             text = text.rstrip(" ") + "\n"
         text += row[: row.rfind(NEWLINE_MARK) + 1] or row if number in cut else row
-    return plain(text.rstrip(" "))
+    return plain(text).rstrip(" ")
 
 
 class _Book:

@@ -19,7 +19,9 @@ def test_policies_are_found_by_name_or_are_what_they_are() -> None:
 
 def test_third_parties_join_through_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = EntryPoint("theirs", "optical_memory.policies.budgeted:BudgetedPolicy", policies.ENTRY_POINTS)
-    monkeypatch.setattr(policies, "entry_points", lambda group: [entry] if group == policies.ENTRY_POINTS else [])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: [entry] if group == policies.ENTRY_POINTS else []
+    )
     assert get_policy("theirs") == BudgetedPolicy()
 
 

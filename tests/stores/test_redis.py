@@ -328,7 +328,11 @@ def test_the_files_of_the_server_are_rewritten_without_what_was_forgotten(
     server = start_redis("--rdbcompression", "no", *options)
 
     def files() -> bytes:
-        return b"".join(path.read_bytes() for path in server.folder.rglob("*") if path.is_file())
+        while True:
+            try:
+                return b"".join(path.read_bytes() for path in server.folder.rglob("*") if path.is_file())
+            except FileNotFoundError:  # the server put a rewritten file in its place meanwhile
+                continue
 
     with closing(RedisStore(server.url)) as store, redis.Redis(port=server.port) as bare:
         store.append("s", [turn("a", "zzsecret words"), turn("b", "plain words")])
