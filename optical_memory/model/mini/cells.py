@@ -45,6 +45,7 @@ def filling(side: int, width: float, height: float) -> Cells:
 def known(side: int) -> Iterator[Cells]:
     """Grids that a page of ``side`` px may have: the mini's own and DeepSeek-OCR's at any tier, and whole sizes."""
     scale = side / 1280
-    for width, height in ((12.5 * scale, 20 * scale), (16 * scale, 26 * scale), *_CELL_SIZES):
+    sizes = ((12.5 * scale, 20 * scale), (15 * scale, 25 * scale), *_CELL_SIZES)
+    for width, height in dict.fromkeys(sizes):
         if width >= NARROWEST and height >= LOWEST:
             yield filling(side, width, height)
