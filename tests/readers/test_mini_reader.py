@@ -170,10 +170,16 @@ def test_the_model_reads_finds_and_says_what_it_cannot(reader: MiniReader) -> No
     assert "".join(model.generate([picture], prompt="read page 1", stream=True)) == layout.text
 
 
-def test_weights_load_within_seconds() -> None:
-    from optical_memory.model.mini import model, network, weights
+def test_the_model_loads_fast_and_leaves_random_numbers_alone() -> None:
+    import torch
 
+    from optical_memory.model.mini import model
+
+    torch.manual_seed(7)
+    wanted = torch.rand(3)
+    torch.manual_seed(7)
     started = time.perf_counter()
-    weights.load_int8(network.MiniNetwork(), model.WEIGHTS)
-    assert time.perf_counter() - started < 10
+    model.load.__wrapped__()
+    assert time.perf_counter() - started < 5  # a second where no one else is on the machine
+    assert torch.equal(torch.rand(3), wanted)
     assert sum(file.stat().st_size for file in model.WEIGHTS.glob("*.safetensors")) < 32_000_000

@@ -46,7 +46,7 @@ def load(*, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
     By default in bfloat16 on processors that compute in it, which is twice as fast there, else in float32.
     Errors: CheckpointError.
     """
-    with torch.device("meta"):  # no time is lost on random values
+    with torch.random.fork_rng(devices=()):  # random values cost 0.1 s; PyTorch's "meta" device over a second to import
         network = MiniNetwork()
     weights.load_int8(network, WEIGHTS)
     return MiniModel(network.to(device, dtype or _fastest(torch.device(device))))
@@ -103,7 +103,7 @@ class MiniModel:
     def decoder(self) -> MiniDecoder:
         """The decoder, loaded when first asked for. Errors: CheckpointError."""
         parameter = next(self.network.parameters())
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=()):
             model = MiniDecoder(decoder.config(len(vocabulary.load())), TOKEN_WIDTH, self.network.head.slot)
         weights.load_int8(model, WEIGHTS, stem="decoder")
         return model.to(parameter.device, parameter.dtype).eval().requires_grad_(False)
