@@ -13,7 +13,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from optical_memory.model.mini import MiniNetwork, decoder, vocabulary
-from optical_memory.model.mini.decoder import MiniDecoder, glances
+from optical_memory.model.mini.decoder import MiniDecoder, glances, places
 from optical_memory.model.mini.head import nearest_points
 from optical_memory.model.mini.weights import load_weights, save_plain
 from optical_memory.training import data, ranks
@@ -74,14 +74,6 @@ class _Teacher(torch.nn.Module):
         hidden = self.model(torch.cat([page, text], 1), positions=positions)
         named: Tensor = self.model.core.head(hidden[:, page.shape[1] :])
         return named
-
-
-def places(offsets: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return the middles of cells as shares of the page, (..., 2), x first; ``shape`` is (rows, columns)."""
-    rows, columns = shape
-    x = (offsets % columns + 0.5) / columns
-    y = (torch.div(offsets, columns, rounding_mode="floor") + 0.5) / rows
-    return torch.stack([x, y], -1)
 
 
 class DecoderTrainer:

@@ -86,3 +86,11 @@ def glances(slots: Tensor, offsets: Tensor) -> Tensor:
     index = offsets[..., None] + torch.arange(AHEAD, device=slots.device)  # (B, T, AHEAD)
     index = index.clamp(max=padded.shape[1] - 1).flatten(1)[..., None].expand(-1, -1, slot)
     return padded.gather(1, index).view(b, -1, AHEAD * slot)
+
+
+def places(offsets: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Return the middles of cells as shares of the page, (..., 2), x first; ``shape`` is (rows, columns)."""
+    rows, columns = shape
+    x = (offsets % columns + 0.5) / columns
+    y = (torch.div(offsets, columns, rounding_mode="floor") + 0.5) / rows
+    return torch.stack([x, y], -1)

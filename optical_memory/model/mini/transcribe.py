@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from optical_memory.model.cache import KeyValueCache
 from optical_memory.model.mini import decoder, vocabulary
-from optical_memory.model.mini.decoder import AHEAD, MiniDecoder
+from optical_memory.model.mini.decoder import AHEAD, MiniDecoder, places
 from optical_memory.model.mini.reading import Sheet
 from optical_memory.model.mini.vocabulary import HIGH, LOW, SINGLE, START, Vocabulary
 from optical_memory.renderers import base, visible
@@ -110,14 +110,12 @@ class _Page:
 
     def __init__(self, slots: Tensor, shape: tuple[int, int]) -> None:
         self._slots = F.pad(slots, (0, 0, 0, AHEAD))  # (cells + AHEAD, slot)
-        self._rows, self._columns = shape
+        self._shape = shape
 
     def at(self, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Return glances (B, 1, AHEAD·slot) and places (B, 1, 2) for offsets (B,)."""
         glance = self._slots[offsets[:, None] + torch.arange(AHEAD)].flatten(1)  # (B, AHEAD·slot)
-        x = (offsets % self._columns + 0.5) / self._columns
-        y = (torch.div(offsets, self._columns, rounding_mode="floor") + 0.5) / self._rows
-        return glance[:, None], torch.stack([x, y], -1)[:, None]
+        return glance[:, None], places(offsets, self._shape)[:, None]
 
 
 def _write(
