@@ -85,7 +85,7 @@ class ChromiumRenderer:
     def key(self) -> str:
         """Name, pixel version, version of Chromium, and the emoji font where there is one."""
         emoji = f"-{self._faces.emoji_digest[:12]}" if self._faces.emoji_digest else ""
-        return f"chromium-1-{version(self._options.executable)}{emoji}"
+        return f"chromium-2-{version(self._options.executable)}{emoji}"
 
     @property
     def repertoire(self) -> Repertoire:
@@ -155,7 +155,7 @@ class ChromiumRenderer:
         sheet = Sheet(
             style=await asyncio.to_thread(self._style, grid, numbers),
             body="".join(
-                f'<div class="p {"all" if page.has_colour else f"p{channel}"}">{page.html}</div>'
+                f'<div class="p {"all" if page.has_colour else f"p{channel}"}"><div class=t>{page.html}</div></div>'
                 for channel, page in enumerate(pages)
             ),
             width=grid.width,

@@ -45,10 +45,11 @@ _IGNORABLE = (
 )
 _FILES = {TEXT: ("text", "bold", "italic"), CJK: ("cjk",), LAST: ("last",), EMOJI: ()}
 _STYLE = """
-.p{{position:absolute;left:0;top:0;width:{width}px;height:{height}px;overflow:hidden;transform-origin:0 0;
-transform:{transform};color:#000;white-space:pre;font:{size}px/{line}px om-text,om-cjk,om-last;
+.p{{position:absolute;left:0;top:0;width:{width}px;height:{height}px;overflow:hidden;mix-blend-mode:plus-lighter}}
+.t{{width:{width}px;transform-origin:0 0;transform:{transform};color:#000;white-space:pre;
+font:{size}px/{line}px om-text,om-cjk,om-last;
 font-synthesis:none;font-kerning:none;font-variant-ligatures:none;text-rendering:geometricPrecision;
-letter-spacing:0;tab-size:1;text-size-adjust:none;direction:ltr;text-align:left;mix-blend-mode:plus-lighter}}
+letter-spacing:0;tab-size:1;text-size-adjust:none;direction:ltr;text-align:left}}
 .p0{{background:#f00}}.p1{{background:#0f0}}.p2{{background:#00f}}.all{{background:#fff}}
 .i{{font-family:om-italic,om-text,om-cjk,om-last}}.b{{font-family:om-bold,om-text,om-cjk,om-last}}
 .c{{background:#00000011;padding:{padding}px 0}}
@@ -116,13 +117,14 @@ def _is_wide(code: int) -> bool:
 def style(grid: Grid, numbers: int, emoji_font: Path | None) -> str:
     """Return the style of pages on a grid, with the fonts whose numbers are bits of ``numbers``.
 
-    Cells are 0.6 × 0.96 em; where a grid's are lower, its rows are drawn at that shape and pressed together.
+    Cells are 0.6 × 0.96 em; where a grid's are lower, its rows are drawn at that shape and pressed together. Only the
+    text is pressed: the page around it keeps whole pixels, so that it ends where the stamp below it begins.
     """
     natural = grid.cell_width / _CELL_WIDTH * _CELL_HEIGHT
     line = max(natural, grid.cell_height)
     rules = _STYLE.format(
         width=grid.width,
-        height=grid.height * line / grid.cell_height,
+        height=grid.height,
         transform="none" if line == grid.cell_height else f"scaleY({grid.cell_height / line})",
         size=grid.cell_width / _CELL_WIDTH,
         line=line,

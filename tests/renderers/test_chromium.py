@@ -92,6 +92,22 @@ def test_every_tier_is_its_size(chromium: ChromiumRenderer) -> None:
         assert png.decode(page.png).shape[:2] == (side, side)
 
 
+@pytest.mark.parametrize(("width", "height", "cell"), [(512, 504, (8, 12)), (512, 512, (8, 12)), (640, 636, (10, 12))])
+def test_rows_flatter_than_the_font_end_where_the_page_ends(
+    chromium: ChromiumRenderer, width: int, height: int, cell: tuple[int, int]
+) -> None:
+    """Rows are pressed together; neither the page nor a row may reach beyond its pixels."""
+    grid = Grid(width=width, height=height, cell_width=cell[0], cell_height=cell[1])
+    run = Run(turn_id="t", role="tool", text="x" * (3 * grid.columns * grid.rows))
+    layouts = lay_out([run], grid, renderer_key=chromium.key, repertoire=chromium.repertoire)
+    full, *others = chromium.draw(layouts, size=(width, height))
+    rows = full[: grid.rows * cell[1]].reshape(grid.rows, cell[1], width)
+    assert (rows.min(axis=(1, 2)) < 128).all()  # each row has its ink,
+    assert (rows[:, -1] == 255).all()  # which ends above the next row,
+    assert (full[grid.rows * cell[1] :] == 255).all()  # and nothing lies below the last
+    assert all(np.array_equal(full, other) for other in others[:2])
+
+
 class _Canary(BaseHTTPRequestHandler):
     hits: list[str]
 
