@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -15,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self
 from optical_memory.budget import Profile, get_profile
 from optical_memory.builder import Builder
 from optical_memory.context import Context
-from optical_memory.errors import InputError, NotFoundError
+from optical_memory.errors import InputError
 from optical_memory.formats import from_turns, to_turns
+from optical_memory.formats.keywords import When, seconds, turn_of
 from optical_memory.policies import BudgetedPolicy, get_policy
 from optical_memory.policies.base import Policy
-from optical_memory.recall import RecallTool
+from optical_memory.recall import RecallTool, find_turn
 from optical_memory.renderers import default_renderer, get_renderer
 from optical_memory.renderers.base import Page, Renderer
 from optical_memory.stores import open_store
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from optical_memory.fidelity import Score
     from optical_memory.forgetting import Receipt
     from optical_memory.readers.base import Reader
-
-When = datetime | float | int
 
 
 class OpticalMemory:
@@ -125,25 +122,16 @@ class OpticalMemory:
         """
         if isinstance(pin, str):
             self.profile.tier(pin)
-        message: dict[str, Any] = {"role": role, "content": content}
-        if tool_calls:
-            message["tool_calls"] = [_call_dict(call) for call in tool_calls]
-        if tool_call_id is not None:
-            message["tool_call_id"] = tool_call_id
-        if name is not None:
-            message["name"] = name
-        (parsed,) = to_turns([message], "openai")
-        turn = Turn(
-            id=id or uuid.uuid4().hex,
-            role=parsed.role,
-            text=parsed.text,
+        turn = turn_of(
+            role,
+            content,
+            id=id,
             name=name,
-            parts=parsed.parts,
-            tool_calls=parsed.tool_calls,
-            tool_call_id=tool_call_id,
             pin=pin,
             importance=importance,
-            created_at=self._clock() if created_at is None else _seconds(created_at),
+            tool_calls=tool_calls,
+            tool_call_id=tool_call_id,
+            created_at=self._clock() if created_at is None else created_at,
         )
         return self.store.append(self.session, [turn])[0]
 
@@ -192,19 +180,17 @@ class OpticalMemory:
         page: str | Page | None = None,
         line: int | None = None,
     ) -> list[Turn]:
-        """Return exact turns: by question (best first), by id, or by page and line (from 1; None: the whole page).
+        """Return exact turns: by question (best first), by id or place ("#12"), or by page and line (from 1).
 
-        Errors: NotFoundError for an unknown turn, page or line; InputError when nothing, or too much, is asked.
+        ``line`` None: the whole page. Errors: NotFoundError for an unknown turn, page or line; InputError when nothing,
+        or too much, is asked.
         """
         if sum(value is not None for value in (question, turn_id, page)) != 1:
             raise InputError("give a question, or turn_id=, or page= (with or without line=)")
         if question is not None:
             return self.store.search(self.session, question, max(1, k))
         if turn_id is not None:
-            found = self.store.get(self.session, [turn_id])
-            if not found:
-                raise NotFoundError(f"no turn {turn_id!r} in session {self.session!r}")
-            return found
+            return find_turn(self.store, self.session, turn_id)
         with self._lock:
             self._builder.sync()
             return self._builder.turns_on(page.id if isinstance(page, Page) else str(page), line)
@@ -267,7 +253,7 @@ class OpticalMemory:
         from optical_memory.forgetting import forget
 
         with self._lock:
-            before_seconds = None if before is None else _seconds(before)
+            before_seconds = None if before is None else seconds(before)
             return forget(self._builder, turn_id=turn_id, before=before_seconds, everything=everything)
 
     def export(self, path: str | Path) -> Path:
@@ -306,17 +292,3 @@ class OpticalMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _seconds(when: When) -> float:
-    if isinstance(when, datetime):
-        return when.timestamp()
-    if isinstance(when, bool) or not isinstance(when, int | float):
-        raise InputError(f"a time is a datetime or seconds since 1970, not {when!r}")
-    return float(when)
-
-
-def _call_dict(call: Mapping[str, Any] | ToolCall) -> Mapping[str, Any]:
-    if isinstance(call, ToolCall):
-        return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-    return call

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from optical_memory.errors import InputError, OpticalMemoryError
+from optical_memory.errors import InputError, NotFoundError, OpticalMemoryError
+from optical_memory.stores.base import Store
 from optical_memory.turns import Turn, transcript
 
 MAX_TURNS = 20
@@ -24,7 +26,7 @@ PARAMETERS: dict[str, Any] = {
     "type": "object",
     "properties": {
         "question": {"type": "string", "description": "Words or a question to search the whole history for."},
-        "turn_id": {"type": "string", "description": "Id of one turn to read in full."},
+        "turn_id": {"type": "string", "description": "Id or place (#12) of one turn to read in full."},
         "page": {"type": "string", "description": "Id of a page, as its label gives it."},
         "line": {"type": "integer", "minimum": 1, "description": "Line on the page, counted from 1 at its top."},
         "k": {"type": "integer", "minimum": 1, "maximum": MAX_TURNS, "description": "Most turns to return."},
@@ -34,6 +36,18 @@ PARAMETERS: dict[str, Any] = {
 }
 
 Lookup = Callable[..., list[Turn]]
+_PLACE = re.compile(r"#([1-9][0-9]{0,9})")
+
+
+def find_turn(store: Store, session: str, turn_id: str) -> list[Turn]:
+    """Return the turn with an id or, where no turn has that id, at a place ("#12"). Raises NotFoundError."""
+    found = store.get(session, [turn_id])
+    if not found and (place := _PLACE.fullmatch(turn_id)):
+        seq = int(place[1]) - 1
+        found = store.turns(session, after=seq - 1, before=seq + 1, limit=1)
+    if not found:
+        raise NotFoundError(f"no turn {turn_id!r} in session {session!r}")
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from optical_memory.budget import Profile, count_message, count_tokens
 from optical_memory.renderers.base import Layout, Page, Tier
 from optical_memory.sealing import Sealer, bounded, run_of
-from optical_memory.turns import Part, Turn, groups, open_calls
+from optical_memory.turns import Part, Turn, groups, open_calls, place_of
 
 EXCERPTED = 400_000
 """Most characters of a result from which an excerpt is made: its beginning and its end."""
@@ -41,7 +41,9 @@ class Group:
         """Yield the turns to send; images go after the last result, as providers demand."""
         yield from self.shown
         if self.pages and not self.open:
-            yield pages_turn(f"pages-{self.turns[0].id}", [(page_label(page), page) for page in self.pages], url_of)
+            yield pages_turn(
+                f"pages-{place_of(self.turns[0])}", [(page_label(page), page) for page in self.pages], url_of
+            )
 
 
 class Tail:
@@ -153,15 +155,17 @@ def _may_be_replaced(turn: Turn) -> bool:
 
 
 def _gap(turn: Turn, tokens: int) -> str:
-    return f"[the most telling lines of {tokens:,} tokens; exact words: recall(turn_id={turn.id!r})]"
+    return f"[the most telling lines of {tokens:,} tokens; exact words: {_call(turn)}]"
+
+
+def _call(turn: Turn) -> str:
+    """Write the call that gives the turn back. It names its place: an id may be random, and would change the prefix."""
+    return f"recall(turn_id={place_of(turn)!r})"
 
 
 def _pointer(turn: Turn, tokens: int, pages: list[Page]) -> str:
     count = "1 page image" if len(pages) == 1 else f"{len(pages)} page images"
-    return (
-        f"[{tokens:,} tokens of text, shown as {count} in the next user message; "
-        f"exact words: recall(turn_id={turn.id!r})]"
-    )
+    return f"[{tokens:,} tokens of text, shown as {count} in the next user message; exact words: {_call(turn)}]"
 
 
 def page_label(page: Page) -> str:

@@ -264,6 +264,11 @@ def transcript(turn: Turn) -> tuple[str, str]:
     return header, "\n".join([body, *calls] if body else calls)
 
 
+def place_of(turn: Turn) -> str:
+    """Return the place of a stored turn in its session, from 1: "#12". Unlike an id it is the same in every run."""
+    return f"#{turn.seq + 1}" if turn.seq >= 0 else turn.id
+
+
 def _short(call_id: str) -> str:
     return _one_line(call_id[-6:])
 

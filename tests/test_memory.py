@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -113,6 +114,42 @@ def test_a_history_without_ids_has_the_same_page_ids_each_time(airline_sessions:
             sent.append(json.dumps(memory.messages()))
     assert not {*ids[0]} & {*ids[1]}
     assert sent[0] == sent[1]
+
+
+def test_large_results_without_ids_are_sent_alike_each_time(coding_sessions: list[dict[str, Any]]) -> None:
+    """A pointer to a result names its place in the session, and the call it names gives the exact turn."""
+    messages = [message for message in coding_sessions[0]["messages"][:60] if "id" not in message]
+    assert len(messages) == 60
+    sent = []
+    for session in ("one", "other"):
+        with OpticalMemory(session, profile="mini", budget=12_000, renderer="dense") as memory:
+            turns = memory.extend(messages)
+            sent.append([json.dumps(memory.messages(format)) for format in ("openai", "anthropic", "gemini")])
+            pointers = re.findall(r"recall\(turn_id='(#[0-9]+)'\)", sent[-1][0])
+            assert pointers
+            tool = memory.recall_tool()
+            for place in pointers:
+                (turn,) = memory.recall(turn_id=place)
+                assert turn == turns[int(place[1:]) - 1]
+                assert turn.role in ("tool", "assistant") and turn.text[:2_000] in tool(turn_id=place)
+    assert sent[0] == sent[1]
+
+
+def test_a_place_is_kept_when_turns_are_forgotten_and_an_id_comes_first(tmp_path: Path) -> None:
+    with OpticalMemory(**SETTINGS) as memory:
+        first, second, third = (memory.add("user", text) for text in ("first", "second", "third"))
+        memory.forget(turn_id=first.id)
+        assert memory.recall(turn_id="#2") == [second]
+        with pytest.raises(NotFoundError, match="no turn '#1'"):
+            memory.recall(turn_id="#1")
+        for place in ("#0", "#4", "#-1", "#", "#99999999999999999999"):
+            with pytest.raises(NotFoundError):
+                memory.recall(turn_id=place)
+        path = memory.export(tmp_path / "session.om")
+        named = memory.add("user", "fourth", id="#3")
+        assert memory.recall(turn_id="#3") == [named]
+    with OpticalMemory.load(path, **SETTINGS) as loaded:
+        assert loaded.recall(turn_id="#3") == [third]
 
 
 def test_every_format_carries_the_pages(airline_sessions: list[dict[str, Any]]) -> None:
