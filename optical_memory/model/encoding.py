@@ -12,6 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from optical_memory.errors import ImageError
 from optical_memory.model.decoder import Decoder
 from optical_memory.model.deepencoder import DeepEncoder
 from optical_memory.model.image import Mode, Pixels, open_image, prepare
@@ -67,10 +68,10 @@ class PageEncoder:
     def __call__(self, pages: Sequence[Page]) -> list[Tensor]:
         """Return each page's tokens (N, D), newlines and separator included; pages may be of different modes.
 
-        Raises ImageError, OutOfMemoryError.
+        Raises ImageError, also for a page whose image has not the size that the page says, and OutOfMemoryError.
         """
         keys = [self.key(page) for page in pages]
-        known = {key: self.cache.get(key, self.model.device) for key in keys}
+        known = {key: self._kept(key, page) for key, page in zip(keys, pages, strict=True)}
         new = {key: page for key, page in zip(keys, pages, strict=True) if known[key] is None}
         for start in range(0, len(new), _IMAGES):
             part = dict(islice(new.items(), start, start + _IMAGES))
@@ -79,10 +80,18 @@ class PageEncoder:
             with device_memory(modes), torch.no_grad(), ThreadPoolExecutor(_THREADS) as threads:
                 pixels = list(threads.map(lambda data, mode: prepare(open_image(data), mode), drawn, modes))
                 encoded = self.model.sequences(pixels, modes)
-            for key, new_tokens in zip(part, encoded, strict=True):
+            for (key, page), new_tokens in zip(part.items(), encoded, strict=True):
+                if len(new_tokens) != mode_of(page).tokens(*page.size):
+                    raise ImageError(f"page {page.id!r} says {page.size} px, but its image has another size")
                 self.cache.put(key, new_tokens)
                 known[key] = new_tokens
         return [tokens for key in keys if (tokens := known[key]) is not None]
+
+    def _kept(self, key: str, page: Page) -> Tensor | None:
+        """Return tokens from the cache, but not those that cannot be this page's (a file of the folder may be any)."""
+        tokens = self.cache.get(key, self.model.device)
+        wanted = (mode_of(page).tokens(*page.size), self.model.encoder.newline.shape[0])
+        return tokens if tokens is not None and tokens.shape == wanted else None
 
 
 def fingerprint(model: OcrModel) -> str:

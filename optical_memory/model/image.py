@@ -150,9 +150,25 @@ def open_image(source: bytes | str | Path) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Return the image turned as its EXIF data says, in RGB. Raises ImageError for a size of zero or too many px."""
+    """Return the image turned as its EXIF data says, in RGB. Raises ImageError for a size of zero or too many px.
+
+    As published, what is transparent shows the colour stored there. Greys of 16 bits become the nearest of 8 bits,
+    where Pillow makes all but the darkest white.
+    """
     _check_size(*image.size)
-    return ImageOps.exif_transpose(image).convert("RGB")
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):
+        image = _eight_bits(image)
+    if image.mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")  # the same colours; Pillow warns of the direct way
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    levels = np.asarray(image)
+    if image.mode == "I" and levels.max() <= 255:
+        return image
+    return Image.fromarray(((levels.clip(0, 65_535).astype(np.uint32) + 128) // 257).astype(np.uint8))
 
 
 def prepare(image: Image.Image, mode: str | int | Mode = "gundam") -> Pixels:

@@ -4,12 +4,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optical_memory.errors import CheckpointError, ContextTooLongError, InputError
+from optical_memory.errors import CheckpointError, ContextTooLongError, ImageError, InputError
 from optical_memory.renderers.base import Page
 from optical_memory.turns import Turn
 
@@ -216,6 +217,23 @@ def test_loading_other_weights_forgets_what_was_computed(model: Any, make_page: 
     after = model.encode(make_page(1))
     assert torch.equal(after[-1], torch.full((32,), 7.0))
     assert torch.equal(before[:-1], after[:-1])
+
+
+def test_kept_tokens_that_cannot_be_the_page_s_are_made_anew(model: Any, make_page: MakePage, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    from optical_memory.model.vision_cache import VisionCache
+
+    page, expected = make_page(1), model.encode(make_page(1))
+    model.generator = Generator(model, None, vision=VisionCache(folder=tmp_path))
+    save_file({"tokens": torch.zeros(3, 5)}, tmp_path / f"{model.generator.encoder.key(page)}.safetensors")
+    assert torch.equal(model.encode(page), expected)
+
+
+def test_a_page_whose_image_has_another_size_is_refused(model: Any, make_page: MakePage) -> None:
+    whole = make_page(1, "gundam", 1280)
+    with pytest.raises(ImageError, match="another size"):
+        model.generate(replace(whole, size=(1280, 640)), max_new_tokens=2)
 
 
 def test_two_threads_may_generate_at_once(model: Any, make_page: MakePage) -> None:

@@ -188,3 +188,42 @@ def test_files_are_turned_upright() -> None:
     Image.new("RGB", (40, 20)).save(photo, "JPEG", exif=exif)
     assert open_image(photo.getvalue()).size == (20, 40)
     assert open_image(photo.getvalue()).mode == "RGB"
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def test_images_of_every_kind_show_the_same() -> None:
+    """A ramp of grey from files of other depths, palettes and channels; what is transparent keeps its colour."""
+    ramp = np.arange(0, 256, 4, dtype=np.uint8).repeat(64).reshape(64, 64)
+    grey = Image.fromarray(ramp)
+    deep = Image.fromarray(ramp.astype(np.uint16) * 257)
+    see_through = grey.convert("RGBA")
+    see_through.putalpha(grey)
+    palette = Image.fromarray(ramp)
+    palette.putpalette([level for level in range(256) for _ in range(3)])
+    files = [
+        _encoded(grey, "PNG"),
+        _encoded(grey, "PNG", transparency=0),
+        _encoded(deep, "PNG"),
+        _encoded(deep, "TIFF"),
+        _encoded(Image.fromarray(ramp.astype(np.int32) * 257), "TIFF"),
+        _encoded(Image.fromarray(ramp.astype(np.int32)), "TIFF"),
+        _encoded(Image.fromarray(ramp.astype(np.float32)), "TIFF"),
+        _encoded(see_through, "PNG"),
+        _encoded(see_through.convert("LA"), "PNG"),
+        _encoded(palette, "PNG"),
+        _encoded(palette, "PNG", transparency=7),
+        _encoded(palette, "PNG", transparency=bytes(range(256))),
+        _encoded(palette, "GIF"),
+        _encoded(grey.convert("RGB").convert("CMYK"), "TIFF"),
+    ]
+    for index, data in enumerate(files):
+        shown = np.asarray(open_image(data)).astype(int)
+        assert np.abs(shown - ramp[..., None]).max() <= 1, index
+    assert set(np.unique(np.asarray(open_image(_encoded(grey.convert("1"), "PNG"))))) == {0, 255}
+    dark = Image.fromarray(np.full((64, 64), 200, np.uint16))
+    assert np.asarray(open_image(_encoded(dark, "PNG"))).max() == 1  # 200 of 65,535

@@ -40,6 +40,19 @@ def test_many_are_read_at_once(tiny_checkpoint: Path) -> None:
     assert [reading.text for reading in reader.read_many(list(images))] == alone
 
 
+def test_photos_are_turned_upright_before_they_are_tiled(tiny_checkpoint: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned a quarter
+    lying, standing = io.BytesIO(), io.BytesIO()
+    photo = Image.linear_gradient("L").resize((600, 1300))
+    photo.rotate(90, expand=True).save(lying, "TIFF", exif=exif)
+    photo.save(standing, "TIFF")
+    reader = load_reader("deepseek-ocr", path=tiny_checkpoint, mode="gundam", max_new_tokens=3)
+    first, second = reader.read(lying.getvalue()), reader.read(standing.getvalue())
+    assert first.tokens == second.tokens == 273 + 10 * 2 * (10 * 1 + 1)
+    assert first.text == second.text
+
+
 def test_what_cannot_be_read_is_an_error(tiny_checkpoint: Path, tmp_path: Path) -> None:
     reader = load_reader("deepseek-ocr", path=tiny_checkpoint, max_new_tokens=5)
     with pytest.raises(ReaderError, match="not a readable image"):
