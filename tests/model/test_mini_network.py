@@ -115,3 +115,18 @@ def test_weights_that_do_not_fit_are_named(network: MiniNetwork, tmp_path: Path)
     with pytest.raises(CheckpointError) as caught:
         weights.load_int8(MiniNetwork(SMALL, HeadConfig(hidden=48, slot=16, low=16)), tmp_path)
     assert "head.hidden.weight" in caught.value.misshaped
+
+
+def test_rows_of_points_can_be_asked_for_alone(network: MiniNetwork) -> None:
+    tokens = torch.randn(1, 2, 2, 256)
+    whole = network.head.slots(tokens).view(8, 4, 64, 16)  # (patch rows, rows of a patch, points across, slot)
+    some = network.head.slots(tokens, (1, 3)).view(8, 2, 64, 16)
+    assert torch.allclose(some, whole[:, [1, 3]], atol=1e-6)
+
+
+def test_candidates_are_the_same_with_and_without_choosing_where_to_look_twice(network: MiniNetwork) -> None:
+    slots = 40 * torch.randn(700, 16)  # sure of many high bytes, and more than are asked about together
+    chosen, everywhere = (network.head._candidates(slots, 3, twice=twice) for twice in (False, True))
+    assert torch.equal(chosen[0], everywhere[0]) and torch.allclose(chosen[1], everywhere[1], atol=1e-5)
+    in_parts = network.head.candidates(slots, 3)
+    assert torch.equal(chosen[0], in_parts[0]) and torch.allclose(chosen[1], in_parts[1], atol=1e-5)

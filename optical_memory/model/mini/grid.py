@@ -73,8 +73,9 @@ def find(ink: Ink, sight: Callable[[], Sight]) -> Cells:
 def _proposals(across: Beat, down: Beat, side: int) -> Iterator[tuple[float, Cells]]:
     """Yield grids from the corner with their score: strengths and roots of the sizes of both beats multiplied."""
     grids = [(cells, 1.0) for cells in known(side)]
+    heights = down.periods(_STRONG)
     for width in across.periods(_STRONG):
-        for height in down.periods(_STRONG):
+        for height in heights:
             for one in (width, width / 2):  # only wide characters: the beat is that of two cells
                 cells = filling(side, one, height)
                 if one >= NARROWEST and height >= LOWEST and _is_new(cells, known(side)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ STEP_X, STEP_Y = PATCH / ACROSS, PATCH / DOWN
 
 _NEGLIGIBLE = -7.0
 """Log-probability of a high byte below which its characters are not looked at."""
+_PART = 512
+"""Slots that a processor asks about together: what is computed for them stays in its cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +53,22 @@ class ReadoutHead(nn.Module):
         self.low_in = nn.Linear(config.slot, config.low)
         self.low = nn.Linear(config.low, 256)
 
-    def slots(self, tokens: Tensor) -> Tensor:
-        """Vision tokens (B, h, w, 16·code) -> slots (B, rows·columns, slot) of the lattice in reading order."""
+    def slots(self, tokens: Tensor, rows: Sequence[int] = range(DOWN)) -> Tensor:
+        """Vision tokens (B, h, w, 16·code) -> slots (B, rows·columns, slot) of the lattice in reading order.
+
+        ``rows`` are the rows of points of each patch that are wanted, where those of all cells are alike.
+        """
         b, h, w, _ = tokens.shape
         t = tokens + self.mix(tokens)
         t = t.view(b, h, w, 2, 2, 2, 2, self.code).permute(0, 1, 3, 5, 2, 4, 6, 7)  # (B, h, y2, y1, w, x2, x1, code)
         t = t.reshape(b, 4 * h, 4 * w, self.code)  # (B, patch rows, patch columns, code)
-        return self._lattice(self.points(F.silu(self.hidden(t))))
+        t = F.silu(self.hidden(t))
+        if len(rows) == DOWN:
+            return self._lattice(self.points(t))
+        weight, bias = (
+            torch.unflatten(each, 0, (DOWN, -1))[list(rows)].flatten(0, 1) for each in self.points.parameters()
+        )
+        return self._lattice(F.linear(t, weight, bias))
 
     def early_slots(self, patches: Tensor) -> Tensor:
         """Patches (B, H, W, width), before the compressor -> slots; only for supervision while training."""
@@ -64,8 +76,8 @@ class ReadoutHead(nn.Module):
 
     def _lattice(self, x: Tensor) -> Tensor:
         b, h, w, _ = x.shape
-        x = x.view(b, h, w, DOWN, ACROSS, self.slot).transpose(2, 3)  # (B, h, DOWN, w, ACROSS, slot)
-        return x.reshape(b, h * DOWN * w * ACROSS, self.slot)
+        x = x.view(b, h, w, -1, ACROSS, self.slot).transpose(2, 3)  # (B, h, rows of a patch, w, ACROSS, slot)
+        return x.reshape(b, -1, self.slot)
 
     def low_logits(self, slots: Tensor, high: Tensor) -> Tensor:
         """Logits (…, 256) of the low byte, given the high byte (…), which scales and shifts what the slot says."""
@@ -78,13 +90,22 @@ class ReadoutHead(nn.Module):
 
         Searched among the two likeliest high bytes, the second one only where it is not negligible.
         """
+        if slots.is_cuda:
+            return self._candidates(slots, count, twice=True)
+        parts = [self._candidates(part, count, twice=False) for part in torch.split(slots, _PART)]
+        codes, best = (torch.cat(found) for found in zip(*parts, strict=True))
+        return codes, best
+
+    def _candidates(self, slots: Tensor, count: int, *, twice: bool) -> tuple[Tensor, Tensor]:
+        """Do it for some slots; ``twice``: all second high bytes are looked at, so that nothing waits for a device."""
         high_log, highs = F.log_softmax(self.high(slots).float(), -1).topk(2, -1)  # (N, 2)
         best, codes = self._of_block(slots, highs[:, 0], high_log[:, 0], count)
-        unsure = (high_log[:, 1] > _NEGLIGIBLE).nonzero()[:, 0]  # (n,)
-        if len(unsure):
-            more, others = self._of_block(slots[unsure], highs[unsure, 1], high_log[unsure, 1], count)
-            joint, order = torch.cat([best[unsure], more], -1).topk(count, -1)
-            best[unsure], codes[unsure] = joint, torch.cat([codes[unsure], others], -1).gather(1, order)
+        likely = high_log[:, 1] > _NEGLIGIBLE  # (N,)
+        second = high_log[:, 1].masked_fill(~likely, -torch.inf)  # (N,)
+        chosen = slice(None) if twice else likely.nonzero()[:, 0]
+        more, others = self._of_block(slots[chosen], highs[chosen, 1], second[chosen], count)
+        joint, order = torch.cat([best[chosen], more], -1).topk(count, -1)
+        best[chosen], codes[chosen] = joint, torch.cat([codes[chosen], others], -1).gather(1, order)
         return codes, best
 
     def _of_block(self, slots: Tensor, high: Tensor, high_log: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ def ink_of(png: bytes) -> Ink:
                 raise ImageError(
                     f"an image of {image.width} × {image.height} px; sides of 1 to {MOST_SIDE} px are read"
                 )
-            grey = np.asarray(image.convert("RGB").convert("L"), np.float32) / np.float32(255)
+            grey = np.asarray(image if image.mode == "L" else image.convert("RGB").convert("L"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         if isinstance(error, ImageError):
             raise
@@ -36,11 +36,15 @@ def ink_of(png: bytes) -> Ink:
     return squared(inverted(grey))
 
 
-def inverted(grey: Ink) -> Ink:
-    """Ink of a grey image, 0 black to 1 white: the commonest level is paper, and what differs from it is ink."""
-    paper = float(np.median(grey))
+def inverted(levels: npt.NDArray[np.uint8]) -> Ink:
+    """Ink of a grey image, 0 black to 255 white: the level in the middle is paper, and what differs from it is ink."""
+    ranks = np.bincount(levels.ravel(), minlength=256).cumsum()  # how many px are of a level or darker
+    middle = np.searchsorted(ranks, [(levels.size - 1) // 2, levels.size // 2], side="right")
+    grey = np.arange(256, dtype=np.float32) / np.float32(255)  # of each level
+    paper = float(grey[middle].mean())
     ink = (paper - grey) / paper if paper >= 0.5 else (grey - paper) / (1 - paper)
-    return np.clip(ink, 0, 1, out=ink).astype(np.float32, copy=False)
+    found: Ink = np.clip(ink, 0, 1)[levels]
+    return found
 
 
 def squared(ink: Ink) -> Ink:

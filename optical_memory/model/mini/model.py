@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -49,12 +49,22 @@ def load(*, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
     with torch.random.fork_rng(devices=()):  # random values cost 0.1 s; PyTorch's "meta" device over a second to import
         network = MiniNetwork()
     weights.load_int8(network, WEIGHTS)
-    return MiniModel(network.to(device, dtype or _fastest(torch.device(device))))
+    network.to(device, dtype or _fastest(torch.device(device)))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what convolutions take as it is
+    return MiniModel(network)
 
 
 def _fastest(device: torch.device) -> torch.dtype:
     capable = device.type != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if capable else torch.float32
+
+
+class _Look(NamedTuple):
+    """A page as read, the head's slots (lattice points, slot) and the vision tokens (h, w, width) it was read from."""
+
+    sheet: reading.Sheet
+    slots: Tensor
+    tokens: Tensor
 
 
 class MiniModel:
@@ -85,7 +95,7 @@ class MiniModel:
 
         Errors: ImageError, GridNotFoundError.
         """
-        return self._look(page, cells)[0]
+        return self._look(page, cells).sheet
 
     def read_all(self, pages: Iterable[Page | bytes]) -> Iterator[reading.Sheet]:
         """Read pages one after the other; on a GPU those of one size that follow each other go through it together.
@@ -95,7 +105,7 @@ class MiniModel:
         device = next(self.network.parameters()).device
         at_once = 1 if device.type == "cpu" else _AT_ONCE  # a core's cache holds one page
         for group in _of_one_size(((page, ink_of(_png(page))) for page in pages), at_once):
-            slots = reading.slots_of(self.network, [ink for _, ink in group])
+            _, slots = reading.look(self.network, [ink for _, ink in group])
             for (page, ink), own in zip(group, slots, strict=True):
                 yield reading.read_slots(self.network, own, ink, None if isinstance(page, bytes) else _grid_of(page))
 
@@ -114,21 +124,17 @@ class MiniModel:
 
         Errors: ImageError, GridNotFoundError.
         """
-        ink = ink_of(_png(page))
-        tokens = self.network.encoder(torch.from_numpy(ink)[None, None].to(next(self.network.parameters())))[1]
-        slots = self.network.head.slots(tokens)[0]
-        if cells is None and not isinstance(page, bytes):
-            cells = _grid_of(page)
-        sheet = reading.read_slots(self.network, slots, ink, cells)
-        return transcribe(self.decoder, tokens[0], slots[reading.cell_points(sheet.grid, sheet.side)], sheet)
+        look = self._look(page, cells)
+        points = reading.cell_points(look.sheet.grid, look.sheet.side)
+        return transcribe(self.decoder, look.tokens, look.slots[points], look.sheet)
 
-    def _look(self, page: Page | bytes, cells: Cells | None = None) -> tuple[reading.Sheet, Tensor]:
-        """Return a page as read, and the head's slots for it."""
+    def _look(self, page: Page | bytes, cells: Cells | None = None) -> _Look:
+        """Return a page as read, with the head's slots for it and its vision tokens."""
         ink = ink_of(_png(page))
-        slots = reading.slots_of(self.network, [ink])[0]
+        tokens, slots = reading.look(self.network, [ink])
         if cells is None and not isinstance(page, bytes):
             cells = _grid_of(page)
-        return reading.read_slots(self.network, slots, ink, cells), slots
+        return _Look(reading.read_slots(self.network, slots[0], ink, cells), slots[0], tokens[0])
 
     @overload
     def generate(self, context: Any, prompt: str = ..., *, stream: Literal[False] = ...) -> Answer: ...
@@ -171,9 +177,9 @@ class MiniModel:
 
     def search(self, page: Page | bytes) -> finding.Searched:
         """Look at a page once, to find words on it many times. Errors: ImageError, GridNotFoundError."""
-        sheet, slots = self._look(page)
-        sheet = _marked(sheet)
-        return finding.Searched(network=self.network, slots=slots, sheet=sheet, run=finding.run_of(sheet))
+        look = self._look(page)
+        sheet = _marked(look.sheet)
+        return finding.Searched(network=self.network, slots=look.slots, sheet=sheet, run=finding.run_of(sheet))
 
     def _answer(self, sources: Sequence[Source], prompt: str) -> Generator[str | Answer, None, None]:
         started = time.perf_counter()

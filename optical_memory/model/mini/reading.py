@@ -52,17 +52,10 @@ class Sheet:
 
 
 @torch.inference_mode()
-def read(network: MiniNetwork, ink: Ink, cells: Cells | None = None) -> Sheet:
-    """Read ink (S, S). Without ``cells`` the grid is found from the image. Errors: GridNotFoundError."""
-    return read_slots(network, slots_of(network, [ink])[0], ink, cells)
-
-
-@torch.inference_mode()
-def slots_of(network: MiniNetwork, inks: Sequence[Ink]) -> Tensor:
-    """Return the head's slots (B, lattice points, slot) of pages of one size."""
-    parameter = next(network.parameters())
-    slots: Tensor = network(torch.from_numpy(np.stack(inks))[:, None].to(parameter))
-    return slots
+def look(network: MiniNetwork, inks: Sequence[Ink]) -> tuple[Tensor, Tensor]:
+    """Return vision tokens (B, h, w, width) and the head's slots (B, lattice points, slot) of pages of one size."""
+    tokens = network.encoder(torch.from_numpy(np.stack(inks))[:, None].to(next(network.parameters())))[1]
+    return tokens, network.head.slots(tokens)
 
 
 @torch.inference_mode()

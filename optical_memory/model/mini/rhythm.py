@@ -23,9 +23,10 @@ _SHORTEST, _LONGEST = 2.2, 40.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Beat:
-    """The spectrum of ink along one axis; ``first`` is the px where it begins."""
+    """The spectrum of ink along one axis and its magnitudes; ``first`` is the px where the ink begins."""
 
     spectrum: npt.NDArray[np.complex128]
+    magnitudes: npt.NDArray[np.float64]
     first: int
 
     def strength(self, period: float) -> float:
@@ -35,11 +36,12 @@ class Beat:
     def size(self, period: float) -> float:
         """Return how large the line at a period (px) is, in px of ink."""
         place = _POINTS / period
-        return float(np.abs(self.spectrum[max(0, int(place - 3)) : int(place + 4)]).max())
+        return float(self.magnitudes[max(0, int(place - 3)) : int(place + 4)].max())
 
     def _background(self, place: float) -> float:
-        low, high = int(place / _ABOUT), min(int(place * _ABOUT) + 1, len(self.spectrum))
-        return float(np.median(np.abs(self.spectrum[low:high])))
+        low, high = int(place / _ABOUT), min(int(place * _ABOUT) + 1, len(self.magnitudes))
+        middle = [(high - low - 1) // 2, (high - low) // 2]  # np.median takes five times as long
+        return float(np.partition(self.magnitudes[low:high], middle)[middle].mean())
 
     def middle(self, period: float) -> float:
         """Return where the most ink lies within a period, as a share of it from the page's edge: 0.5 in the middle."""
@@ -48,12 +50,12 @@ class Beat:
 
     def periods(self, least: float, count: int = 3) -> list[float]:
         """Return the strongest periods (px), refined, that stand out by ``least`` or more."""
-        size = np.abs(self.spectrum)
+        size = self.magnitudes
         low, high = int(_POINTS / _LONGEST), int(_POINTS / _SHORTEST)
-        peaks = [n for n in range(low, high) if size[n] >= size[n - 1] and size[n] > size[n + 1]]
-        peaks.sort(key=lambda n: -size[n])
+        here = size[low:high]
+        peaks = low + np.flatnonzero((here >= size[low - 1 : high - 1]) & (here > size[low + 1 : high + 1]))
         found: list[float] = []
-        for n in peaks[: 8 * count]:
+        for n in peaks[np.argsort(-size[peaks], kind="stable")][: 8 * count].tolist():
             bend = size[n - 1] - 2 * size[n] + size[n + 1]
             period = _POINTS / (n + 0.5 * (size[n - 1] - size[n + 1]) / bend)
             if size[n] >= least * self._background(n) and all(abs(period / other - 1) > 0.05 for other in found):
@@ -70,4 +72,5 @@ def _beat(profile: npt.NDArray[np.float64]) -> Beat:
     inked = np.flatnonzero(profile > 0.02 * profile.max()) if profile.any() else np.zeros(1, np.int64)
     first, last = int(inked[0]), int(inked[-1]) + 1
     part = profile[first:last]
-    return Beat(spectrum=np.fft.rfft((part - part.mean()) * np.hanning(len(part)), _POINTS), first=first)
+    spectrum = np.fft.rfft((part - part.mean()) * np.hanning(len(part)), _POINTS)
+    return Beat(spectrum=spectrum, magnitudes=np.abs(spectrum), first=first)
