@@ -16,6 +16,7 @@ def table(results: Found) -> str:
         f" Matrix product: {number(rates.get('matrix_tflops'))} TFLOP/s."
         f" Copy: {number(rates.get('copy_tbps'), 2)} TB/s.",
         *encoder(results),
+        *ways(results),
         *decoding(results),
         *prefill(results),
         *whole(results),
@@ -39,6 +40,18 @@ def encoder(results: Found) -> list[str]:
         share, over = percent(compiled.get("share_of_matrix_rate")), number(compiled.get("over_eager"), 1)
         memory = f"{number(compiled.get('peak_gib'), 1)} ({compiled.get('batch', '–')})"
         lines.append(f"| {mode} | {speeds} | {share} | {over} | {memory} |")
+    return lines
+
+
+def ways(results: Found) -> list[str]:
+    """Every way that the encoder was run in at Base; the distance is of the tokens, from the plain way's."""
+    lines = ["", "| encoder, Base | pages/s | share of the matrix rate | distance |", "|---|---|---|---|"]
+    for name, found in results.items():
+        if name.startswith("encoder base "):
+            figures = [number(found.get("pages_per_second")), percent(found.get("share_of_matrix_rate"), 1)]
+            lines.append(
+                f"| {name.removeprefix('encoder base ')} | {' | '.join(figures)} | {found.get('distance', 0):.4f} |"
+            )
     return lines
 
 
@@ -89,6 +102,6 @@ def number(value: float | None, digits: int = 0) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, digits: int = 0) -> str:
     """Write a share, or a dash where there is none."""
-    return "–" if value is None else f"{value:.0%}"
+    return "–" if value is None else f"{value:.{digits}%}"

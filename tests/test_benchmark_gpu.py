@@ -31,7 +31,9 @@ def test_every_section_has_figures(tmp_path: Path) -> None:
     assert found["decode 1 at 40"]["tokens_per_second"] > 0
     assert found["encoder tiny fused"]["tflop_per_page"] > 0
     assert found["encoder tiny compiled"]["over_eager"] > 0
-    assert found["check"]["encoder_error"] < 1e-4
+    assert found["encoder tiny in place, gelu"]["distance"] < 1e-4
+    assert found["check of encoder"]["encoder_error"] < 1e-4
+    assert found["check of steps"]["step_error_batch_4"] < 1e-4
     assert found["transformers"]["decode_1_tokens_per_second"] > 0
     assert "| tiny 2 |" in printed and "Error" not in printed
 
@@ -47,3 +49,25 @@ def test_no_section_begins_when_time_is_up(tmp_path: Path) -> None:
     _, found = run(tmp_path / "gpu.json", "--parts", "prefill", "--seconds", "0")
     assert "TimeoutError" in found["part prefill"]["error"]
     assert found["ceilings"]["copy_tbps"] > 0
+
+
+def test_batches_that_do_not_fit_are_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import _gpu_decoder
+    import torch
+    from _gpu_bench import Bench
+
+    tried: list[int] = []
+
+    def rows(bench: object, model: object, batch: int, found: dict[str, float]) -> None:
+        tried.append(batch)
+        if batch > 384:
+            raise torch.OutOfMemoryError("the device is full")
+        found["tokens_per_second"] = batch
+
+    monkeypatch.setattr(_gpu_decoder, "decode_rows", rows)
+    bench = Bench(tiny=False, seconds=100)
+    _gpu_decoder.batched(bench, None)
+    assert tried == [64, 128, 256, 512, 448, 384]
+    assert bench.results["decode 384"]["tokens_per_second"] == 384
+    assert "OutOfMemory" in bench.results["decode 512"]["error"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, resized, table
+from optical_memory.model.blocks import ATTENTION, AttentionKind, Layers, Mixing, Mlp, Residual, resized, table
 from optical_memory.model.config import ClipConfig
 
 
@@ -18,7 +18,7 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-class Attention(nn.Module):
+class Attention(Mixing):
     """Self-attention over all tokens; queries, keys and values in one matrix."""
 
     def __init__(self, config: ClipConfig, attention: AttentionKind) -> None:
@@ -27,17 +27,16 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width)
         self.out = nn.Linear(config.width, config.width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def mix(self, x: Tensor) -> Tensor:
         """Map (B, N, D) to (B, N, D)."""
         q, k, v = (
             torch.unflatten(self.qkv(x), -1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind()
         )  # (B, A, N, C) each
-        out: Tensor = self.out(self.attend(q, k, v, None, None).transpose(1, 2).flatten(2))  # (B, N, D)
-        return out
+        return self.attend(q, k, v, None, None).transpose(1, 2).flatten(2)  # (B, N, D)
 
 
-class Layer(nn.Module):
-    """Attention, then the MLP, each on the normalised residual stream."""
+class Layer(Residual):
+    """A layer of CLIP."""
 
     def __init__(self, config: ClipConfig, attention: AttentionKind) -> None:
         super().__init__()
@@ -45,12 +44,6 @@ class Layer(nn.Module):
         self.attention = Attention(config, attention)
         self.norm2 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
         self.mlp = Mlp(config.width, config.mlp_width, quick_gelu)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, N, D) to (B, N, D)."""
-        x = x + self.attention(self.norm1(x))  # (B, N, D)
-        x = x + self.mlp(self.norm2(x))  # (B, N, D)
-        return x
 
 
 class Clip(nn.Module):
@@ -63,7 +56,7 @@ class Clip(nn.Module):
         # CLIP's own patches are in the published checkpoint, but SAM's tokens take their place: kept for its sake.
         self.unused_patch = table(config.width, 3, config.patch_size, config.patch_size)
         self.norm = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
-        self.layers = nn.ModuleList(Layer(config, attention) for _ in range(config.layers))
+        self.layers = Layers(Layer(config, attention) for _ in range(config.layers))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map SAM's (B, D, g, g) to (B, 1 + g*g, D), the class token first."""
@@ -71,9 +64,7 @@ class Clip(nn.Module):
         first = self.class_token.expand(len(tokens), 1, -1)  # (B, 1, D)
         x = torch.cat((first, tokens.flatten(2).transpose(1, 2)), dim=1)  # (B, 1 + g*g, D)
         x = x + table_for(self.positions, side)  # (B, 1 + g*g, D)
-        out: Tensor = self.norm(x)  # (B, 1 + g*g, D)
-        for layer in self.layers:
-            out = layer(out)  # (B, 1 + g*g, D)
+        out: Tensor = self.layers(self.norm(x))  # (B, 1 + g*g, D)
         return out
 
 

@@ -27,6 +27,8 @@ from optical_memory.model.prompts import FREE_OCR, Context
 from optical_memory.model.tokenizer import Tokenizer
 from optical_memory.renderers.base import Page
 
+_FORMS = 128
+"""Forms of a layer that may be compiled: three kinds of layers, in as many modes and batch sizes as come."""
 Picture = Image.Image | Pixels | Tensor | np.ndarray[Any, Any]
 """What the encoder takes: an image, its prepared pixels, or one view as (3, S, S) normalised values."""
 
@@ -199,10 +201,18 @@ class DeepseekOcr(nn.Module):
     def compile(self, **options: Any) -> None:
         """Compile the encoder's layers with ``torch.compile``, one by one: faster on CUDA from the second call on.
 
-        ``options`` go to ``torch.compile``. The first call of each mode and batch size takes a while.
+        ``options`` go to ``torch.compile``. The first call of each mode and batch size takes a while. PyTorch's limit
+        of 8 forms of a function, past which it would silently run layers uncompiled, is raised.
         """
-        for layer in (*self.encoder.sam.layers, *self.encoder.clip.layers):
-            layer.compile(**{"dynamic": False, **options})
+        import torch._dynamo
+
+        settings: Any = torch._dynamo.config
+        name = "recompile_limit" if hasattr(settings, "recompile_limit") else "cache_size_limit"  # before PyTorch 2.6
+        setattr(settings, name, max(_FORMS, getattr(settings, name)))
+        for layers in (self.encoder.sam.layers, self.encoder.clip.layers):
+            layers.in_place = False
+            for layer in layers:
+                layer.compile(**{"dynamic": False, **options})
 
     def ready(self, *halves: nn.Module) -> None:
         """Give random values to what has none in these parts: ``self.encoder``, ``self.decoder``."""

@@ -13,11 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optical_memory.model.blocks import ATTENTION, AttentionKind, Mlp, fused, resized, served, table
+from optical_memory.model.blocks import (
+    ATTENTION,
+    AttentionKind,
+    Layers,
+    Mixing,
+    Mlp,
+    Residual,
+    fused,
+    resized,
+    served,
+    table,
+)
 from optical_memory.model.config import SamConfig
 
 
-class Attention(nn.Module):
+class Attention(Mixing):
     """Self-attention with decomposed relative positions, within windows or everywhere (``window`` None)."""
 
     def __init__(self, config: SamConfig, *, window: int | None, attention: AttentionKind) -> None:
@@ -29,7 +40,7 @@ class Attention(nn.Module):
         self.rel_pos_h = table(2 * side - 1, channels)
         self.rel_pos_w = table(2 * side - 1, channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def mix(self, x: Tensor) -> Tensor:
         """Map (B, H, W, D) to (B, H, W, D)."""
         height, width = x.shape[1:3]
         side = self.window or height
@@ -37,9 +48,7 @@ class Attention(nn.Module):
             from optical_memory.model.kernels.relative import relative_attention
 
             tables = resampled_table(self.rel_pos_h, side), resampled_table(self.rel_pos_w, side)  # (2*side - 1, C)
-            out = relative_attention(self.qkv(x), self.qkv.bias, tables, heads=self.heads, side=side)  # (B, H, W, D)
-            whole: Tensor = self.out(out)  # (B, H, W, D)
-            return whole
+            return relative_attention(self.qkv(x), self.qkv.bias, tables, heads=self.heads, side=side)  # (B, H, W, D)
         # The published order is pad, then qkv. A padded place is then the bias alone, which adding the bias after
         # the padding gives as well, without the product over the padding.
         qkv = split_windows(F.linear(x, self.qkv.weight), side) + self.qkv.bias  # (n, w, w, 3D)
@@ -50,12 +59,11 @@ class Attention(nn.Module):
         columns = torch.einsum("naijc,jkc->naijk", q, relative(self.rel_pos_w, side))  # (n, A, w, w, w)
         out = self.attend(*(each.flatten(2, 3) for each in (q, k, v, rows, columns)))  # (n, A, w*w, C)
         out = torch.unflatten(out.transpose(1, 2).flatten(2), 1, (side, side))  # (n, w, w, D)
-        mixed: Tensor = self.out(join_windows(out, height, width))  # (B, H, W, D)
-        return mixed
+        return join_windows(out, height, width)  # (B, H, W, D)
 
 
-class Layer(nn.Module):
-    """Attention, then the MLP, each on the normalised residual stream."""
+class Layer(Residual):
+    """A layer of SAM."""
 
     def __init__(self, config: SamConfig, *, window: int | None, attention: AttentionKind) -> None:
         super().__init__()
@@ -63,12 +71,6 @@ class Layer(nn.Module):
         self.attention = Attention(config, window=window, attention=attention)
         self.norm2 = nn.LayerNorm(config.width, eps=config.layer_norm_eps)
         self.mlp = Mlp(config.width, config.mlp_width, F.gelu)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, H, W, D) to (B, H, W, D)."""
-        x = x + self.attention(self.norm1(x))  # (B, H, W, D)
-        x = x + self.mlp(self.norm2(x))  # (B, H, W, D)
-        return x
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -104,7 +106,7 @@ class Sam(nn.Module):
         windows = [
             None if index in config.global_attn_indexes else config.window_size for index in range(config.layers)
         ]
-        self.layers = nn.ModuleList(Layer(config, window=each, attention=attention) for each in windows)
+        self.layers = Layers(Layer(config, window=each, attention=attention) for each in windows)
         neck = config.neck_channels
         self.neck = nn.Sequential(
             nn.Conv2d(config.width, neck, 1, bias=False),
@@ -121,8 +123,7 @@ class Sam(nn.Module):
         """Map normalised pixels (B, 3, S, S) to (B, D_out, S/64, S/64)."""
         x = self.patch(pixels).permute(0, 2, 3, 1)  # (B, H, W, D)
         x = x + resized(self.positions, x.shape[1])  # (B, H, W, D)
-        for layer in self.layers:
-            x = layer(x)  # (B, H, W, D)
+        x = self.layers(x)  # (B, H, W, D)
         x = self.neck(x.permute(0, 3, 1, 2))  # (B, 256, H, W)
         out: Tensor = self.compressor(x)  # (B, 1024, H/4, W/4)
         return out

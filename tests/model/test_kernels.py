@@ -12,12 +12,15 @@ pytest.importorskip("triton", reason="Triton is not installed")
 PROGRAM = """
 import sys, torch
 from dataclasses import replace
+from optical_memory.model import blocks
+from optical_memory.model.blocks import Mlp
 from optical_memory.model.cache import KeyValueCache
-from optical_memory.model.config import DecoderConfig, SamConfig
+from optical_memory.model.clip import Clip
+from optical_memory.model.config import ClipConfig, DecoderConfig, SamConfig
 from optical_memory.model.decoder import Decoder
 from optical_memory.model.graphs import GraphStep, SingleStep
-from optical_memory.model.kernels import relative
-from optical_memory.model.sam import Attention, resampled_table
+from optical_memory.model.kernels import relative, stream
+from optical_memory.model.sam import Attention, Sam, resampled_table
 from optical_memory.model.step import EagerStep, prefill
 
 torch.manual_seed(0)
@@ -68,6 +71,24 @@ for side, window, pair in ((32, None, True), (20, None, False), (40, None, False
     relative.EVERYWHERE[side] = replace(relative.DEFAULT, pair=pair)
     out = relative.relative_attention(layer.qkv(x), layer.qkv.bias, tables, heads=2, side=around)
     assert error(layer.out(out), layer(x)) < 5e-3, (side, window)
+blocks.sixteen_bits = lambda x: False  # attention as written: it is tested above
+sizes = dict(layers=2, heads=2, mlp_width=72)
+stacks = [Sam(SamConfig(width=24, window_size=3, global_attn_indexes=(1,), **sizes)).layers,
+          Clip(ClipConfig(width=40, **sizes)).layers]
+for layers, shape in zip(stacks, ((2, 5, 5, 24), (2, 10, 40))):
+    for parameter in layers.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    layers, x = layers.to(device), torch.randn(shape, device=device)
+    with torch.no_grad():
+        wanted = layers(x)
+        assert error(stream.run_in_place(layers, x), wanted) < (1e-5 if device == "cpu" else 1e-3), shape
+        if device == "cuda":  # the products of the matrix library with GELU, in 16 bits
+            layers, x = layers.bfloat16(), torch.randn(shape, device=device, dtype=torch.bfloat16)
+            wanted = layers(x)
+            blocks.sixteen_bits = lambda x: x.dtype == torch.bfloat16
+            layers.in_place = Mlp.gelu_in_product = True
+            assert error(layers(x.clone()), wanted) < 2e-2, shape
+            blocks.sixteen_bits = lambda x: False
 print("all kernels agree")
 """
 

@@ -138,6 +138,19 @@ def test_eager_attention_gives_the_same(tiny_sizes: dict[str, Any]) -> None:
     assert torch.allclose(plain.vision_tokens(pixels), fused.vision_tokens(pixels), atol=1e-5)
 
 
+def test_compiled_layers_serve_every_mode(tiny_sizes: dict[str, Any]) -> None:
+    """Three kinds of layers at five sizes: more forms than PyTorch compiles by default before it gives up."""
+    import torch._dynamo
+
+    plain, compiled = build("deepseek-ocr", **tiny_sizes), build("deepseek-ocr", **tiny_sizes)
+    compiled.compile(backend="eager")
+    torch._dynamo.utils.counters.clear()
+    for side in (64, 128, 192, 256, 320):
+        pixels = np.random.default_rng(side).random((3, side, side), dtype=np.float32)
+        assert torch.allclose(compiled.vision_tokens(pixels), plain.vision_tokens(pixels), atol=1e-5)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3 * 5
+
+
 def starve(tiny_sizes: dict[str, Any]) -> None:
     """Encode a page with too little memory; print the error."""
     import resource
