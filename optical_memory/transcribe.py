@@ -110,13 +110,21 @@ def images(source: Path) -> Iterator[bytes]:
     except pypdfium2.PdfiumError as error:
         raise ReaderError(f"not a readable PDF: {error}") from error
     with document:
-        for page in document:
-            width, height = page.get_size()  # in points
-            scale = min(PDF_DPI / 72, (MAX_PIXELS / max(width * height, 1.0)) ** 0.5)
-            out = io.BytesIO()
-            page.render(scale=scale).to_pil().convert("RGB").save(out, "PNG", compress_level=1)
-            page.close()
-            yield out.getvalue()
+        for number in range(len(document)):
+            try:
+                data = _drawn(document[number])
+            except pypdfium2.PdfiumError as error:
+                raise ReaderError(f"page {number + 1} of the PDF cannot be drawn: {error}") from error
+            yield data
+
+
+def _drawn(page: Any) -> bytes:
+    width, height = page.get_size()  # in points
+    scale = min(PDF_DPI / 72, (MAX_PIXELS / max(width * height, 1.0)) ** 0.5)
+    out = io.BytesIO()
+    page.render(scale=scale).to_pil().convert("RGB").save(out, "PNG", compress_level=1)
+    page.close()
+    return out.getvalue()
 
 
 def _as_text(readings: list[Reading]) -> str:

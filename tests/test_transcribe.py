@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +92,28 @@ def test_a_huge_pdf_page_is_drawn_within_limits(tmp_path: Path) -> None:
     (data,) = images(tmp_path / "huge.pdf")
     with Image.open(io.BytesIO(data)) as image:
         assert 50_000_000 < image.width * image.height <= 64_000_000
+
+
+def test_a_damaged_page_of_a_pdf_stops_its_source_alone(scans: Path, tmp_path: Path) -> None:
+    whole = (scans / "inner/b.pdf").read_bytes()
+    second = whole.rindex(b"/Type /Page\n") if b"/Type /Page\n" in whole else whole.rindex(b"/Type /Page ")
+    (scans / "inner/b.pdf").write_bytes(whole[:second] + b"/Type /Pag_" + whole[second + 11 :])
+    done = {Path(each.source).name: each for each in transcribe(scans, tmp_path / "out", reader="rapidocr")}
+    assert "page 2 of the PDF cannot be drawn" in done["b.pdf"].error
+    assert done["a.png"].error == "" and not (tmp_path / "out/inner/b.pdf.txt").exists()
+
+
+def test_on_a_real_ray(scans: Path, tmp_path: Path) -> None:
+    """What a Ray worker reads is what this process reads, and is kept by the next run here."""
+    pytest.importorskip("ray")
+    out = tmp_path / "out"
+    program = (
+        "import ray; from optical_memory.transcribe import transcribe;"
+        "ray.init(num_cpus=1, include_dashboard=False, object_store_memory=100 * 2**20, logging_level='ERROR');"
+        f"print(sorted(bool(t.error) for t in transcribe({str(scans)!r}, {str(out)!r}, reader='rapidocr', ray=True)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=False)
+    assert "[False, False, True, True]" in done.stdout, done.stderr[-3000:]
+    assert "Invoice number one" in (out / "a.png.txt").read_text()
+    again = {Path(each.source).name: each.kept for each in transcribe(scans, out, reader="rapidocr")}
+    assert again == {"a.png": True, "b.pdf": True, "broken.jpg": False, "broken.pdf": False}

@@ -26,16 +26,19 @@ def mode_of(page: Page) -> Mode:
 
 
 @contextmanager
-def device_memory(modes: Sequence[Mode]) -> Iterator[None]:
-    """Turn a full device into an OutOfMemoryError that names the next smaller mode than the largest of ``modes``."""
+def device_memory(modes: Sequence[Mode], *, advice: str | None = None) -> Iterator[None]:
+    """Turn a full device into an OutOfMemoryError that names the next smaller mode than the largest of ``modes``.
+
+    ``advice`` is said instead, where no mode would help.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(_advice(modes)) from error
+        raise OutOfMemoryError(advice or _advice(modes)) from error
     except RuntimeError as error:
         if "can't allocate memory" not in str(error):  # what PyTorch says where the CPU's memory is full
             raise
-        raise OutOfMemoryError(_advice(modes)) from error
+        raise OutOfMemoryError(advice or _advice(modes)) from error
 
 
 def _advice(modes: Sequence[Mode]) -> str:

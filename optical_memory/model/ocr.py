@@ -254,7 +254,12 @@ def load(
     checkpoint = Checkpoint(folder)
     config = checkpoint.config
     model = DeepseekOcr(config, device=device, dtype=dtype or _dtype(config.torch_dtype), attention=attention)
-    with progress_bar(f"Loading {Path(folder).name}", checkpoint.nbytes, show=progress) as report, device_memory(()):
+    advice = (
+        f"{model.device} has no room for this checkpoint ({checkpoint.nbytes / 1e9:.2f} GB of files) as"
+        f" {str(model.dtype).removeprefix('torch.')}; use another device or a smaller type (device=…, dtype=…)"
+    )
+    bar = progress_bar(f"Loading {Path(folder).name}", checkpoint.nbytes, show=progress)
+    with bar as report, device_memory((), advice=advice):
         fill(model, config, checkpoint, check=check, device=model.device, report=report)
     model.folder = Path(folder)
     return model
