@@ -286,15 +286,21 @@ def test_the_generator_can_be_given_other_caches(model: Any, tiny_checkpoint: Pa
     assert model.generate(make_page(1), max_new_tokens=2).usage.reused_tokens == 0
 
 
-def test_a_memory_s_own_context_is_answered(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    from optical_memory import OpticalMemory
-    from optical_memory.policies import FixedTier
-
+@pytest.fixture
+def roomy_model(tiny_checkpoint: Path, tmp_path: Path) -> Any:
+    """The tiny model with the published number of positions."""
     folder = tmp_path / "roomy"
     config = load_model(str(tiny_checkpoint)).config.to_published() | {"max_position_embeddings": 8192}
     build("deepseek-ocr", **config).save(folder)
     (folder / "tokenizer.json").write_bytes((tiny_checkpoint / "tokenizer.json").read_bytes())
-    model = load_model(str(folder))
+    return load_model(str(folder))
+
+
+def test_a_memory_s_own_context_is_answered(roomy_model: Any) -> None:
+    from optical_memory import OpticalMemory
+    from optical_memory.policies import FixedTier
+
+    model = roomy_model
     with OpticalMemory(session="s", budget=2500, renderer="dense", policy=FixedTier("tiny")) as memory:
         for number in range(80):
             memory.add("user", f"Question {number}: " + "what is the weather in Oslo on that day? " * 6)
@@ -306,3 +312,25 @@ def test_a_memory_s_own_context_is_answered(tiny_checkpoint: Path, tmp_path: Pat
         memory.add("user", "And tomorrow?")
         again = model.generate(memory.context(), "Which city?", max_new_tokens=3)
     assert again.usage.reused_tokens >= answer.usage.vision_tokens
+
+
+def test_a_history_beyond_the_positions_is_refused_as_it_is_and_planned_down_by_the_policy(roomy_model: Any) -> None:
+    from optical_memory import OpticalMemory, render
+    from optical_memory.budget import get_profile
+
+    # This checkpoint's tokenizer makes a token of each byte, some five times what the profile's encoding counts.
+    profile = replace(get_profile("deepseek-ocr"), text_factor=6.0)
+    said = [f"Step {number}: " + "the build ran, two tests failed, one was mended. " * 12 for number in range(70)]
+    pages = render("\n".join(said), tier="base", profile="deepseek-ocr", renderer="dense")
+    with pytest.raises(ContextTooLongError, match=r"takes \d+,\d+ positions and the decoder has 8,192"):
+        roomy_model.generate("\n".join(said))
+    with pytest.raises(ContextTooLongError, match=r"positions and the decoder has 8,192"):
+        roomy_model.generate(pages * 9)
+    with OpticalMemory(session="s", budget=8000, profile=profile, renderer="dense") as memory:
+        for number, text in enumerate(said):
+            memory.add("user" if number % 2 else "assistant", text)
+        context = memory.context()
+        assert context.pages and sum(len(turn.text) for turn in context.recent) < sum(map(len, said)) / 4
+        answer = roomy_model.generate(context, max_new_tokens=2)
+        assert answer.usage.vision_tokens == sum(page.tokens for page in context.pages)
+        assert answer.usage.vision_tokens + answer.usage.text_tokens <= 8192
