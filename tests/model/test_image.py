@@ -76,6 +76,32 @@ def test_grid_order_decides_nothing() -> None:
             assert not counts[0] & counts[1]
 
 
+def published_grid(width: int, height: int, most: int) -> tuple[int, int]:
+    """Return the grid as the published search finds it, in whatever order a set gives grids of equal count."""
+    every = {(a, d) for n in range(2, most + 1) for a in range(1, n + 1) for d in range(1, n + 1) if 2 <= a * d <= most}
+    best, least = (1, 1), float("inf")
+    for grid in sorted(every, key=lambda grid: grid[0] * grid[1]):
+        distance = abs(width / height - grid[0] / grid[1])
+        if distance < least:
+            best, least = grid, distance
+        elif distance == least and width * height > 0.5 * 640 * 640 * grid[0] * grid[1]:
+            best = grid
+    return best
+
+
+def test_grids_of_all_shapes_are_those_of_the_published_search() -> None:
+    shapes = [(a, d) for a in range(1, 10) for d in range(1, 10) if 2 <= a * d <= 9]
+    ratios = sorted({a / d for a, d in shapes})
+    between = [round(1000 * (left + right) / 2) for left, right in pairwise(ratios)]  # as near to one as to the other
+    sizes = [(wide, 1000) for wide in between] + [(2 * wide, 2000) for wide in between]
+    sizes += [(a * tile, d * tile) for a, d in shapes for tile in (100, 320, 321, 453, 640, 1500)]
+    sizes += [(640, 641), (641, 640), (1, 641), (641, 1), (20_000, 40), (40, 20_000), (9001, 1000), (1250, 1000)]
+    sizes += [tuple(size) for size in np.random.default_rng(0).integers(1, 4000, (3000, 2)).tolist()]
+    for most in (2, 3, 6, 9):
+        for width, height in sizes:
+            assert tile_grid(width, height, max_tiles=most) == published_grid(width, height, most), (width, height)
+
+
 def test_pixels_are_exact(parity: Path) -> None:
     y, x, c = np.meshgrid(np.arange(500), np.arange(900), np.arange(3), indexing="ij")
     image = Image.fromarray(((3 * x + 5 * y + 40 * c + (x * y) // 97) % 256).astype(np.uint8))
