@@ -13,8 +13,8 @@ from optical_memory.renderers.base import Page
 from optical_memory.report.charts import Series, line_chart, stacked_bars
 from optical_memory.report.demo import Run
 
-SHOWN_PAGES = 6
-"""Pages shown at every tier: the newest ones of whole turns."""
+SHOWN_PAGES = 64
+"""Most pages shown at every tier: the newest ones."""
 
 
 def write_report(
@@ -43,6 +43,7 @@ def write_report(
         run=run,
         moments=[_moment(moment.turns, moment.context, images) for moment in run.moments],
         ladder=_ladder(memory, images),
+        left_out=max(sum(block.page is not None for block in run.last.archive) - SHOWN_PAGES, 0),
         cost_chart=_cost_chart(run),
         age_chart=_age_chart(run),
         reading_chart=_reading_chart(scores),
@@ -72,24 +73,34 @@ class Images:
 
 
 def _moment(turns: int, context: Any, images: Images) -> dict[str, Any]:
-    pages = [
-        {"src": images.name(page), "tier": page.tier, "tokens": page.tokens, "side": page.size[0], "facts": page.facts}
-        for page in context.pages
-    ]
+    pages = [_view(page, images) for page in context.pages]
     return {"turns": turns, "context": context, "pages": pages, "ratio": context.text_tokens / max(context.tokens, 1)}
 
 
 def _ladder(memory: OpticalMemory, images: Images) -> list[dict[str, Any]]:
-    """Return the newest pages, each at every tier."""
+    """Return the newest pages of the context in its order, each at every tier; a gist has one."""
     by_tier = memory.pages_by_tier(SHOWN_PAGES)
     rows: dict[str, dict[str, Any]] = {}
-    for pages in by_tier.values():
-        for page in pages:
-            row = rows.setdefault(page.id, {"id": page.id[:12], "text": page.text, "tiers": []})
-            row["tiers"].append(
-                {"src": images.name(page), "tier": page.tier, "tokens": page.tokens, "side": page.size[0]}
-            )
-    return list(rows.values())
+    for page in (page for pages in by_tier.values() for page in pages):
+        row = rows.setdefault(
+            page.id, {"id": page.id[:12], "text": page.text, "is_gist": page.kind == "gist", "tiers": []}
+        )
+        row["tiers"].append(_view(page, images))
+    order = {page.id: place for place, page in enumerate(memory.context().pages)}
+    return [rows[page_id] for page_id in sorted(rows.keys() & order, key=order.__getitem__)]
+
+
+def _view(page: Page, images: Images) -> dict[str, Any]:
+    """Return what the report shows of a page at one tier."""
+    width, height = page.size
+    return {
+        "src": images.name(page),
+        "tier": page.tier,
+        "tokens": page.tokens,
+        "width": width,
+        "height": height,
+        "facts": page.facts,
+    }
 
 
 def _cost_chart(run: Run) -> str:
