@@ -65,18 +65,19 @@ def encoder(bench: Bench, model: DeepseekOcr) -> None:
     modes = ["base", "small", "gundam", "tiny", "large"] if not bench.tiny else ["tiny"]
     for kind in ("eager", "fused"):
         measure(bench, model, kind, USUAL[kind], modes)
-    variants(bench, model)
     measure(bench, model, "compiled", USUAL["compiled"], modes)
-    USUAL["fused"].set(model)
+    variants(bench, model)
 
 
 def variants(bench: Bench, model: DeepseekOcr) -> None:
-    """Encode pages of Base in every way, batches of 32, and compare the tokens with the plain way's."""
+    """Encode pages of Base in every way that was not measured yet; compare the tokens with the plain way's."""
     mode = "tiny" if bench.tiny else "base"
-    if f"encoder {mode} eager" not in bench.results:
+    done = [way for kind, way in USUAL.items() if f"encoder {mode} {kind}" in bench.results]
+    if not done:
         measure(bench, model, "eager", USUAL["eager"], [mode])
     for kind, way in (OTHERS | (AUTOTUNED if bench.autotune else {})).items():
-        measure(bench, model, kind, way, [mode])
+        if way not in done:
+            measure(bench, model, kind, way, [mode])
     USUAL["fused"].set(model)
 
 
