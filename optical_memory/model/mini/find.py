@@ -7,6 +7,8 @@ and a blank stands for any blank, newline or tab. Cells are taken in reading ord
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +20,7 @@ from optical_memory.model.mini import reading, readout
 from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.model.mini.reading import Sheet
 from optical_memory.renderers import base
+from optical_memory.renderers.base import Page
 from optical_memory.renderers.visible import FILLER_MARK, HEADER_MARK, NEWLINE_MARK, TAB_MARK, plain, visible
 
 LOWEST = -12.0
@@ -30,6 +33,9 @@ LONGEST_LINE = 1000
 """Most characters of a line that are given on each side of the words."""
 _BLANKS = (" ", NEWLINE_MARK, TAB_MARK)
 _BREAK = -1
+Source = Page | bytes | str
+_LEAD = re.compile(f"{HEADER_MARK}. (?:[^:]{{0,23}}:|.{{24}})[ {NEWLINE_MARK}]")
+"""What stands before a turn's text on its second and further pages: "▮… " and the start of its header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +49,59 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Run:
-    """The characters of a page in reading order, as read; ``cells`` is the cell of each, -1 for a header's newline."""
+    """The characters of a page in reading order, as read; ``cells`` is the cell of each, -1 for a header's newline.
+
+    ``blanks`` is how many cells at the page's end, where nothing stands, are not among them.
+    """
 
     text: str
     cells: npt.NDArray[np.int64]
     wide: npt.NDArray[np.bool_]
+    blanks: int
 
-    def line(self, index: int, length: int) -> str:
-        """Return the line about ``length`` characters at ``index``, without its newline."""
-        start = max(self.text.rfind(NEWLINE_MARK, 0, index + 1) + 1, index - LONGEST_LINE)
+    def line(self, index: int, length: int, before: Run | None = None, after: Run | None = None) -> str:
+        """Return the line about ``length`` characters at ``index``, without its newline.
+
+        ``before`` and ``after`` are the pages that stand before and behind this one; the line may run over from and to
+        them.
+        """
+        text = self.text + (" " * self.blanks + after.head if after is not None and self.goes_on else "")
+        if before is not None and self.is_first_line(index):
+            text = before.tail + text[self._lead :]
+            index += len(before.tail) - self._lead
+        start = max(text.rfind(NEWLINE_MARK, 0, index + 1) + 1, index - LONGEST_LINE)
         if start > index:  # the words begin at a newline
             start = index
-        end = self.text.find(NEWLINE_MARK, index + length)
-        end = min(len(self.text) if end < 0 else end, index + length + LONGEST_LINE)
-        return plain(self.text[start:end]).strip("\n")
+        end = text.find(NEWLINE_MARK, index + length)
+        end = min(len(text) if end < 0 else end, index + length + LONGEST_LINE)
+        return plain(text[start:end]).strip("\n")
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the page is full to its end, so that its last line may go on on the next one."""
+        return not self.text.endswith(NEWLINE_MARK) and self.blanks < 3
+
+    @property
+    def head(self) -> str:
+        """What the page goes on with from the one before, up to its first newline; nothing where a turn begins."""
+        if self._lead == 0 and self.text.startswith(HEADER_MARK):
+            return ""
+        return self.text[self._lead : self.text.find(NEWLINE_MARK, self._lead) + 1 or None]
+
+    @property
+    def tail(self) -> str:
+        """The last line, where it may go on on the next page."""
+        return self.text[self.text.rfind(NEWLINE_MARK) + 1 :] + " " * self.blanks if self.goes_on else ""
+
+    def is_first_line(self, index: int) -> bool:
+        """Return whether a place is on the line that goes on from the page before."""
+        return self._lead <= index < self._lead + len(self.head)
+
+    @property
+    def _lead(self) -> int:
+        """Characters of the repeated header, in an even number of cells, with which a turn goes on on a page."""
+        lead = _LEAD.match(self.text)
+        return 0 if lead is None else lead.end() + lead.end() % 2
 
 
 def run_of(sheet: Sheet) -> Run:
@@ -73,17 +118,20 @@ def run_of(sheet: Sheet) -> Run:
             if code not in (base.WIDE, ord(FILLER_MARK)):
                 codes.append(code or ord(" "))
                 places.append(number * columns + column)
-    _strip(codes, places)
+    blanks = _strip(codes, places)
     cells = np.array(places, np.int64)
     following = np.append(sheet.cells.ravel()[1:], 0)
     wide = (following[cells] == base.WIDE) & (cells != _BREAK)
-    return Run(text="".join(map(chr, codes)), cells=cells, wide=wide)
+    return Run(text="".join(map(chr, codes)), cells=cells, wide=wide, blanks=blanks)
 
 
-def _strip(codes: list[int], places: list[int]) -> None:
+def _strip(codes: list[int], places: list[int]) -> int:
+    """Take the blanks off the end; return how many."""
+    length = len(codes)
     while codes and codes[-1] == ord(" "):
         codes.pop()
         places.pop()
+    return length - len(codes)
 
 
 @torch.inference_mode()
@@ -115,16 +163,66 @@ class Searched:
     sheet: Sheet
     run: Run
 
-    def line(self, words: str) -> tuple[str, bool] | None:
-        """Return the line that holds words, and whether they stand alone there; None if no line does.
+    def place(self, words: str) -> Place | None:
+        """Return where words stand; None if they do not.
 
-        Where several do, words that stand alone go before parts of longer ones, then the last goes first.
+        Where in several places, those that stand alone go before parts of longer words, then the last goes first.
         """
         found = places(self.network, self.slots, self.sheet, self.run, words)
-        if not found:
+        return max(found, key=lambda place: (place.whole, place.index), default=None)
+
+    def line(self, words: str) -> tuple[str, bool] | None:
+        """Return the line of the page that holds words, and whether they stand alone there; None if no line does."""
+        best = self.place(words)
+        return None if best is None else (self.run.line(best.index, len(normalised(words))), best.whole)
+
+
+class Shelf:
+    """Sources that words are looked for in, each page looked at once; a line may run over from one to the next."""
+
+    def __init__(self, search: Callable[[Page | bytes], Searched], sources: Sequence[Source]) -> None:
+        """Take what looks at a page, and the sources, oldest first."""
+        self._search, self._sources = search, sources
+        self._looked: dict[int, Searched] = {}
+        self._tokens = 0
+
+    def cost(self) -> int:
+        """Return the vision tokens looked at since this was last asked."""
+        tokens, self._tokens = self._tokens, 0
+        return tokens
+
+    def line(self, index: int, words: str) -> tuple[str, bool] | None:
+        """Return the best line of a source and whether words stand alone in it; sources are asked from the last on."""
+        source = self._sources[index]
+        if isinstance(source, str):
+            return in_text(source, words)
+        self._looked.pop(index + 2, None)
+        searched = self._at(index)
+        place = searched.place(words)
+        if place is None:
             return None
-        best = max(found, key=lambda place: (place.whole, place.index))
-        return self.run.line(best.index, len(normalised(words))), best.whole
+        before = (
+            self._at(index - 1).run if searched.run.is_first_line(place.index) and self._goes_on(index - 1) else None
+        )
+        after = self._at(index + 1).run if self._goes_on(index) else None
+        return searched.run.line(place.index, len(normalised(words)), before, after), place.whole
+
+    def _at(self, index: int) -> Searched:
+        source = self._sources[index]
+        assert not isinstance(source, str)
+        if index not in self._looked:
+            self._looked[index] = self._search(source)
+            self._tokens += self._looked[index].sheet.tokens
+        return self._looked[index]
+
+    def _goes_on(self, index: int) -> bool:
+        """Return whether a source and the next one are pages that may be of one text: one turn, where that is known."""
+        if not 0 <= index < len(self._sources) - 1:
+            return False
+        first, second = self._sources[index : index + 2]
+        if isinstance(first, Page) and isinstance(second, Page):
+            return first.turn_ids[-1:] == second.turn_ids[:1]
+        return isinstance(first, bytes) and isinstance(second, bytes)
 
 
 def normalised(words: str) -> str:

@@ -22,6 +22,7 @@ from optical_memory.model.mini import find as finding
 from optical_memory.model.mini.cells import Cells
 from optical_memory.model.mini.commands import ABILITIES, Command, parse
 from optical_memory.model.mini.decoder import MiniDecoder
+from optical_memory.model.mini.find import Source
 from optical_memory.model.mini.ink import Ink, ink_of
 from optical_memory.model.mini.network import TOKEN_WIDTH, MiniNetwork
 from optical_memory.model.mini.transcribe import transcribe
@@ -35,8 +36,6 @@ _AT_ONCE = 32
 """Pages that go through a GPU together."""
 _DOUBTFUL = 0.5
 """Certainty below which a character of an answer stands as U+FFFD: it is more likely wrong than right."""
-
-Source = Page | bytes | str
 
 
 @cache
@@ -157,23 +156,16 @@ class MiniModel:
 
     def find(self, sources: Sequence[Source], words: str) -> Iterator[tuple[str, int]]:
         """Yield, newest first, what each source costs in vision tokens, and in the end the line found or "none"."""
-        part = "none"
-        for source in reversed(sources):
-            found, tokens = self._find_in(source, words)
+        part, shelf = "none", finding.Shelf(self.search, sources)
+        for index in reversed(range(len(sources))):
+            found = shelf.line(index, words)
             if found is not None and found[1]:
-                yield found[0], tokens
+                yield found[0], shelf.cost()
                 return
             if found is not None and part == "none":
                 part = found[0]
-            yield "", tokens
+            yield "", shelf.cost()
         yield part, 0
-
-    def _find_in(self, source: Source, words: str) -> tuple[tuple[str, bool] | None, int]:
-        """Return the best line of a source and whether words stand alone in it, and the vision tokens looked at."""
-        if isinstance(source, str):
-            return finding.in_text(source, words), 0
-        searched = self.search(source)
-        return searched.line(words), searched.sheet.tokens
 
     def search(self, page: Page | bytes) -> finding.Searched:
         """Look at a page once, to find words on it many times. Errors: ImageError, GridNotFoundError."""
