@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,10 +17,12 @@ err = Console(stderr=True)
 
 
 def progress() -> Progress:
-    """Return a progress bar on standard error, so that standard output stays clean."""
-    return Progress(
-        TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=err
-    )
+    """Return a progress bar on standard error, so that standard output stays clean.
+
+    What is printed meanwhile goes above the bar where both are on a terminal, else to standard output as ever.
+    """
+    columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=err, redirect_stdout=sys.stdout.isatty())
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

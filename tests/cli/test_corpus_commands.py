@@ -1,10 +1,15 @@
 """``optical-memory pages`` and ``transcribe`` as a user runs them: one makes what the other reads."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from optical_memory.cli import app
@@ -41,3 +46,35 @@ def test_bad_arguments_are_named(arguments: list[str], tmp_path: Path, monkeypat
     assert result.exit_code == 1
     assert "must be" in str(result.exception)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["pages", "transcribe"])
+def test_progress_is_shown_on_a_terminal(command: str, tmp_path: Path) -> None:
+    """In a process whose standard error is a terminal; standard output stays clean for programs."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/text.txt").write_text("Words.")
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "in/blank.png")
+    reader = ["--reader", "rapidocr"] if command == "transcribe" else []
+    arguments = [command, str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--json", *reader]
+    ours, theirs = pty.openpty()
+    program = "from optical_memory.cli import main; main()"
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=theirs, env=environment
+    ) as run:
+        os.close(theirs)
+        shown = b""
+        while True:
+            try:
+                data = os.read(ours, 65_536)
+            except OSError:  # what Linux says at the end
+                break
+            if not data:
+                break
+            shown += data
+        assert run.stdout is not None
+        out = run.stdout.read()
+    os.close(ours)
+    assert run.returncode == 0, shown
+    assert (b"1 pages in 1 shards" if command == "pages" else b"transcribing") in shown
+    assert [json.loads(line) for line in out.splitlines()]
