@@ -7,20 +7,22 @@ import platform
 import random
 import statistics
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from _mini_pages import MINI, cases, cell
+from _mini_pages import MINI, calibrated, cell
 from _mini_score import Bench, Judged
 from _mini_text import layouts, listing
 from rich.progress import track
 
+from optical_memory.errors import GridNotFoundError, OpticalMemoryError
 from optical_memory.model.mini.model import MiniModel
 from optical_memory.readers.mini import MiniReader
 from optical_memory.renderers import DenseRenderer, png
 from optical_memory.renderers.base import Grid
 from optical_memory.renderers.layout import Run, lay_out
 
-EDGES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 1.0)
+EDGES = (0.0003, 0.0006, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 1.0)
 """Largest doubt of a page at each step of the calibration."""
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99999)
 PROMISED = 0.001
@@ -92,10 +94,16 @@ def seconds(reader: MiniReader, pages: int = 40) -> dict[str, float]:
 def calibrate(bench: Bench, file: Path, fonts: list[Path]) -> None:
     """Write the least certainty shown for each step of a page's doubt, from identifiers on pages of every kind."""
     kinds = []
-    for case in track([case for case in cases(fonts) if "hex" in case.kinds], description="identifiers"):
+    for case in track(list(calibrated(fonts)), description="identifiers"):
         judged = Judged()
-        for layout, image in zip(*bench.drawn(case, "hex", seed=2), strict=True):
-            judged.add(layout, bench.model.read(image, cells=case.cells), "hex")
+        try:
+            drawn = zip(*bench.drawn(case, "hex", seed=2), strict=True)
+        except OpticalMemoryError as error:
+            print(f"{case.name} left out: {error}", flush=True)
+            continue
+        for layout, image in drawn:
+            with suppress(GridNotFoundError):
+                judged.add(layout, bench.model.read(image), "hex")
         kinds.append(judged)
     steps, floor = [], THRESHOLDS[0]
     for low, high in zip((-1.0, *EDGES), EDGES, strict=False):

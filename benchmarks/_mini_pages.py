@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from _mini_text import LATIN, SCRIPTS
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from optical_memory.model.mini.cells import Cells, filling
 from optical_memory.renderers import base, png
@@ -50,6 +50,16 @@ def noised(sigma: float) -> Damage:
         return _pillow(np.clip(raster + grain, 0, 255).astype(np.uint8), "PNG")
 
     return noise
+
+
+def weakened(share: float) -> Damage:
+    """Return less contrast: ink of a share of its strength."""
+    return lambda raster: png.encode((255 - (255 - raster) * share).astype(np.uint8))
+
+
+def blurred(sigma: float) -> Damage:
+    """Return a Gaussian blur, px."""
+    return lambda raster: _pillow(np.asarray(Image.fromarray(raster).filter(ImageFilter.GaussianBlur(sigma))), "PNG")
 
 
 def compressed(quality: int) -> Damage:
@@ -152,6 +162,23 @@ def _damaged() -> Iterator[Case]:
         for what, damage in (("noise 0.1", noised(0.1)), ("JPEG 50", compressed(50)), ("dark", darkened)):
             is_quick = what == "noise 0.1"
             yield Case(group="damage", name=f"{name}, {what}", grid=grid, side=512, damage=damage, quick=is_quick)
+
+
+def calibrated(fonts: list[Path]) -> Iterator[Case]:
+    """Yield the pages of identifiers that the confidence mark is set by: all that are measured, and some more."""
+    yield from (case for case in cases(fonts) if "hex" in case.kinds)
+    for side in SIZES:
+        yield Case(group="size", name=f"mini's grid at {side}²", grid=MINI, side=side)
+    for width, height in ((7, 11), (12, 20)):
+        yield Case(group="cell", name=f"cell {width}x{height}", grid=cell(width, height), side=512)
+    for name, grid in (("8x12", cell(8, 12)), ("6x10", cell(6, 10)), ("tiny", MINI)):
+        for what, damage in (
+            ("noise 0.06", noised(0.06)),
+            ("JPEG 30", compressed(30)),
+            ("weak", weakened(0.45)),
+            ("blurred", blurred(0.6)),
+        ):
+            yield Case(group="damage", name=f"{name}, {what}", grid=grid, side=512, damage=damage)
 
 
 def held_out(folders: list[Path]) -> Iterator[tuple[str, Path]]:

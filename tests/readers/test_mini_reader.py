@@ -120,6 +120,17 @@ def test_only_words_with_a_digit_are_held_to_more_than_prose() -> None:
     assert (least[0, start - 5 : start] <= confidence.PROSE).all() and (least[0, :5] <= confidence.PROSE).all()
 
 
+def test_a_character_of_an_identifier_that_the_edge_cuts_is_marked() -> None:
+    grid = cell(8, 12)
+    codes = "".join(f"{n * 7919 % 9973:04x}" for n in range(grid.capacity // 4))[: grid.capacity]
+    raster = DenseRenderer().draw([page(grid, codes)], size=(512, 512))[0]
+    moved = np.full_like(raster, 255)
+    moved[:, 3:] = raster[:, :-3]
+    sheet = load_model("mini").read(png.encode(moved))
+    assert sheet.grid.left == 3 and confidence.cut(sheet)[:, -1].all() and not confidence.cut(sheet)[:, :-1].any()
+    assert (confidence.thresholds(sheet)[:41, -1] > 1).all()
+
+
 def test_a_threshold_outside_of_0_to_1_is_refused() -> None:
     with pytest.raises(InputError, match="threshold"):
         MiniReader(threshold=1.5)

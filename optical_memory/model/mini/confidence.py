@@ -3,7 +3,8 @@
 A character that the network gives 0.95 is nearly always right on a sharp page, and often wrong on one with noise or
 with cells too small, where it is wrong with confidence as well. So the threshold goes by the page's own doubt, the
 mean of what is missing to certainty over its inked cells; no tier, size or damage has to be known. Only identifiers
-are held to it: they are what must be exact, and what looks right when it is not.
+are held to it: they are what must be exact, and what looks right when it is not. A character of an identifier that the
+page's edge cuts is never shown: the left half of a ``0`` is that of a ``c``, and the network is sure of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from optical_memory.model.mini.reading import Sheet, certainty
 
 PROSE = 0.9
 """Least certainty of a character outside of identifiers."""
+_CUT = 0.1
+"""Share of a cell beyond the page's edge from which on its character is cut."""
+_NEVER = 1.1
+"""A certainty that nothing reaches."""
 _MAY = 0.01
 """Probability from which a cell may hold a character."""
 _DIGITS = np.array([chr(code).isdigit() for code in range(128)])
@@ -49,7 +54,18 @@ def thresholds(sheet: Sheet) -> Floats:
     A word with a digit may be an identifier, which is plausible when it is wrong; other words are held to ``PROSE``.
     """
     own = threshold(sheet)
-    return np.where(_in_identifiers(sheet), own, min(own, PROSE))
+    return np.where(_in_identifiers(sheet), np.where(cut(sheet), _NEVER, own), min(own, PROSE))
+
+
+def cut(sheet: Sheet) -> npt.NDArray[np.bool_]:
+    """Return which cells (rows, columns) the page's edge cuts, as it does where a full page has been moved."""
+    x, y = sheet.grid.centres()
+    across, down = (
+        np.maximum(size / 2 - places, places + size / 2 - sheet.side) > _CUT * size
+        for places, size in ((x, sheet.grid.width), (y, sheet.grid.height))
+    )
+    beyond: npt.NDArray[np.bool_] = across | down[:, None]
+    return beyond
 
 
 def _in_identifiers(sheet: Sheet) -> npt.NDArray[np.bool_]:
