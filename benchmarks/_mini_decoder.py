@@ -6,6 +6,7 @@ import statistics
 
 import bpe_openai
 from _mini_pages import MINI, cell
+from _mini_score import loops
 from _mini_text import layouts
 
 from optical_memory.fidelity import precision
@@ -18,17 +19,18 @@ def decoding(reader: MiniReader, pages: int) -> list[dict[str, object]]:
     encoding = bpe_openai.get_encoding("o200k_base")
     rows: list[dict[str, object]] = []
     for name, grid in (("decoder 8x12", cell(8, 12)), ("decoder 6x10", cell(6, 10)), ("decoder tiny", MINI)):
-        for kind in ("natural", "random", "hex"):
+        for kind in ("natural", "words", "random", "hex") if name == "decoder 8x12" else ("natural", "random", "hex"):
             sheets = layouts(kind, grid, pages)
             images = [png.encode(raster) for raster in DenseRenderer().draw(sheets, size=(512, 512))]
             head = [reader.read(image) for image in images]
             said = [reader.read(image, autoregressive=True) for image in images]
-            row = {
+            row: dict[str, object] = {
                 "page": name,
                 "text": kind,
                 "text_tokens": statistics.mean(len(encoding.encode(sheet.text)) for sheet in sheets),
                 "head": statistics.mean(precision(s.text, r.text) for s, r in zip(sheets, head, strict=True)),
                 "decoder": statistics.mean(precision(s.text, r.text) for s, r in zip(sheets, said, strict=True)),
+                "loops": sum(loops(r.text) and not loops(s.text) for s, r in zip(sheets, said, strict=True)),
                 "seconds": statistics.median(reading.seconds for reading in said),
             }
             rows.append(row)

@@ -44,11 +44,11 @@ def _figure(file: Path, paint: Callable[[Any], None]) -> None:
 def _forgetting(axes: Any, rows: Sequence[Row]) -> None:
     axes.plot(list(PUBLISHED), list(PUBLISHED.values()), "s--", color="grey", label="DeepSeek-OCR, Fox, 64 tokens")
     for kind, mark in (("natural", "o-"), ("random", "^-")):
-        tiers = sorted((r for r in rows if r.group in ("tier", "size") and r.text == kind), key=lambda r: r.tokens)
-        per_token = [row.characters / row.tokens / 4.0 for row in tiers]
-        axes.plot(per_token, [row.precision for row in tiers], mark, label=f"mini, {kind} text")
+        sizes = (row for row in rows if row.group in ("tier", "size", "cell") and row.text == kind)
+        points = sorted((row.compression, row.precision) for row in sizes)
+        axes.plot(*zip(*points, strict=True) if points else ((), ()), mark, label=f"mini, {kind} text")
     axes.set_xscale("log", base=2)
-    axes.set_xlabel("compression (characters / 4 per vision token)")
+    axes.set_xlabel("compression (text tokens, o200k, per vision token)")
     axes.set_ylabel("precision")
     axes.legend()
 

@@ -78,6 +78,7 @@ class Judged:
         if kind == "hex":
             text = layout.cells.ravel()
             whole = len(text) // (DIGITS + 1) * (DIGITS + 1)
+            sure = np.where(confidence.cut(sheet), 0.0, sure)  # never shown
             self.doubt.append(confidence.doubt(sheet))
             self.least.append(sure.ravel()[:whole].reshape(-1, DIGITS + 1)[:, :DIGITS].min(1))
             self.exact.append(right.ravel()[:whole].reshape(-1, DIGITS + 1)[:, :DIGITS].all(1))
@@ -126,7 +127,7 @@ class Bench:
         """Read the pages of a case from their images alone and compare them with their layouts."""
         sheets, images = self.drawn(case, kind)
         rights, shown, seconds, own = [], [], [], Judged()
-        found = exact = silent = lost = loops = 0
+        found = exact = silent = lost = repeats = 0
         for layout, image in zip(sheets, images, strict=True):
             try:
                 started = time.perf_counter()
@@ -141,7 +142,7 @@ class Bench:
                 lost += 1
             rights.append(precision(layout.text, best))
             shown.append(precision(layout.text, marked))
-            loops += _loops(best) and not _loops(layout.text)
+            repeats += loops(best) and not loops(layout.text)
             if kind == "hex":
                 names = tuple(word for word in dict.fromkeys(layout.text.split()) if len(word) == DIGITS)
                 exact += compare(layout.text, best, names).exact
@@ -162,11 +163,11 @@ class Bench:
             calibration_error=own.calibration_error(),
             seconds=statistics.median(seconds) if seconds else 0.0,
             lost=lost,
-            loops=loops,
+            loops=repeats,
         )
 
 
-def _loops(text: str) -> bool:
+def loops(text: str) -> bool:
     """Return whether some stretch of 40 characters of more than one kind stands three times on end."""
     for start in range(0, len(text) - 3 * LOOP, 7):
         piece = text[start : start + LOOP]

@@ -6,6 +6,7 @@ import json
 import random
 import string
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from optical_memory.renderers import visible
@@ -55,6 +56,10 @@ def texts(kind: str, seed: int = 1) -> Iterator[str]:
     if kind == "hex":
         while True:
             yield "".join(f"{chance.getrandbits(48):012x} " for _ in range(2000))
+    if kind == "words":
+        words = dictionary()
+        while True:
+            yield " ".join(chance.choices(words, k=4000)) + " "
     pool = string.printable[:94] + " " * 12 if kind == "random" else characters(kind)
     while True:
         yield "".join(chance.choices(pool, k=20_000))
@@ -70,9 +75,15 @@ def layouts(kind: str, grid: Grid, pages: int, seed: int = 1, repertoire: Repert
     return lay_out([run], grid, renderer_key="bench", repertoire=repertoire)[:pages]
 
 
+@cache
+def dictionary() -> list[str]:
+    """Return the words of the natural text."""
+    return sorted({word for word in natural().split() if word.isalpha() and 4 < len(word) < 12})
+
+
 def listing(chance: random.Random, lines: int) -> list[tuple[str, str]]:
     """Return words to find and the lines that hold them: keys with values, identifiers, and words of sentences."""
-    words = sorted({word for word in natural().split() if word.isalpha() and 4 < len(word) < 12})
+    words = dictionary()
     out = []
     for number in range(lines):
         sentence = " ".join(chance.choices(words, k=chance.randint(4, 12)))

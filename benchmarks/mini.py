@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 from _mini_decoder import decoding
+from _mini_floors import floors
 from _mini_more import calibrate, finding, seconds
 from _mini_pages import cases
 from _mini_plots import draw
@@ -78,6 +79,8 @@ def main() -> None:
     found = finding(reader.model, 2 * pages) if chosen.only in "find" else []
     said = decoding(MiniReader(threshold=0.0), 1 if chosen.quick else 2) if chosen.only in "decoder" else []
     times = seconds(reader, 10 if chosen.quick else 40) if chosen.only in "seconds" else {}
+    asked = list(floors(rows, found, said, times))
+    print("\n".join(("", f"{'floor':58} | {'asked':>8} | {'measured':>12} | met", *map(str, asked))))
     if chosen.json:
         result = {
             "rows": [asdict(row) for row in rows],
@@ -85,6 +88,7 @@ def main() -> None:
             "decoder": said,
             "seconds": times,
             "calibration_error": error,
+            "floors": [{**asdict(floor), "met": floor.met} for floor in asked],
         }
         chosen.json.write_text(json.dumps(result, indent=1) + "\n")
     if chosen.plots:
