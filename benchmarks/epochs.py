@@ -18,6 +18,7 @@ from typing import Any
 
 from optical_memory.budget import Profile, count_message, get_profile
 from optical_memory.policies import BudgetedPolicy, PageInfo, Watermarks, choose_watermarks, legible_tiers
+from optical_memory.policies.epochs import tail_room
 from optical_memory.policies.ladder import tier_costs
 from optical_memory.turns import ToolCall, Turn
 
@@ -112,7 +113,9 @@ def with_archive(session: Session, profile: Profile, budget: int, turns: int | N
         used = session.system + sum(p.costs[p.tier or ""] for p in archive) + sum(cost for cost, _, _ in tail)
         moved = len(tail) > 1 and (sum(cost for cost, _, _ in tail) > marks.high or used > budget)
         if moved:
-            archive, kept = epoch(archive, tail, marks, profile, budget - session.system, bill.turns)
+            gist = profile.gist.tokens + BESIDE
+            room = tail_room(marks, budget, growth=growth, gist_tokens=gist) if not turns else marks.high
+            archive, kept = epoch(archive, tail, marks.low, profile, budget - session.system, room, bill.turns)
             tail = tail[kept:]
             bill.epochs += 1
         now = [session.system, *(hash((p.id, p.tier)) for p in archive)]
@@ -128,14 +131,18 @@ def with_archive(session: Session, profile: Profile, budget: int, turns: int | N
 def epoch(
     archive: Sequence[PageInfo],
     tail: Sequence[tuple[int, int, int]],
-    marks: Watermarks,
+    low: int,
     profile: Profile,
     budget: int,
+    room: int,
     stamp: int,
 ) -> tuple[list[PageInfo], int]:
-    """Seal the oldest turns of the tail and plan the archive; return it and how many turns were sealed."""
+    """Seal the oldest turns of the tail down to ``low`` and plan the archive, which leaves ``room`` to the tail.
+
+    Return it and how many turns were sealed.
+    """
     left, count = sum(cost for cost, _, _ in tail), 0
-    while left > marks.low and count < len(tail) - 1:
+    while left > low and count < len(tail) - 1:
         left -= tail[count][0]
         count += 1
     characters = sum(size for _, _, size in tail[:count])
@@ -148,7 +155,7 @@ def epoch(
         costs = tier_costs(legible_tiers(profile), text, BESIDE) or {"text": text}
         pages.append(PageInfo(id=f"{stamp}.{number}", level=0, costs=costs, text_tokens=text))
     gist = profile.gist.tokens + BESIDE
-    plan = BudgetedPolicy().plan(pages, now=0.0, budget=max(budget - max(left, marks.high), 0), gist_tokens=gist)
+    plan = BudgetedPolicy().plan(pages, now=0.0, budget=max(budget - max(left, room), 0), gist_tokens=gist)
     first, gone = {run[0] for run in plan.merges}, {page for run in plan.merges for page in run} | set(plan.archived)
     out = []
     for page in pages:

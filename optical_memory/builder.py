@@ -15,8 +15,9 @@ from optical_memory.context import HEADER, Block, Context
 from optical_memory.epoch import Entry, Epoch, Views
 from optical_memory.errors import BudgetError, ConflictError
 from optical_memory.gallery import Gallery
-from optical_memory.policies.base import Plan, Policy
-from optical_memory.policies.epochs import Watermarks, choose_watermarks
+from optical_memory.policies.base import PageInfo, Plan, Policy
+from optical_memory.policies.epochs import Watermarks, choose_watermarks, tail_room
+from optical_memory.policies.limits import PIXEL_BYTES, within_limits
 from optical_memory.renderers.base import Layout, Page, Renderer, Tier
 from optical_memory.sealing import Sealer
 from optical_memory.shelf import LostEntryError, Shelf
@@ -120,7 +121,7 @@ class Builder:
 
     def _new_tail(self) -> Tail:
         inline, group = max(self.budget // INLINE_SHARE, 64), max(self.budget // 4, 64)
-        return Tail(self.sealer, self._arrival_page, inline, group)
+        return Tail(self.sealer, self._arrival_page, inline, group, self.profile.max_images // 4)
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
@@ -134,15 +135,22 @@ class Builder:
     def _tokens(self) -> int:
         return self._system_tokens + self._archive_tokens() + self._tail.tokens
 
-    def _watermarks(self) -> Watermarks:
-        """Choose by the growth per turn that the whole session has shown so far."""
+    def _growth(self) -> float:
+        """Tokens that a turn has added on average, as it was shown, in the whole session so far."""
         turns = self._epoch.sealed_turns + len(self._tail.turns)
-        growth = (self._epoch.shown_tokens + self._tail.tokens) / max(turns, 1)
-        return choose_watermarks(max(self.budget - self._system_tokens, 2), self.profile.price, max(growth, 1.0))
+        return max((self._epoch.shown_tokens + self._tail.tokens) / max(turns, 1), 1.0)
+
+    def _watermarks(self) -> Watermarks:
+        return choose_watermarks(max(self.budget - self._system_tokens, 2), self.profile.price, self._growth())
+
+    def _tail_room(self, marks: Watermarks) -> int:
+        return tail_room(marks, self.budget, growth=self._growth(), gist_tokens=self.sealer.gist_tokens)
 
     def _fits(self) -> bool:
         """Whether the prefix may stay: nothing is sealed before the budget is full, then at the high watermark."""
         if self._tokens() > self.budget:
+            return False
+        if self._tail.images > self.profile.max_images // 2 and len(self._tail.groups) > 1:
             return False
         return not self._epoch.entries or len(self._tail.groups) < 2 or self._tail.tokens <= self._watermarks().high
 
@@ -165,14 +173,16 @@ class Builder:
         fresh = self.sealer.seal(turns) if turns else []
         self.shelf.put(fresh)
         entries = [*self._epoch.entries, *(sealed.entry for sealed in fresh)]
-        room = self.budget - system_tokens - max(tail_tokens, min(marks.high, self.budget // 2))
+        room = self.budget - system_tokens - max(tail_tokens, self._tail_room(marks))
         room = max(room, min(self.budget - system_tokens - tail_tokens, self.budget // 8))
+        infos = [entry.info(fresh=position >= len(self._epoch.entries)) for position, entry in enumerate(entries)]
         plan = self.policy.plan(
-            [entry.info(fresh=position >= len(self._epoch.entries)) for position, entry in enumerate(entries)],
+            infos,
             now=self.clock(),
             budget=max(room - self._header_tokens(entries), 0),
             gist_tokens=self.sealer.gist_tokens,
         )
+        plan = self._within_limits(plan, infos)
         planned = self._apply(plan, entries)
         epoch = self._epoch.next(
             sealed_through=turns[-1].seq if turns else self._epoch.sealed_through,
@@ -189,13 +199,26 @@ class Builder:
         self.shelf.keep_only(planned)
         self._blocks = None
 
+    def _within_limits(self, plan: Plan, infos: Sequence[PageInfo]) -> Plan:
+        """Leave half of the images and bytes that a request may hold to the archive, the other half to the tail."""
+        tiers = (*self.profile.tiers, self.profile.gist)
+        return within_limits(
+            plan,
+            infos,
+            images=self.profile.max_images // 2,
+            size=self.profile.max_request_bytes // 2,
+            bytes_of={tier.name: int(tier.width * tier.height * PIXEL_BYTES) for tier in tiers},
+            gist_tokens=self.sealer.gist_tokens,
+        )
+
     def _groups_to_seal(self, low_tokens: int) -> int:
         """Count the oldest groups to seal so that the rest costs at most ``low_tokens``; never the newest one."""
-        left, count = self._tail.tokens, 0
+        left, images, count = self._tail.tokens, self._tail.images, 0
         for group in self._tail.groups[:-1]:
-            if left <= low_tokens or group.open:
+            if (left <= low_tokens and images <= self.profile.max_images // 4) or group.open:
                 break
             left -= group.tokens
+            images -= len(group.pages)
             count += 1
         return count
 

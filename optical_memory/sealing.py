@@ -109,22 +109,23 @@ class Sealer:
                 break
         return kept, layouts[0]
 
-    def arrival(self, turn: Turn, limit_tokens: int) -> list[tuple[Layout, Tier]]:
+    def arrival(self, turn: Turn, limit_tokens: int, limit_images: int) -> list[tuple[Layout, Tier]]:
         """Lay out a large result for showing at once: the sharpest tier that costs at most ``limit_tokens``.
 
-        Where even the smallest tier costs more, an excerpt of it is shown. Empty where text is cheaper.
+        Where even the smallest tier costs more, or there would be more pages than ``limit_images``, an excerpt of it is
+        shown. Empty where text is cheaper.
         """
         from optical_memory.excerpt import excerpt
 
         run = bounded(run_of(turn), self.profile.grid.capacity * MAX_TURN_PAGES)
         layouts = self._lay_out([run], self.profile.grid)
         for tier in self.tiers:
-            if len(layouts) * tier.tokens <= limit_tokens:
+            if len(layouts) <= limit_images and len(layouts) * tier.tokens <= limit_tokens:
                 return [(layout, tier) for layout in layouts]
         if not self.tiers:
             return []
         smallest = self.tiers[-1]
-        fitting = max(limit_tokens // smallest.tokens, 1)
+        fitting = min(max(limit_tokens // smallest.tokens, 1), limit_images)
         for share in (0.9, 0.6, 0.3):  # rows of tables take cells that hold no text
             kept = excerpt([run], int(self.profile.grid.capacity * fitting * share))
             layouts = self._lay_out(kept, self.profile.grid)

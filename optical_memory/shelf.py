@@ -78,7 +78,8 @@ class Shelf:
         """Return an entry as the model sees it."""
         sealed = self.sealed(entry)
         if entry.tier == "text" or sealed.layout is None:
-            return Block(text=f"[record {entry.id[:ID_LENGTH]}]\n{sealed.text}")
+            text = sealed.text if sealed.layout is None else sealed.layout.text  # of a turn on several pages, its part
+            return Block(text=f"[record {entry.id[:ID_LENGTH]}]\n{text}")
         page = self.page(entry, self.profile.tier(entry.tier))
         return Block(text=page_label(page), page=page)
 

@@ -49,12 +49,18 @@ class Group:
 class Tail:
     """The turns since the archive, in whole groups; only the last group may still be open."""
 
-    def __init__(self, sealer: Sealer, make_page: MakePage, inline_tokens: int, group_tokens: int) -> None:
-        """Results over ``inline_tokens`` become pages; all pages of one group cost at most ``group_tokens``."""
+    def __init__(
+        self, sealer: Sealer, make_page: MakePage, inline_tokens: int, group_tokens: int, group_images: int
+    ) -> None:
+        """Results over ``inline_tokens`` become pages.
+
+        All pages of one group cost at most ``group_tokens`` and are at most ``group_images``, one for each result.
+        """
         self._sealer = sealer
         self._make_page = make_page
         self._inline_tokens = inline_tokens
         self._group_tokens = group_tokens
+        self._group_images = group_images
         self._counts: dict[str, int] = {}
         self.groups: list[Group] = []
         self.tokens = 0
@@ -64,6 +70,11 @@ class Tail:
     def profile(self) -> Profile:
         """The target model."""
         return self._sealer.profile
+
+    @property
+    def images(self) -> int:
+        """Page images that stand for large results."""
+        return sum(len(group.pages) for group in self.groups)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -108,7 +119,8 @@ class Tail:
 
     def _show(self, turns: tuple[Turn, ...], *, is_open: bool) -> Group:
         exact = [self._count(turn) for turn in turns]
-        share = self._group_tokens // max(1, sum(len(turn.tool_calls) for turn in turns))
+        calls = max(1, sum(len(turn.tool_calls) for turn in turns))
+        share, most = self._group_tokens // calls, max(self._group_images // calls, 1)
         limit = min(self._inline_tokens, share)
         shown: list[Turn] = []
         pages: list[Page] = []
@@ -116,7 +128,7 @@ class Tail:
         for turn, cost in zip(turns, exact, strict=True):
             stand_in, images = turn, list[Page]()
             if cost > limit and _may_be_replaced(turn):
-                stand_in, images, cost = self._replaced(turn, cost, limit, share)
+                stand_in, images, cost = self._replaced(turn, cost, limit, share, most)
             shown.append(stand_in)
             pages += images
             tokens += cost
@@ -131,9 +143,9 @@ class Tail:
             open=is_open,
         )
 
-    def _replaced(self, turn: Turn, cost: int, limit: int, share: int) -> tuple[Turn, list[Page], int]:
+    def _replaced(self, turn: Turn, cost: int, limit: int, share: int, most: int) -> tuple[Turn, list[Page], int]:
         """Show a large result as pages; where they are no cheaper and it is over its share, as an excerpt."""
-        images = [self._make_page(layout, tier) for layout, tier in self._sealer.arrival(turn, limit)]
+        images = [self._make_page(layout, tier) for layout, tier in self._sealer.arrival(turn, limit, most)]
         pointer = replace(turn, text=_pointer(turn, cost, images), raw=None, raw_format=None)
         labels = sum(count_tokens(page_label(page), self.profile) for page in images)
         pointer_cost = count_message(pointer, self.profile) + sum(page.tokens for page in images) + labels

@@ -11,6 +11,14 @@ from optical_memory.errors import InputError
 LEAST_TURNS = 24
 """Turns of growth that the watermarks leave room for where the budget allows it, whatever the cache prices."""
 
+TAIL_SHARE = 0.5
+"""Most of the budget that the archive leaves to the text tail in any case."""
+LONG_TURNS, LONG_SHARE, LEAST_GISTS = 22, 0.75, 8
+"""Where turns are long, the archive gives way for this many of them, to at most this share of the budget, as long as it
+keeps room for this many gists."""
+CHEAP_GIST = 200
+"""A gist that costs less, in tokens, is worth more than longer epochs: the archive keeps its half."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watermarks:
@@ -72,3 +80,17 @@ def choose_watermarks(
     floor = max(budget - low - min(archive, budget // 5), 1)
     span = min(max(min(wanted, room), least_turns * growth), floor)
     return Watermarks(high=low + max(int(span), 1), low=low)
+
+
+def tail_room(marks: Watermarks, budget: int, *, growth: float, gist_tokens: int) -> int:
+    """Return the tokens that the archive leaves to the tail when it is planned.
+
+    The tail grows until the budget is full, so this, more than the high mark, decides how long an epoch lasts. But room
+    for the tail is room that the pages lose. They keep half of the budget, unless they are dear, ``LONG_TURNS`` turns
+    of ``growth`` need more than the other half, and enough is left for pages to be of use.
+    """
+    room = budget * TAIL_SHARE
+    if gist_tokens > CHEAP_GIST:
+        most = min(budget * LONG_SHARE, budget - LEAST_GISTS * gist_tokens)
+        room = max(room, min(marks.low + LONG_TURNS * growth, most))
+    return min(marks.high, int(room))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from optical_memory.budget import Price, get_profile
 from optical_memory.errors import InputError
 from optical_memory.policies import Watermarks, choose_watermarks
-from optical_memory.policies.epochs import best_turns
+from optical_memory.policies.epochs import best_turns, tail_room
 
 CLAUDE = Price(fresh=3.0, cached=0.3, written=3.75)
 GPT = Price(fresh=1.25, cached=0.125, written=1.25)
@@ -74,3 +74,13 @@ def test_what_cannot_be_is_refused() -> None:
         choose_watermarks(1, CLAUDE, 200)
     with pytest.raises(InputError):
         choose_watermarks(16_000, CLAUDE, 0)
+
+
+def test_the_archive_gives_way_for_22_turns_where_they_are_long() -> None:
+    marks = Watermarks(high=13_000, low=1_000)
+    for growth, room in ((200, 8_000), (400, 9_800), (900, 12_000)):
+        assert tail_room(marks, 16_000, growth=growth, gist_tokens=460) == room
+        assert tail_room(marks, 16_000, growth=growth, gist_tokens=133) == 8_000, "pages are cheap"
+    assert tail_room(marks, 16_000, growth=900, gist_tokens=600) == 16_000 - 8 * 600
+    assert tail_room(marks, 4_000, growth=900, gist_tokens=460) == 2_000, "eight gists would not fit"
+    assert tail_room(Watermarks(high=3_000, low=1_000), 16_000, growth=400, gist_tokens=460) == 3_000
