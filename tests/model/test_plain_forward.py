@@ -16,7 +16,7 @@ from test_parity import TOLERANCE, image_a
 
 from optical_memory.model import build
 from optical_memory.model.cache import KeyValueCache
-from optical_memory.model.image import MODES, prepare
+from optical_memory.model.image import MODES, Mode, prepare
 from optical_memory.model.names import pieces
 from optical_memory.model.step import make_step, prefill
 
@@ -62,30 +62,31 @@ def test_encoder_at_other_sizes(
 @pytest.mark.parametrize(
     ("width", "height", "grid"),
     [
-        (1280, 1920, (2, 3)),
-        (1920, 1280, (3, 2)),
-        (300, 5000, (1, 9)),
-        (5000, 300, (9, 1)),
-        (2000, 2000, (3, 3)),
-        (700, 700, (2, 2)),
-        (1600, 900, (2, 1)),
-        (1920, 1080, (4, 2)),
+        (256, 384, (2, 3)),
+        (384, 256, (3, 2)),
+        (60, 1000, (1, 9)),
+        (1000, 60, (9, 1)),
+        (400, 400, (3, 3)),
+        (140, 140, (2, 2)),
+        (320, 180, (2, 1)),
+        (384, 216, (4, 2)),
     ],
 )
 def test_pages_of_other_tilings(
     tiny_model: Any, error_of: Error, width: int, height: int, grid: tuple[int, int]
 ) -> None:
-    """From an image to rows: tiles in row order on one canvas, their newlines, then the view, then the separator."""
+    """Gundam at a fifth of its size, from an image to rows: tiles in row order on a canvas, view, separator."""
     image = Image.effect_noise((width, height), 80).convert("RGB")
-    mode = MODES["gundam"]
+    mode = Mode(name="gundam", size=192, padded=True, tile=128)
     pixels = prepare(image, mode)
-    assert pixels.grid == grid and pixels.tiles is not None
+    assert pixels.grid == grid == MODES["gundam"].grid(5 * width, 5 * height)
+    assert pixels.tiles is not None
     view, *tiles = (tiny_model.vision_tokens(square) for square in (pixels.view, *pixels.tiles))
     lines = [tiles[row * grid[0] : (row + 1) * grid[0]] for row in range(grid[1])]
     named = {"model.image_newline": tiny_model.encoder.newline, "model.view_seperator": tiny_model.encoder.separator}
     wanted = plain_forward.page_rows(named, view, lines)
     assert len(wanted) == mode.tokens(width, height)
-    assert error_of(tiny_model.sequence(image, mode="gundam"), wanted) < TOLERANCE
+    assert error_of(tiny_model.sequence(image, mode=mode), wanted) < TOLERANCE
 
 
 @pytest.mark.slow
