@@ -221,6 +221,11 @@ def _decoder(language: Mapping[str, Any]) -> DecoderConfig:
     _divides(config.num_attention_heads, config.hidden_size, "num_attention_heads", "hidden_size")
     _divides(config.num_key_value_heads, config.num_attention_heads, "num_key_value_heads", "num_attention_heads")
     _divides(2, config.head_dim, "2 (rotary halves)", "head_dim")
+    for key in ("bos_token_id", "eos_token_id"):
+        if getattr(config, key) >= config.vocab_size:
+            raise UnsupportedConfigError(
+                f"config: {key!r} is {getattr(config, key)!r}, outside the {config.vocab_size} of 'vocab_size'"
+            )
     if config.num_experts_per_tok > config.n_routed_experts:
         raise UnsupportedConfigError(
             f"config: 'num_experts_per_tok' is {config.num_experts_per_tok!r}, more than the"
@@ -241,6 +246,8 @@ def _encoder(vision: Mapping[str, Any], *, hidden_size: int) -> EncoderConfig:
             values.setdefault("mlp_width", 4 * values["width"])
     sam = _typed(SamConfig, sam_values, "vision_config.width.sam_vit_b.")
     clip = _typed(ClipConfig, clip_values, "vision_config.width.clip-l-14-224.")
+    if not all(sam.downsample_channels) or not sam.downsample_channels:
+        raise UnsupportedConfigError(f"config: 'sam_vit_b.downsample_channels' cannot be {sam.downsample_channels!r}")
     _divides(sam.heads, sam.width, "sam_vit_b.heads", "sam_vit_b.width")
     _divides(clip.heads, clip.width, "clip-l-14-224.heads", "clip-l-14-224.width")
     _expect(sam.downsample_channels[-1], clip.width, "sam_vit_b.downsample_channels[-1]")
