@@ -42,6 +42,8 @@ _IGNORABLE = (
     0x3164,
     *range(0xFE00, 0xFE10),
     0xFFA0,
+    0xFFE3,  # the font's glyph lies above its cell
+    0xFFFC,  # the font's glyph is empty
 )
 _FILES = {TEXT: ("text", "bold", "italic"), CJK: ("cjk",), LAST: ("last",), EMOJI: ()}
 _STYLE = """

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,11 +17,13 @@ import numpy as np
 import psutil
 import pytest
 
-from optical_memory.errors import BrowserNotFoundError, LimitError
+from optical_memory.errors import BrowserNotFoundError, LimitError, RenderTimeoutError
 from optical_memory.pages import render
-from optical_memory.renderers import ChromiumRenderer, DenseRenderer, png
+from optical_memory.renderers import ChromiumRenderer, DenseRenderer, default_renderer, get_renderer, png
+from optical_memory.renderers.base import WIDE as WIDE_CELL
 from optical_memory.renderers.base import Grid
 from optical_memory.renderers.layout import Run, lay_out
+from optical_memory.renderers.visible import NARROW, WIDE
 
 GRID = Grid(width=1024, height=1024, cell_width=10, cell_height=16)
 
@@ -106,6 +109,43 @@ def test_rows_flatter_than_the_font_end_where_the_page_ends(
     assert (rows[:, -1] == 255).all()  # which ends above the next row,
     assert (full[grid.rows * cell[1] :] == 255).all()  # and nothing lies below the last
     assert all(np.array_equal(full, other) for other in others[:2])
+
+
+def test_every_character_of_the_basic_plane_has_ink_of_its_own(chromium: ChromiumRenderer) -> None:
+    """No empty box: what the renderer says it draws has ink, and hardly any two characters look the same."""
+    classes = chromium.repertoire.classes[:0x10000]
+    for kind, cells, most_alike in ((NARROW, 1, 4), (WIDE, 2, 8)):
+        codes = np.flatnonzero(classes == kind).tolist()
+        run = Run(turn_id="t", role="tool", text="".join(map(chr, codes)))
+        layouts = lay_out([run], GRID, renderer_key=chromium.key, repertoire=chromium.repertoire, flow="lines")
+        seen: dict[int, bytes] = {}
+        for layout, raster in zip(layouts, chromium.draw(layouts, size=(1024, 1024)), strict=True):
+            grey = raster if raster.ndim == 2 else raster.min(axis=2)
+            for row, column in np.argwhere((layout.cells != 0) & (layout.cells != WIDE_CELL)).tolist():
+                y, x = row * GRID.cell_height, column * GRID.cell_width
+                glyph = grey[y : y + GRID.cell_height, x : x + cells * GRID.cell_width]
+                seen[int(layout.cells[row, column])] = glyph.tobytes() if (glyph < 224).any() else b""
+        assert {*codes} - {9, 10} <= {*seen}  # a tab and a newline are shown as marks
+        assert {hex(code) for code, glyph in seen.items() if not glyph} <= {"0x20"}
+        assert Counter(seen.values()).most_common(1)[0][1] <= most_alike
+
+
+def test_a_picture_that_takes_too_long_is_an_error_and_the_next_is_drawn(chromium: ChromiumRenderer) -> None:
+    before = pixels(chromium, "in time")
+    hasty = ChromiumRenderer(seconds=0.0005)
+    with pytest.raises(RenderTimeoutError, match="longer than"):
+        pixels(hasty, "too late " * 500)
+    hasty.close()
+    assert np.array_equal(pixels(chromium, "in time"), before)
+
+
+def test_without_a_browser_pages_are_dense(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("PLAYWRIGHT_BROWSERS_PATH", str(tmp_path))
+    monkeypatch.delenv("OPTICAL_MEMORY_CHROMIUM", raising=False)
+    assert isinstance(default_renderer(), DenseRenderer)
+    with pytest.raises(BrowserNotFoundError, match="playwright install chromium"):
+        get_renderer("chromium")
 
 
 class _Canary(BaseHTTPRequestHandler):
