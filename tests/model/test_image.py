@@ -253,3 +253,21 @@ def test_images_of_every_kind_show_the_same() -> None:
     assert set(np.unique(np.asarray(open_image(_encoded(grey.convert("1"), "PNG"))))) == {0, 255}
     dark = Image.fromarray(np.full((64, 64), 200, np.uint16))
     assert np.asarray(open_image(_encoded(dark, "PNG"))).max() == 1  # 200 of 65,535
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about what is damaged
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "GIF"])
+def test_damaged_files_are_images_or_image_errors(kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    options = {"exif": exif} if kind in ("PNG", "JPEG", "WEBP") else {}
+    whole = _encoded(Image.effect_noise((40, 30), 60).convert("RGB"), kind, **options)
+    random, refused = np.random.default_rng(0), 0
+    for _ in range(200):
+        data = np.frombuffer(whole, np.uint8).copy()
+        data[random.integers(0, min(len(data), random.choice([60, 200, 2000])), random.integers(1, 6))] ^= 0x55
+        try:
+            assert open_image(data.tobytes()).mode == "RGB"
+        except ImageError:
+            refused += 1
+    assert 0 < refused
