@@ -276,9 +276,10 @@ class Builder:
         return {name: pages for name, pages in tiers.items() if pages}
 
     def _context(self) -> Context:
-        if self._blocks is None:
-            self._blocks = tuple(self.shelf.block(entry) for entry in self._epoch.entries)
         arrivals = [page for group in self._tail.groups for page in group.pages]
+        if self._blocks is None:  # a new epoch
+            self._blocks = tuple(self.shelf.block(entry) for entry in self._epoch.entries)
+            self.gallery.keep_only([*(block.page for block in self._blocks if block.page), *arrivals])
         return Context(
             system=self._system,
             archive=self._blocks,

@@ -20,6 +20,7 @@ class Gallery:
         self._store, self._session, self._renderer = store, session, renderer
         self._bytes: dict[Key, bytes] = {}
         self._urls: dict[Key, str] = {}
+        self._kept: set[Key] = set()
 
     def page(self, layout: Layout, tier: Tier, *, gist: bool, facts: str) -> Page:
         """Return the page of a layout at a tier."""
@@ -70,9 +71,10 @@ class Gallery:
     def keep_only(self, pages: Iterable[Page]) -> None:
         """Forget, here and in the store, the pixels of pages that are shown no more."""
         keep = {_key(page) for page in pages}
-        gone = [key for key in self._bytes if key not in keep]
+        gone = sorted((self._kept | self._bytes.keys()) - keep)
+        self._kept = keep
         for key in gone:
-            del self._bytes[key]
+            self._bytes.pop(key, None)
             self._urls.pop(key, None)
         if gone:
             self._store.delete_blobs(self._session, [f"png/{page_id}/{tier}" for page_id, tier in gone])
@@ -81,6 +83,7 @@ class Gallery:
         """Forget every pixel held in memory."""
         self._bytes.clear()
         self._urls.clear()
+        self._kept.clear()
 
 
 def blob_key(page: Page) -> str:

@@ -184,6 +184,39 @@ def test_restart_draws_nothing_again(tmp_path: Path, airline_sessions: list[dict
         assert draw == memory.renderer.draw
 
 
+def test_a_page_is_drawn_once_for_each_tier_however_often_it_is_shown(airline_sessions: list[dict[str, Any]]) -> None:
+    with OpticalMemory(profile="mini", renderer="dense", budget=4_000) as memory:
+        drawn: list[int] = []
+        memory._builder.gallery._renderer = _Counting(memory.renderer, drawn)
+        shown: set[tuple[str, str]] = set()
+        for session in airline_sessions[:6]:
+            for message in session["messages"][1:]:
+                memory.extend([message])
+                memory.messages()
+                shown.update((page.id, page.tier) for page in memory.context().pages)
+        assert len(shown) > 20
+        assert sum(drawn) == len(shown)
+
+
+def test_pixels_of_pages_shown_no_more_are_let_go(tmp_path: Path, airline_sessions: list[dict[str, Any]]) -> None:
+    store = f"sqlite:///{tmp_path / 'memory.db'}"
+    for half in (airline_sessions[:10], airline_sessions[10:20]):  # the second half in another process, as it were
+        with OpticalMemory("s", store=store, profile="mini", renderer="dense", budget=4_000) as memory:
+            for session in half:
+                for message in session["messages"][1:]:
+                    memory.extend([message])
+                    memory.context()
+                memory.messages()
+            kept = {key for key in memory.store.blob_keys("s") if key.startswith("png/")}
+            assert kept == {f"png/{page.id}/{page.tier}" for page in memory.context().pages}
+            assert len(memory._builder.gallery._bytes) == len(kept)
+            old = memory.context().pages[0]
+            before = old.png
+            memory._builder.gallery.clear()
+            memory.store.delete_blobs("s", [f"png/{old.id}/{old.tier}"])
+            assert old.png == before, "who still holds a page can still see it"
+
+
 class _Counting:
     def __init__(self, renderer: Any, drawn: list[int]) -> None:
         self._renderer, self._drawn = renderer, drawn
@@ -233,8 +266,12 @@ def test_forget_removes_text_pixels_and_index(tmp_path: Path, airline_sessions: 
             memory.extend(session["messages"][1:])
             memory.messages()
         assert any("xyzzy" in page.text for page in memory.context().pages) or memory.context().archived_pages
+        showing = {page.id for page in memory.context().pages if secret.id in page.turn_ids}
         receipt = memory.forget(turn_id=secret.id)
         assert receipt.turn_ids == (secret.id,)
+        assert receipt.session == "s" and not receipt.everything and receipt.blobs > 0
+        assert showing <= {*receipt.pages}
+        assert not {*receipt.pages} & {page.id for page in memory.context().pages}
         assert not any("xyzzy" in page.text or "xyzzy" in page.facts for page in memory.context().pages)
         assert memory.recall("xyzzy plugh") == []
         with pytest.raises(NotFoundError):
@@ -243,6 +280,45 @@ def test_forget_removes_text_pixels_and_index(tmp_path: Path, airline_sessions: 
         assert memory.context().tokens <= 4_000
     for file in tmp_path.iterdir():
         assert b"xyzzy" not in file.read_bytes()
+
+
+def test_forgetting_in_redis_leaves_no_key_with_the_words(
+    redis_url: str, airline_sessions: list[dict[str, Any]]
+) -> None:
+    redis = pytest.importorskip("redis")
+    with OpticalMemory("forget-me", store=redis_url, profile="mini", renderer="dense", budget=4_000) as memory:
+        secret = memory.add("user", "My password is xyzzy-plugh-4711.")
+        for session in airline_sessions[:4]:
+            memory.extend(session["messages"][1:])
+            memory.messages()
+        client = redis.Redis.from_url(redis_url)
+
+        def dump() -> bytes:
+            keys = [key for key in client.scan_iter() if b"forget-me" in key]
+            assert keys
+            return b"".join(client.dump(key) for key in keys)
+
+        assert b"xyzzy" in dump()
+        receipt = memory.forget(turn_id=secret.id)
+        assert receipt.turn_ids == (secret.id,) and receipt.blobs > 0
+        assert b"xyzzy" not in dump()
+        assert memory.recall("xyzzy plugh") == []
+        memory.forget(everything=True)
+        assert not [key for key in client.scan_iter() if b"forget-me" in key]
+        client.close()
+
+
+def test_fidelity_reads_the_memorys_own_pages_at_every_tier(airline_sessions: list[dict[str, Any]]) -> None:
+    pytest.importorskip("torch")
+    with OpticalMemory(profile="mini", renderer="dense", budget=4_000) as memory:
+        for session in airline_sessions[:3]:
+            memory.extend(session["messages"][1:])
+        scores = memory.fidelity("mini", pages=1)
+        assert [name for name in scores if name != "gist"] == [tier.name for tier in memory.profile.tiers]
+        assert scores["base"].precision > 0.98 > 0.5 > scores["nano"].precision
+        assert scores["base"].exact is not None and scores["base"].exact > 0.9
+        assert scores["base"].silently_wrong == 0
+        assert all(score.seconds > 0 and score.pages == 1 for score in scores.values())
 
 
 def test_forget_before_and_everything() -> None:

@@ -85,6 +85,20 @@ def test_inspect_shows_now_and_an_earlier_age(tmp_path: Path) -> None:
     assert len(json.loads(early.stdout)) == 3
 
 
+def test_read_gives_the_text_of_a_rendered_page_back(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    (tmp_path / "notes.txt").write_text("The boat leaves at noon and comes back before the storm. " * 60)
+    folder = tmp_path / "pages"
+    made = run(app, ["render", str(tmp_path / "notes.txt"), "-o", str(folder), "--tier", "base", "--profile", "mini"])
+    assert made.exit_code == 0, made.output
+    page = next(folder.glob("*.png"))
+    read = run(app, ["read", str(page)])
+    assert read.exit_code == 0, read.output
+    assert read.stdout.count("The boat leaves at noon and comes back before the storm.") >= 58
+    figures = json.loads(run(app, ["read", str(page), "--json"]).stdout)
+    assert figures["text"].startswith("The boat leaves") and figures["seconds"] > 0
+
+
 def test_errors_are_one_clear_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["optical-memory", "read", "no-such-page.png"])
     with pytest.raises(SystemExit) as stopped:
