@@ -65,11 +65,11 @@ def _average(image: Image.Image, box: tuple[float, float, float, float], width: 
 
 
 def repainted(mono: Outlines) -> dict[int, Bits]:
-    """Redraw digits that look like letters in small cells: a narrow 0 with a bar, a 1 with a long flag, a narrow 8."""
+    """Redraw what small cells confuse: a narrow 0 with a bar, a 1 with a long flag, a narrow 8, a tall ^."""
 
     def with_line(bits: Bits, ends: list[tuple[int, int]]) -> Bits:
         image = Image.fromarray(bits * 255)
-        ImageDraw.Draw(image).line(ends, fill=255, width=13)
+        ImageDraw.Draw(image).line(ends, fill=255, width=13, joint="curve")
         return (np.asarray(image) > 0).astype(np.uint8)
 
     zero, one, eight = (mono.draw(ord(digit), 1) for digit in "018")
@@ -77,6 +77,7 @@ def repainted(mono: Outlines) -> dict[int, Bits]:
         ord("0"): with_line(_squeezed(zero, 0.84), [(33, 100), (67, 28)]),
         ord("1"): with_line(one, [(12, 58), (52, 14)]),
         ord("8"): _squeezed(eight, 0.86),
+        ord("^"): with_line(np.zeros_like(one), [(10, 92), (50, 22), (90, 92)]),
     }
 
 

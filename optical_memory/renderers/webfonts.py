@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import math
 import unicodedata
 import zlib
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ TEXT, CJK, LAST, EMOJI = 1, 2, 3, 4
 PRIVATE = 0xF0000
 """Characters of the font LAST are drawn by their twins in a private-use plane, so that nothing reshapes them."""
 _CELL_WIDTH, _CELL_HEIGHT = 0.6, 0.96  # em
+_FONT_STEPS = 64
+"""Sizes per px that a font engine knows: it draws a size between two of them as the smaller."""
 _IGNORABLE = (
     0x034F,
     0x115F,
@@ -48,7 +51,7 @@ _IGNORABLE = (
 _FILES = {TEXT: ("text", "bold", "italic"), CJK: ("cjk",), LAST: ("last",), EMOJI: ()}
 _STYLE = """
 .p{{position:absolute;left:0;top:0;width:{width}px;height:{height}px;overflow:hidden;mix-blend-mode:plus-lighter}}
-.t{{width:{width}px;transform-origin:0 0;transform:{transform};color:#000;white-space:pre;
+.t{{width:{text_width}px;transform-origin:0 0;transform:{transform};color:#000;white-space:pre;
 font:{size}px/{line}px om-text,om-cjk,om-last;
 font-synthesis:none;font-kerning:none;font-variant-ligatures:none;text-rendering:geometricPrecision;
 letter-spacing:0;tab-size:1;text-size-adjust:none;direction:ltr;text-align:left}}
@@ -119,22 +122,31 @@ def _is_wide(code: int) -> bool:
 def style(grid: Grid, numbers: int, emoji_font: Path | None) -> str:
     """Return the style of pages on a grid, with the fonts whose numbers are bits of ``numbers``.
 
-    Cells are 0.6 × 0.96 em; where a grid's are lower, its rows are drawn at that shape and pressed together. Only the
-    text is pressed: the page around it keeps whole pixels, so that it ends where the stamp below it begins.
+    Cells are 0.6 × 0.96 em; where a grid's are lower, its rows are drawn at that shape and pressed together. Fonts come
+    in steps of 1/64 px, so text is set in the step below and stretched to the pitch: letters of a long row would else
+    drift out of their cells. Only the text is scaled: the page around it keeps whole pixels, so that it ends where the
+    stamp below it begins.
     """
+    size = math.floor(grid.cell_width / _CELL_WIDTH * _FONT_STEPS)
+    pitch = size / _FONT_STEPS * _CELL_WIDTH
     natural = grid.cell_width / _CELL_WIDTH * _CELL_HEIGHT
-    line = max(natural, grid.cell_height)
+    line = max(math.ceil(natural), grid.cell_height)  # whole px: all rows lie alike on them
     rules = _STYLE.format(
         width=grid.width,
         height=grid.height,
-        transform="none" if line == grid.cell_height else f"scaleY({grid.cell_height / line})",
-        size=grid.cell_width / _CELL_WIDTH,
+        text_width=grid.columns * pitch,
+        transform=_scaling(grid.cell_width / pitch, grid.cell_height / line),
+        size=(size + 0.25) / _FONT_STEPS,  # safely within the step
         line=line,
         padding=(line - natural) / 2,
-        emoji=min(2 * grid.cell_width / 1.3, line / 1.2),
+        emoji=min(2 * pitch / 1.3, line / 1.2),
     )
-    widths = "".join(f".w{cells}{{width:{cells * grid.cell_width}px}}" for cells in range(1, grid.columns + 1))
+    widths = "".join(f".w{cells}{{width:{cells * pitch}px}}" for cells in range(1, grid.columns + 1))
     return "".join(_font_faces(numbers, emoji_font)) + rules + widths
+
+
+def _scaling(across: float, down: float) -> str:
+    return "none" if across == down == 1 else f"scale({across},{down})"
 
 
 def _font_faces(numbers: int, emoji_font: Path | None) -> Iterator[str]:

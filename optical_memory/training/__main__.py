@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> None:
     decode.add_argument("data", type=Path)
     decode.add_argument("encoder", type=Path, help="folder of the encoder's weights")
     decode.add_argument("out", type=Path)
+    decode.add_argument("--from", dest="start", type=Path, help="folder of a decoder's weights to start from")
     decode.add_argument("--seconds", type=float, help="time to train, instead of the config's own")
     retouch = commands.add_parser("retouch", help="train the head alone on a CPU, after glyphs were redrawn")
     retouch.add_argument("name")
@@ -64,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
         from optical_memory.training.decode import train_decoder
 
         seconds = options.seconds or settings.decoder.seconds
-        train_decoder(settings.decoder, options.data, options.encoder, options.out, seconds)
+        train_decoder(settings.decoder, options.data, options.encoder, options.out, seconds, options.start)
     elif options.command == "retouch":
         from optical_memory.training.retouch import retouch as touch
 

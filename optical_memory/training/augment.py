@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -21,15 +22,22 @@ _LUMINANCE = (
 )
 
 
+@cache
+def _jpeg_tables(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the cosines and the quantisation table, (8, 8) each."""
+    k = torch.arange(8, device=device, dtype=torch.float32)
+    cosines = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) * 0.5
+    cosines[0] /= math.sqrt(2)
+    return cosines, torch.tensor(_LUMINANCE, device=device, dtype=torch.float32)
+
+
 def jpeg(ink: Tensor, quality: float) -> Tensor:
     """Grey pages (B, S, S), 0 to 1, as JPEG would return them at a quality of 1 to 99; S is a multiple of 8."""
     b, side, _ = ink.shape
     device = ink.device
-    k = torch.arange(8, device=device, dtype=torch.float32)
-    cosines = torch.cos((2 * k[None] + 1) * k[:, None] * math.pi / 16) * 0.5
-    cosines[0] /= math.sqrt(2)
+    cosines, luminance = _jpeg_tables(device)
     scale = 50 / quality if quality < 50 else 2 - quality / 50
-    table = (torch.tensor(_LUMINANCE, device=device, dtype=torch.float32) * scale + 0.5).floor().clamp(min=1)
+    table = (luminance * scale + 0.5).floor().clamp(min=1)
     blocks = (127 - ink * 255).view(b, side // 8, 8, side // 8, 8).transpose(2, 3)  # (B, down, across, 8, 8)
     spectrum = cosines @ blocks @ cosines.T
     blocks = cosines.T @ ((spectrum / table).round() * table) @ cosines

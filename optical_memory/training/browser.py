@@ -14,6 +14,7 @@ from optical_memory.renderers.base import Grid, Layout, Span
 from optical_memory.renderers.chromium import ChromiumRenderer
 from optical_memory.renderers.webfonts import LAST, load_faces
 from optical_memory.training.data import Arrays
+from optical_memory.training.glyphs import SIGNS
 
 LATIN_CELLS = ((12.5, 20), (10, 16), (8, 12))
 """Cells (width, height in px) drawn in all four styles."""
@@ -27,7 +28,7 @@ _STYLES = ("", "**", "_", "`")
 """What Markdown puts around plain, bold, italic and code."""
 _PITCH = 6
 """Columns from one glyph to the next: every tile has paper at both sides."""
-_LEAST_MARK = 0.1
+_LEAST_MARK = 0.04
 """Share of a letter's ink by which an accented one must differ from it; accents on capitals lie in the row above."""
 _MARKS = tuple(map(ord, (visible.NEWLINE_MARK, visible.TAB_MARK, visible.HEADER_MARK, visible.FILLER_MARK)))
 
@@ -39,20 +40,23 @@ def browser_sheets() -> Arrays:
     classes = visible.bmp_classes()[:65536]
     drawn = (faces.table[:65536] > 0) & (faces.table[:65536] != LAST) & (every > 32)
     narrow = drawn & (classes == visible.NARROW)
-    latin = narrow & ((every < 0x530) | ((every >= 0x2010) & (every < 0x2600)))
     wide = drawn & (classes == visible.WIDE)
+    signs = np.any([(every >= first) & (every < end) for first, end in SIGNS], axis=0)
+    latin, pairs = narrow & ((every < 0x530) | signs), wide & signs
     arrays: Arrays = {}
     with_marks = np.union1d(every[latin], _MARKS)
     renderer = ChromiumRenderer()
     try:
         for width, height in LATIN_CELLS:
             parts = [_tiles(renderer, with_marks, width, height, style) for style in _STYLES]
-            arrays |= _arrays(f"chromium-{width:g}x{height}", with_marks, parts, width)
+            whole = _tiles(renderer, every[pairs], width, height, "", wide=True)
+            codes = np.concatenate((with_marks, every[pairs]))
+            arrays |= _arrays(f"chromium-{width:g}x{height}", codes, [np.concatenate((p, whole)) for p in parts], width)
         for width, height in SCRIPT_CELLS:
             tiles = _tiles(renderer, every[narrow], width, height, "")
-            pairs = _tiles(renderer, every[wide], width, height, "", wide=True)
+            whole = _tiles(renderer, every[wide], width, height, "", wide=True)
             codes = np.concatenate((every[narrow], every[wide]))
-            arrays |= _arrays(f"chromium-scripts-{width:g}x{height}", codes, [np.concatenate((tiles, pairs))], width)
+            arrays |= _arrays(f"chromium-scripts-{width:g}x{height}", codes, [np.concatenate((tiles, whole))], width)
     finally:
         renderer.close()
     return arrays

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from optical_memory.errors import InputError
 from optical_memory.training.corpus import Source
 
 DEFAULT = Path(__file__).with_name("mini.toml")
@@ -97,8 +98,11 @@ class TrainingConfig:
     measures: tuple[Measure, ...]
 
     def stage(self, name: str) -> Stage:
-        """Return the stage of that name. Errors: KeyError."""
-        return {stage.name: stage for stage in self.stages}[name]
+        """Return the stage of that name. Errors: InputError."""
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        raise InputError(f"no stage {name!r}; the config has {', '.join(repr(stage.name) for stage in self.stages)}")
 
 
 def load(path: Path = DEFAULT) -> TrainingConfig:

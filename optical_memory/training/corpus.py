@@ -1,9 +1,10 @@
 """Text for the page generator: files of named sources -> streams of half-width cells.
 
 A stream is uint16 code points, one per half-width cell, as a page shows them: newlines and tabs as their marks, a
-wide character twice, starting at an even place, after a filler mark where needed, every other blank as a space. Any
-even-length window of it that starts at an even place fills the rows of a page. Which sources feed which stream is
-said in the config; training and evaluation never share a source.
+wide character twice, starting at an even place, after a filler mark where needed, every other blank as a space. Wide
+is what the renderer draws wide: check marks and circled digits too. Any even-length window that starts at an even
+place fills the rows of a page. Which sources feed which stream is said in the config; training and evaluation never
+share a source.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import gzip
 import html
 import random
 import re
-import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from optical_memory.errors import InputError
+from optical_memory.renderers import visible
 
 Stream = npt.NDArray[np.uint16]
 
@@ -88,13 +89,8 @@ def gather(source: Source, roots: list[Path], seed: int) -> Iterator[str]:
         raise InputError(f"source {source.name!r}: no file matches {source.patterns!r} under {roots!r}")
 
 
-def is_wide(character: str) -> bool:
-    """Whether a character takes two cells by Unicode's East Asian width."""
-    return unicodedata.east_asian_width(character) in "WF"
-
-
-def cells(text: str, marks: Marks, drawable: npt.NDArray[np.bool_]) -> Stream:
-    """Half-width cells of a text; what cannot be drawn becomes its escape, as in a layout."""
+def cells(text: str, marks: Marks, classes: npt.NDArray[np.uint8]) -> Stream:
+    """Half-width cells of a text by the renderer's classes; what cannot be drawn becomes its escape, as in a layout."""
     out: list[int] = []
     for character in text:
         code = ord(character)
@@ -106,21 +102,21 @@ def cells(text: str, marks: Marks, drawable: npt.NDArray[np.bool_]) -> Stream:
             out.append(code)
         elif character.isspace():
             out.append(32)
-        elif code > 0xFFFF or not drawable[code]:
+        elif code > 0xFFFF or classes[code] not in (visible.NARROW, visible.WIDE):
             out.extend(ord(c) for c in f"\\u{{{code:x}}}")
-        elif is_wide(character):
+        elif classes[code] == visible.WIDE:
             out.extend([marks.filler] * (len(out) % 2) + [code, code])
         else:
             out.append(code)
     return np.array(out[: len(out) // 2 * 2], np.uint16)
 
 
-def build(sources: list[Source], roots: list[Path], marks: Marks, drawable: npt.NDArray[np.bool_]) -> dict[str, Stream]:
+def build(sources: list[Source], roots: list[Path], marks: Marks, classes: npt.NDArray[np.uint8]) -> dict[str, Stream]:
     """Streams by name. Documents of a stream are shuffled together in pieces of a few thousand characters."""
     pieces: dict[str, list[Stream]] = {}
     for source in sources:
         for text in gather(source, roots, seed=len(source.name)):
-            stream = cells(text, marks, drawable)
+            stream = cells(text, marks, classes)
             pieces.setdefault(source.stream, []).extend(stream[at : at + 8192] for at in range(0, len(stream), 8192))
     for name, parts in pieces.items():
         random.Random(name).shuffle(parts)

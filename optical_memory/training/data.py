@@ -54,6 +54,10 @@ def load_writer(folder: Path, device: torch.device) -> Writer:
     return Writer(
         streams=streams,
         marks=pools.pop("marks"),
-        wide=tuple(pool for name, pool in sorted(pools.items()) if name.startswith("wide")),
-        narrow=tuple(pool for name, pool in sorted(pools.items()) if name.startswith("narrow")),
+        wide=_of_width("wide", pools),
+        narrow=_of_width("narrow", pools),
     )
+
+
+def _of_width(width: str, pools: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(f"{width}/"): pool for name, pool in pools.items() if name.startswith(f"{width}/")}

@@ -23,15 +23,20 @@ from optical_memory.training.optim import scheduled
 from optical_memory.training.sentences import SHARES, Sentences, Window, load_sentences, window
 
 
-def train_decoder(stage: DecoderStage, folder: Path, encoder: Path, out: Path, seconds: float) -> None:
-    """Train a decoder for some seconds; write its weights and a log to ``out``."""
+def train_decoder(
+    stage: DecoderStage, folder: Path, encoder: Path, out: Path, seconds: float, start: Path | None = None
+) -> None:
+    """Train a decoder, new or from the weights in ``start``, for some seconds; write weights and a log to ``out``."""
     device = ranks.begin()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(7)
     network = MiniNetwork()
     load_weights(network, encoder)
     network.to(device).eval().requires_grad_(False)
-    model = new_decoder(network).to(device)
+    model = new_decoder(network)
+    if start is not None:
+        load_weights(model, start, "decoder")
+    model.to(device)
     ranks.share(model)
     torch.manual_seed(8 + ranks.rank())
     sheets, streams = data.load_sheets(folder, device), load_sentences(folder, device)

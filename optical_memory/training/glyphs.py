@@ -11,11 +11,13 @@ from optical_memory.renderers import atlas, visible
 from optical_memory.training.data import Arrays
 
 LATIN_CELLS = (
-    (12.5, 20), (12, 20), (10, 16), (8, 12), (7, 11), (6, 10), (5, 8), (4, 6), (16, 26),
+    (12.5, 20), (12, 20), (10, 16), (8, 12), (7, 11), (6, 10), (5, 8), (4, 6), (15, 25),
 )  # fmt: skip
-"""Cells (width, height in px) of sheets with Latin letters, punctuation, arrows, boxes and the marks of a page."""
+"""Cells (width, height in px) of sheets with Latin letters, punctuation, signs and the marks of a page."""
 SCRIPT_CELLS = ((8, 16), (12.5, 20))
 """Cells of sheets with everything the atlas draws."""
+SIGNS = ((0x2010, 0x2028), (0x2030, 0x205F), (0x20A0, 0x20C0), (0x2100, 0x2C00))
+"""Code points of signs, narrow and wide, that stand in Latin text: arrows, mathematics, boxes, check marks."""
 
 _MARKS = tuple(map(ord, (visible.NEWLINE_MARK, visible.TAB_MARK, visible.HEADER_MARK, visible.FILLER_MARK)))
 
@@ -25,7 +27,9 @@ def dense_sheets() -> Arrays:
     classes = visible.bmp_classes()[:65536]
     every = np.arange(65536)
     narrow, drawable = classes == visible.NARROW, (classes == visible.NARROW) | (classes == visible.WIDE)
-    latin = narrow & ((every < 0x250) | ((every >= 0x2010) & (every < 0x27C0)))
+    latin = narrow & (every < 0x250)
+    for first, end in SIGNS:
+        latin[first:end] = drawable[first:end]
     for mask in (latin, drawable):
         mask[list(_MARKS)] = True
         mask[:33] = False

@@ -21,13 +21,14 @@ MARKS = corpus.Marks(newline=ord(visible.NEWLINE_MARK), tab=ord(visible.TAB_MARK
 _ALL_MARKS = visible.NEWLINE_MARK + visible.TAB_MARK + visible.HEADER_MARK + visible.FILLER_MARK
 _FONT_CHARACTERS = "".join(map(chr, range(33, 127))) + "…–—‘’“”•·→×°é" + _ALL_MARKS
 _AVERAGED = {"fonts-24x36": (24, 36, 1.08), "fonts-24x40": (24, 40, 1.08), "fonts-24x38-tight": (24, 38, 1.3)}
-_HINTED = {f"hinted-{w}x{h}": (w, h) for w, h in ((12, 20), (10, 16), (8, 12), (7, 11), (6, 10))}
+_HINTED = {f"hinted-{w}x{h}": (w, h, 1.08) for w, h in ((12, 20), (10, 16), (8, 12), (7, 11), (6, 10))}
+_HINTED |= {"hinted-8x12-tight": (8, 12, 1.3), "hinted-10x16-tight": (10, 16, 1.3)}
 
 
 def prepare(config: TrainingConfig, roots: list[Path], out: Path) -> None:
     """Write all data to ``out``. ``roots`` are folders that the globs of sources and fonts are tried under."""
     drawable = visible.bmp_classes()[:65536] < visible.COMBINING
-    streams = corpus.build(list(config.sources), roots, MARKS, drawable)
+    streams = corpus.build(list(config.sources), roots, MARKS, visible.bmp_classes()[:65536])
     sheets = glyphs.dense_sheets() | font_sheets(config.fonts, roots) | browser_sheets()
     pools = script_pools(drawable)
     pools["marks"] = np.array([ord(mark) for mark in _ALL_MARKS], np.uint16)
@@ -51,8 +52,8 @@ def font_sheets(fonts: tuple[Font, ...], roots: list[Path]) -> data.Arrays:
     sheets: data.Arrays = {}
     for name, (width, height, tightness) in _AVERAGED.items():
         sheets[f"{name}/left"] = _stack(train, width, height, tightness, hinted=False)
-    for name, (width, height) in _HINTED.items():
-        sheets[f"{name}/left"] = _stack(train, width, height, 1.08, hinted=True)
+    for name, (width, height, tightness) in _HINTED.items():
+        sheets[f"{name}/left"] = _stack(train, width, height, tightness, hinted=True)
     sheets["held-8x12/left"] = _stack([train[0], *held], 8, 12, 1.08, hinted=False)[1:]
     sheets["held-hinted-8x12/left"] = _stack([train[0], *held], 8, 12, 1.08, hinted=True)[1:]
     return sheets | {f"{name.split('/')[0]}/codes": codes for name in sheets}
@@ -92,22 +93,20 @@ def script_pools(drawable: npt.NDArray[np.bool_]) -> data.Arrays:
             inside[first:end] = True
         return every[mask & inside].astype(np.uint16)
 
-    chinese = _coded("gb2312", 0xB0, 0xD8)  # the 3,755 most frequent
     return {
-        "wide-0-chinese": chinese,
-        "wide-1-chinese": chinese,
-        "wide-2-chinese": chinese,
-        "wide-3-japanese": np.intersect1d(_coded("euc_jp", 0xB0, 0xD0), every[wide]).astype(np.uint16),
-        "wide-4-kana": span(wide, (0x3000, 0x3100), (0xFF01, 0xFF60)),
-        "wide-5-korean": _coded("euc_kr", 0xB0, 0xC9),
-        "wide-6-chinese, rarer": _coded("gb2312", 0xD8, 0xF8),
-        "wide-7-all": span(wide, (0, 65536)),
-        "narrow-0-ascii": span(narrow, (33, 127)),
-        "narrow-1-latin": span(narrow, (0xA1, 0x250)),
-        "narrow-2-greek": span(narrow, (0x370, 0x400)),
-        "narrow-3-cyrillic": span(narrow, (0x400, 0x460)),
-        "narrow-4-signs": span(narrow, (0x2010, 0x2028), (0x2030, 0x205F), (0x2190, 0x27C0)),
-        "narrow-5-all": span(narrow, (0xA1, 65536)),
+        "wide/chinese": _coded("gb2312", 0xB0, 0xD8),  # the 3,755 most frequent
+        "wide/japanese": np.intersect1d(_coded("euc_jp", 0xB0, 0xD0), every[wide]).astype(np.uint16),
+        "wide/kana": span(wide, (0x3000, 0x3100), (0xFF01, 0xFF60)),
+        "wide/korean": _coded("euc_kr", 0xB0, 0xC9),
+        "wide/chinese, rarer": _coded("gb2312", 0xD8, 0xF8),
+        "wide/signs": span(wide, *glyphs.SIGNS),
+        "wide/all": span(wide, (0, 65536)),
+        "narrow/ascii": span(narrow, (33, 127)),
+        "narrow/latin": span(narrow, (0xA1, 0x250)),
+        "narrow/greek": span(narrow, (0x370, 0x400)),
+        "narrow/cyrillic": span(narrow, (0x400, 0x460)),
+        "narrow/signs": span(narrow, *glyphs.SIGNS),
+        "narrow/all": span(narrow, (0xA1, 65536)),
     }
 
 

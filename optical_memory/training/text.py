@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -13,9 +15,15 @@ CONFUSABLE = '0011188800OoQDl1I|iBS5$#A38X69bh&%^"_<=>?7 '
 KINDS = ("natural", "random", "hex")
 """Kinds of text that evaluation tells apart."""
 
-_WIDE_SCRIPTS = {"chinese": 0, "japanese": 3, "kana": 4, "korean": 5}
-_NARROW_SCRIPTS = {"greek": 2, "cyrillic": 3}
-"""Numbers of the pools of one script."""
+_SHARES = {"chinese": 4, "japanese": 2, "korean": 2}
+"""How often the pools of these scripts are drawn from, against once for the others."""
+_HEXADECIMAL = "0123456789abcdef"
+
+
+@cache
+def _characters(text: str, device: torch.device) -> Tensor:
+    """Return code points (n,): made once, because a copy to the GPU waits for all that is queued there."""
+    return torch.tensor([ord(character) for character in text], device=device)
 
 
 def _pick(pool: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -26,13 +34,14 @@ def _pick(pool: Tensor, shape: tuple[int, ...]) -> Tensor:
 class Writer:
     """Fills cells. ``streams`` are uint16 cells as int32; ``marks`` are the layout's marks; ``pools`` name code points.
 
-    Pools: "wide" groups are sampled alike, one after the other, for pairs of cells; "narrow" for single cells.
+    Pools are code points by script: "wide" ones for pairs of cells, "narrow" ones for single cells. "signs" of both
+    are strewn over Latin pages.
     """
 
     streams: dict[str, Tensor]
     marks: Tensor
-    wide: tuple[Tensor, ...] = ()
-    narrow: tuple[Tensor, ...] = ()
+    wide: Mapping[str, Tensor] = field(default_factory=dict)
+    narrow: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:
@@ -64,27 +73,42 @@ class Writer:
 
     def identifiers(self, pages: int, cells: int, length: int = 12) -> Tensor:
         """Return groups of ``length`` hexadecimal digits, blanks between."""
-        digits = torch.tensor([ord(c) for c in "0123456789abcdef"], device=self.device)
-        codes = _pick(digits, (pages, cells))
+        codes = _pick(_characters(_HEXADECIMAL, self.device), (pages, cells))
         return codes.masked_fill(torch.arange(cells, device=self.device) % (length + 1) == length, SPACE)
 
     def scripts(self, pages: int, cells: int) -> Tensor:
         """Return runs of random wide and narrow characters of all scripts; runs of one pool, as writing has."""
         pairs = cells // 2
-        run = self._runs(pages, pairs, len(self.wide) + len(self.narrow))
+        places = [(pool, 1) for pool in self.wide.values()] + [(pool, 2) for pool in self.narrow.values()]
+        shares = [_SHARES.get(name, 1) for name in (*self.wide, *self.narrow)]
+        run = self._runs(pages, pairs, sum(shares))
         codes = torch.full((pages, pairs, 2), SPACE, device=self.device)
-        for number, pool in enumerate(self.wide + self.narrow):
-            wide = number < len(self.wide)
-            drawn = _pick(pool, (pages, pairs, 1 if wide else 2)).expand(-1, -1, 2)
-            codes = torch.where((run == number)[..., None], drawn, codes)
+        first = 0
+        for (pool, width), share in zip(places, shares, strict=True):
+            drawn = _pick(pool, (pages, pairs, width)).expand(-1, -1, 2)
+            codes = torch.where(((run >= first) & (run < first + share))[..., None], drawn, codes)
+            first += share
         return codes.flatten(1)
 
-    def _runs(self, pages: int, pairs: int, pools: int) -> Tensor:
-        """Return number of a pool per pair of cells, constant over runs of some ten pairs."""
+    def _runs(self, pages: int, pairs: int, shares: int) -> Tensor:
+        """Return number of a share per pair of cells, constant over runs of some ten pairs."""
         starts = torch.rand(pages, pairs, device=self.device) < 0.1
         starts[:, 0] = True
         last = torch.where(starts, torch.arange(pairs, device=self.device), 0).cummax(1).values
-        return torch.randint(0, pools, (pages, pairs), device=self.device).gather(1, last)
+        return torch.randint(0, shares, (pages, pairs), device=self.device).gather(1, last)
+
+    def with_signs(self, codes: Tensor) -> Tensor:
+        """Return cells (pages, cells) with signs and letters beyond ASCII: a pair in sixteen on a third of the pages."""
+        pools = [pool for name, pool in (*self.wide.items(), *self.narrow.items()) if name in ("signs", "latin")]
+        pages, pairs = codes.shape[0], codes.shape[1] // 2
+        chosen = torch.rand(pages, 1, device=self.device) < 0.33
+        here = chosen & (torch.rand(pages, pairs, device=self.device) < 1 / 16)
+        which = torch.randint(0, max(1, len(pools)), (pages, pairs), device=self.device)
+        codes = codes.view(pages, pairs, 2)
+        for number, pool in enumerate(pools):
+            drawn = _pick(pool, (pages, pairs, 1)).expand(-1, -1, 2)
+            codes = torch.where((here & (which == number))[..., None], drawn, codes)
+        return codes.flatten(1)
 
     def mixture(self, pages: int, cells: int) -> Tensor:
         """Latin pages for training: 28 % natural, 24 % half scrambled, 32 % random, 16 % identifiers."""
@@ -93,13 +117,13 @@ class Writer:
         light = self.scrambled(natural, 0.0)
         heavy = self.scrambled(natural, 0.5)
         codes = torch.where(kind < 0.28, light, heavy)
-        codes = torch.where(kind > 0.52, self.random(pages, cells), codes)
+        codes = self.with_signs(torch.where(kind > 0.52, self.random(pages, cells), codes))
         return torch.where(kind > 0.84, self.identifiers(pages, cells), codes)
 
     def confusable(self, pages: int, cells: int) -> Tensor:
         """Return the Latin mixture with half of its characters drawn from those that are taken for one another."""
         codes = self.mixture(pages, cells)
-        pool = torch.tensor([*map(ord, CONFUSABLE), *self.marks.tolist()], device=self.device)
+        pool = torch.cat([_characters(CONFUSABLE, self.device), self.marks])
         return torch.where(torch.rand(codes.shape, device=self.device) < 0.5, _pick(pool, tuple(codes.shape)), codes)
 
     def script_mixture(self, pages: int, cells: int) -> Tensor:
@@ -112,10 +136,10 @@ class Writer:
         """Text of one kind for evaluation: "natural", "natural wide", "random", "hex", "scripts", or one script."""
         if kind.startswith("natural"):
             return self.natural("evaluation-wide" if kind.endswith("wide") else "evaluation", pages, cells)
-        if kind in _WIDE_SCRIPTS:
-            return _pick(self.wide[_WIDE_SCRIPTS[kind]], (pages, cells // 2, 1)).expand(-1, -1, 2).flatten(1)
-        if kind in _NARROW_SCRIPTS:
-            return _pick(self.narrow[_NARROW_SCRIPTS[kind]], (pages, cells))
+        if kind in self.wide:
+            return _pick(self.wide[kind], (pages, cells // 2, 1)).expand(-1, -1, 2).flatten(1)
+        if kind in self.narrow:
+            return _pick(self.narrow[kind], (pages, cells))
         if kind == "scripts":
             return self.scripts(pages, cells)
         return self.random(pages, cells) if kind == "random" else self.identifiers(pages, cells)

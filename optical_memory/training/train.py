@@ -25,6 +25,8 @@ from optical_memory.training.pages import PageMaker
 
 _EARLY = 0.5
 """Weight of the loss on the patches before the compressor."""
+_KEPT_EVERY = 120.0
+"""Seconds after which weights and state are written again."""
 
 
 def loss_of(model: MiniNetwork, ink: Tensor, points: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,7 +90,6 @@ def train(config: TrainingConfig, stage: Stage, run: Run) -> list[dict[str, obje
     _Loop(config, stage, run, model, maker, companion).run()
     if ranks.rank():
         return []
-    save_plain(model, run.out)
     if companion is not None:
         save_plain(companion.model, run.out / "decoder")
     scores = table(model, sheets, writer, config.measures, pages=run.pages)
@@ -112,7 +113,7 @@ class _Loop:
         self.device = next(model.parameters()).device
         self.seconds = run.seconds if run.seconds is not None else stage.seconds
         self.optimisers = optimisers([model], stage.rate)
-        self.state = run.state
+        self.out, self.state = run.out, run.state
         self.done, self.step = 0.0, 0
         self.log = (run.out / f"log{ranks.rank() or ''}.jsonl").open("a")
         if run.state is not None and run.state.exists():
@@ -122,15 +123,18 @@ class _Loop:
 
     def run(self) -> None:
         """Train until the stage's seconds are used."""
-        before, started, logged = self.done, time.monotonic(), 0.0
+        before, started, logged, kept = self.done, time.monotonic(), 0.0, self.done
         while (progress := self.done / self.seconds) < 1:
             late, early = self._one(progress)
             self.done = ranks.agreed(before + time.monotonic() - started)
             if ranks.rank() == 0 and self.done - logged > min(20.0, self.seconds / 5):
                 logged = self.done
                 self._note(progress, late, early)
-        if self.state is not None and ranks.rank() == 0:
-            self._keep(self.state)
+            if ranks.rank() == 0 and self.done - kept > _KEPT_EVERY:
+                kept = self.done
+                self._keep()
+        if ranks.rank() == 0:
+            self._keep()
         self.log.close()
 
     def _one(self, progress: float) -> tuple[Tensor, Tensor]:
@@ -165,9 +169,14 @@ class _Loop:
         self.log.flush()
         print({key: round(value, 4) for key, value in entry.items()}, f"{progress:.0%}", flush=True)
 
-    def _keep(self, path: Path) -> None:
-        states = [optimiser.state_dict() for optimiser in self.optimisers]
-        torch.save({"model": self.model.state_dict(), "optimisers": states, "step": self.step, "done": self.done}, path)
+    def _keep(self) -> None:
+        save_plain(self.model, self.out)
+        if self.state is not None:
+            states = [optimiser.state_dict() for optimiser in self.optimisers]
+            whole = {"model": self.model.state_dict(), "optimisers": states, "step": self.step, "done": self.done}
+            part = self.state.with_suffix(".part")
+            torch.save(whole, part)
+            part.replace(self.state)
 
     def _resume(self, path: Path) -> None:
         kept = torch.load(path, map_location=self.device)

@@ -75,6 +75,24 @@ def test_characters_lie_in_their_cells(chromium: ChromiumRenderer) -> None:
         assert (ours[cell] < 128).any() == (dense[cell] < 128).any(), column
 
 
+@pytest.mark.parametrize(("width", "height", "even"), [(10, 16, 1), (8, 12, 1), (12.5, 20, 2)])
+def test_a_letter_looks_alike_wherever_it_stands(
+    chromium: ChromiumRenderer, width: float, height: int, even: int
+) -> None:
+    grid = Grid(width=1200, height=480, cell_width=width, cell_height=height)
+    run = Run(turn_id="t", role="tool", text="e " * (grid.columns * grid.rows // 2 - 100))
+    layout = lay_out([run], grid, renderer_key=chromium.key, repertoire=chromium.repertoire)[0]
+    page = chromium.draw([layout], size=(grid.width, grid.height))[0]
+    places = [(row, column) for row, column in np.argwhere(layout.cells == ord("e")).tolist() if column % even == 0]
+    shapes = {
+        page[row * height : (row + 1) * height, round(column * width) : round(column * width) + int(width)].tobytes()
+        for row, column in places
+        if row
+    }
+    assert len(places) > 1000
+    assert len(shapes) == 1
+
+
 def test_pages_drawn_together_do_not_touch_each_other(chromium: ChromiumRenderer) -> None:
     texts = ["first " * 50, "second " * 90, "third " * 10, "fourth " * 200]
     alone = [pixels(chromium, text) for text in texts]

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from optical_memory.model.mini.head import STEP_X, STEP_Y, lattice_size
+from optical_memory.renderers import visible
 from optical_memory.training.compose import Sheet
 from optical_memory.training.config import Recipe
 from optical_memory.training.corpus import Marks, cells
@@ -17,25 +18,23 @@ MARKS = Marks(newline=0x21B5, tab=0x21E5, filler=0x25B9)
 def writer() -> Writer:
     torch.manual_seed(0)
     text = "The quick brown fox 0123 jumps over the lazy dog.\n" * 40
-    drawable = np.ones(65536, bool)
-    stream = torch.from_numpy(cells(text, MARKS, drawable).astype(np.int32))
-    wide = torch.from_numpy(cells("光学记忆 and text " * 100, MARKS, drawable).astype(np.int32))
+    classes = visible.bmp_classes()[:65536]
+    stream = torch.from_numpy(cells(text, MARKS, classes).astype(np.int32))
+    wide = torch.from_numpy(cells("光学记忆 and text " * 100, MARKS, classes).astype(np.int32))
     return Writer(
         streams={"latin": stream, "wide": wide, "evaluation": stream},
         marks=torch.tensor([0x21B5, 0x21E5]),
-        wide=(torch.tensor([0x5149, 0x5B66]),),
-        narrow=(torch.tensor([0x416, 0x3B1]),),
+        wide={"chinese": torch.tensor([0x5149, 0x5B66]), "signs": torch.tensor([0x2713])},
+        narrow={"greek": torch.tensor([0x416, 0x3B1]), "latin": torch.tensor([0xE9])},
     )
 
 
 def test_cells_of_a_text_are_as_on_a_page() -> None:
-    drawable = np.ones(65536, bool)
-    drawable[0x1B] = False
-    stream = cells("a光\n\t\x1b\u00a0b学", MARKS, drawable).tolist()
+    stream = cells("a光\n\t\x1b\u00a0b学✓", MARKS, visible.bmp_classes()[:65536]).tolist()
     assert stream[:4] == [ord("a"), MARKS.filler, ord("光"), ord("光")]
     assert stream[4:6] == [MARKS.newline, MARKS.tab]
     assert "".join(map(chr, stream[6:12])) == "\\u{1b}"
-    assert stream[12:] == [32, ord("b"), ord("学"), ord("学")]
+    assert stream[12:] == [32, ord("b"), ord("学"), ord("学"), ord("✓"), ord("✓")]
 
 
 def test_text_of_all_kinds(writer: Writer) -> None:
@@ -48,9 +47,19 @@ def test_text_of_all_kinds(writer: Writer) -> None:
     assert writer.of_kind("hex", 1, 26)[0, 12] == SPACE
     assert set(writer.identifiers(2, 26).unique().tolist()) <= {SPACE, *map(ord, "0123456789abcdef")}
     scripts = writer.scripts(3, 200).view(3, 100, 2)
-    wide = (scripts == 0x5149) | (scripts == 0x5B66)
+    wide = (scripts == 0x5149) | (scripts == 0x5B66) | (scripts == 0x2713)
     assert wide.all(-1).eq(wide.any(-1)).all(), "a wide character takes both cells of a pair"
     assert wide.any() and not wide.all()
+
+
+def test_signs_are_strewn_over_latin_pages(writer: Writer) -> None:
+    torch.manual_seed(4)
+    plain = torch.full((200, 64), ord("a"))
+    pairs = writer.with_signs(plain).view(200, 32, 2)
+    sign = (pairs == 0x2713).all(-1)
+    assert sign.eq((pairs == 0x2713).any(-1)).all(), "a wide sign takes both cells of a pair"
+    assert sign.any() and (pairs == 0xE9).any()
+    assert 0.4 < (pairs == ord("a")).all(-1).all(-1).float().mean() < 0.9, "most pages stay as they are"
 
 
 def test_blanks_keep_pairs_whole() -> None:

@@ -26,10 +26,12 @@ def load_plain(module: nn.Module, folder: Path) -> None:
     _fill(module, {name: tensor.float() for name, tensor in _load(folder, "plain").items()})
 
 
-def load_weights(module: nn.Module, folder: Path) -> None:
+def load_weights(module: nn.Module, folder: Path, stem: str = "mini") -> None:
     """Read either kind of weights from a folder. Errors: CheckpointError."""
-    load = load_plain if any(folder.glob("plain-*.safetensors")) else load_int8
-    load(module, folder)
+    if any(folder.glob("plain-*.safetensors")):
+        load_plain(module, folder)
+    else:
+        load_int8(module, folder, stem)
 
 
 def save_int8(module: nn.Module, folder: Path, stem: str = "mini") -> None:
