@@ -98,7 +98,7 @@ class Writer:
         return torch.randint(0, shares, (pages, pairs), device=self.device).gather(1, last)
 
     def with_signs(self, codes: Tensor) -> Tensor:
-        """Return cells (pages, cells) with signs and letters beyond ASCII: a pair in sixteen on a third of the pages."""
+        """Return cells (pages, cells) with signs and letters beyond ASCII: one pair in 16 on a third of the pages."""
         pools = [pool for name, pool in (*self.wide.items(), *self.narrow.items()) if name in ("signs", "latin")]
         pages, pairs = codes.shape[0], codes.shape[1] // 2
         chosen = torch.rand(pages, 1, device=self.device) < 0.33
