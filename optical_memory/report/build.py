@@ -80,14 +80,13 @@ def _moment(turns: int, context: Any, images: Images) -> dict[str, Any]:
 def _ladder(memory: OpticalMemory, images: Images) -> list[dict[str, Any]]:
     """Return the newest pages of the context in its order, each at every tier; a gist has one."""
     by_tier = memory.pages_by_tier(SHOWN_PAGES)
-    rows: dict[str, dict[str, Any]] = {}
-    for page in (page for pages in by_tier.values() for page in pages):
-        row = rows.setdefault(
-            page.id, {"id": page.id[:12], "text": page.text, "is_gist": page.kind == "gist", "tiers": []}
-        )
-        row["tiers"].append(_view(page, images))
     order = {page.id: place for place, page in enumerate(memory.context().pages)}
-    return [rows[page_id] for page_id in sorted(rows.keys() & order, key=order.__getitem__)]
+    rows: dict[str, dict[str, Any]] = {}
+    for page in (page for pages in by_tier.values() for page in pages if page.id in order):
+        is_gist = page.kind == "gist"
+        row = rows.setdefault(page.id, {"id": page.id[:12], "text": page.text, "is_gist": is_gist, "tiers": []})
+        row["tiers"].append(_view(page, images))
+    return [rows[page_id] for page_id in sorted(rows, key=order.__getitem__)]
 
 
 def _view(page: Page, images: Images) -> dict[str, Any]:

@@ -34,6 +34,10 @@ def test_demo_runs_the_main_job_and_writes_a_report(tmp_path: Path) -> None:
     images = list((tmp_path / "pages").glob("*.png"))
     assert len(images) >= sum(figures["pages"].values())
     assert all(f'src="pages/{image.name}"' in html for image in images)
+    assert html.count('<section class="age">') == 4
+    for tier in ("large", "base", "small", "tiny", "micro", "nano"):  # every page but gists at every tier
+        of_tier = [image for image in images if image.name.endswith(f"-{tier}.png")]
+        assert len(of_tier) >= sum(count for name, count in figures["pages"].items() if name != "gist") - 2
 
 
 def test_demo_takes_any_openai_transcript(tmp_path: Path) -> None:
