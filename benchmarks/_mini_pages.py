@@ -174,6 +174,7 @@ def calibrated(fonts: list[Path]) -> Iterator[Case]:
     for name, grid in (("8x12", cell(8, 12)), ("6x10", cell(6, 10)), ("tiny", MINI)):
         for what, damage in (
             ("noise 0.06", noised(0.06)),
+            ("noise 0.14", noised(0.14)),
             ("JPEG 30", compressed(30)),
             ("weak", weakened(0.45)),
             ("blurred", blurred(0.6)),
