@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optical_memory.errors import CheckpointError, MissingExtraError
+from optical_memory.errors import CheckpointError, MissingExtraError, OutOfMemoryError
 from optical_memory.model.config import OcrConfig
 from optical_memory.model.initialise import random_values
 from optical_memory.model.names import IGNORED, Piece, pieces
@@ -32,7 +32,8 @@ Report = Callable[[int], None]
 class Checkpoint(Mapping[str, Tensor]):
     """The tensors of a folder of safetensors files, by published name; each is read when it is asked for.
 
-    Raises CheckpointError for files that are missing, cut short or damaged.
+    Raises CheckpointError for files that are missing, cut short or damaged, OutOfMemoryError where there is no room to
+    map one.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -48,6 +49,11 @@ class Checkpoint(Mapping[str, Tensor]):
                 names = file.keys()
             except (SafetensorError, OSError) as error:
                 raise CheckpointError(f"{path}: not a whole safetensors file: {error}") from error
+            except (MemoryError, RuntimeError) as error:
+                if "Cannot allocate memory" not in str(error):
+                    raise
+                size = f"{path.stat().st_size / 1e9:.2f} GB"
+                raise OutOfMemoryError(f"{path}: no room to map this file ({size}); free some memory") from error
             twice = sorted(self._files.keys() & set(names))
             if twice:
                 raise CheckpointError(f"{path}: tensors that another file has too: {_few(twice)}")
