@@ -4,7 +4,7 @@ The bias of a query for a key is ``rows[q, key's row] + columns[q, key's column]
 tables of offsets. One kernel computes these for all queries; another attends, without a table of scores.
 
 *Everywhere*: a tile of keys is one row of the map, so that the rows' term is one number for each query, and the
-columns' a tile that stays in registers. A row that is no power of two is two tiles; short rows are taken in pairs.
+columns' a tile that stays in registers. A row that is no power of two is two tiles.
 *Windows*: the bias is a product too, of the query's 2w numbers with one-hot vectors of the key's row and column, added
 by the matrix units. Windows are never cut out: a place outside the map has the projection's bias for key and value, as
 if zeros had been put there before the projection.
@@ -31,22 +31,19 @@ _LOG2E = 1.4426950408889634
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """How a kernel is cut: ``queries`` of a program, ``keys`` taken at a time (windows), ``pair`` rows (everywhere)."""
+    """How a kernel is cut: ``queries`` of a program, ``keys`` taken at a time (windows), ``registers`` at most."""
 
-    queries: int
-    keys: int = 64
-    pair: bool = False
-    copy: bool = True
-    wide: bool = False
+    queries: int = 64
+    keys: int = 32
     registers: int | None = None
     warps: int = 4
     stages: int = 3
 
 
-EVERYWHERE: dict[int, Tile] = {}
-"""Tiles by the map's width where measured otherwise than :data:`DEFAULT`."""
-DEFAULT = Tile(queries=64)
-WINDOWS = Tile(queries=64, keys=64, stages=2)
+DEFAULT = Tile()
+EVERYWHERE = {64: Tile(registers=128, stages=2)}
+"""Tiles by the map's width where another than :data:`DEFAULT` was measured to be faster."""
+WINDOWS = Tile()
 
 
 @triton.jit
@@ -77,29 +74,12 @@ def _bias(
 
 
 @triton.jit
-def _tile(
-    qkv_at, one_at, at, head, column, channel, inside,
-    D: tl.constexpr, C: tl.constexpr, PART: tl.constexpr, FULL: tl.constexpr, COPY: tl.constexpr,
-):  # fmt: skip
-    """Load keys (PART 1) or values (PART 2) at ``column`` behind the place ``at`` of all images: (W, C)."""
-    if COPY:
-        return one_at.load([at, PART * D + head * C])  # (W, C)
-    to = qkv_at + PART * D + head * C + (at + column).to(tl.int64)[:, None] * (3 * D) + channel[None, :]  # (W, C)
-    if FULL:
-        return tl.load(to)  # (W, C)
-    return tl.load(to, mask=inside[:, None], other=0.0)  # (W, C)
-
-
-@triton.jit
 def _everywhere(
     qkv_at, one_at, two_at, rows_at, columns_at, out_at, places, scale,
     HEADS: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr, ONE: tl.constexpr, TWO: tl.constexpr,
-    PAIR: tl.constexpr, C: tl.constexpr, QUERIES: tl.constexpr, COPY: tl.constexpr,
+    C: tl.constexpr, QUERIES: tl.constexpr,
 ):  # fmt: skip
-    """Take one block of queries of one head through all rows of keys, two tiles at a time where TWO is not 0.
-
-    The second tile is the rest of the row, or the next row where PAIR.
-    """
+    """Take one block of queries of one head through all rows of keys, each in a second tile too where TWO is not 0."""
     D: tl.constexpr = HEADS * C
     image, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
     query, channel = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES), tl.arange(0, C)  # (Q,), (C,)
@@ -113,9 +93,7 @@ def _everywhere(
     across = tl.load(columns_at + column[None, :], mask=inside, other=0.0).to(tl.float32)  # (Q, W), powers of two
     if ONE > WIDTH:
         across = tl.where((column < WIDTH)[None, :], across, float("-inf"))
-    more = tl.arange(0, ONE)
-    across2 = across
-    if TWO > 0 and not PAIR:
+    if TWO > 0:
         more = ONE + tl.arange(0, TWO)  # (V,)
         across2 = tl.load(columns_at + more[None, :], mask=known[:, None] & (more < WIDTH)[None, :], other=0.0)
         across2 = tl.where((more < WIDTH)[None, :], across2.to(tl.float32), float("-inf"))  # (Q, V)
@@ -124,27 +102,20 @@ def _everywhere(
     total = tl.zeros((QUERIES,), tl.float32)
     mixed = tl.zeros((QUERIES, C), tl.float32)
     first = image * places
-    FULL: tl.constexpr = ONE == WIDTH
-    for row in range(0, HEIGHT, 2 if PAIR else 1):
+    for row in range(HEIGHT):
         at = first + row * WIDTH
         down = tl.load(rows_at + row * places, mask=known, other=0.0).to(tl.float32)  # (Q,)
-        k = _tile(qkv_at, one_at, at, head, column, channel, column < WIDTH, D, C, 1, FULL, COPY)
+        k = one_at.load([at, D + head * C])  # (W, C)
         products = tl.dot(q, k.T)
-        v = _tile(qkv_at, one_at, at, head, column, channel, column < WIDTH, D, C, 2, FULL, COPY)
+        v = one_at.load([at, 2 * D + head * C])  # (W, C)
         scores = products * scale + across  # (Q, W), without the row's term, which is one number for each query
         top = tl.maximum(best, tl.max(scores, 1) + down)  # (Q,)
         if TWO > 0:
-            FULL2: tl.constexpr = FULL if PAIR else ONE + TWO == WIDTH
-            at2 = at + (WIDTH if PAIR else ONE)
-            col2 = tl.arange(0, TWO)
-            down2 = down
-            if PAIR:
-                down2 = tl.load(rows_at + (row + 1) * places, mask=known, other=0.0).to(tl.float32)  # (Q,)
-            k2 = _tile(qkv_at, two_at, at2, head, col2, channel, more < WIDTH, D, C, 1, FULL2, COPY)
-            v2 = _tile(qkv_at, two_at, at2, head, col2, channel, more < WIDTH, D, C, 2, FULL2, COPY)
+            k2 = two_at.load([at + ONE, D + head * C])  # (V, C)
+            v2 = two_at.load([at + ONE, 2 * D + head * C])  # (V, C)
             scores2 = tl.dot(q, k2.T) * scale + across2  # (Q, V)
-            top = tl.maximum(top, tl.max(scores2, 1) + down2)  # (Q,)
-            weight2 = tl.math.exp2(scores2 - (top - down2)[:, None])  # (Q, V)
+            top = tl.maximum(top, tl.max(scores2, 1) + down)  # (Q,)
+            weight2 = tl.math.exp2(scores2 - (top - down)[:, None])  # (Q, V)
         weight = tl.math.exp2(scores - (top - down)[:, None])  # (Q, W)
         keep = tl.math.exp2(best - top)  # (Q,)
         mixed = tl.dot(weight.to(v.dtype), v, mixed * keep[:, None])  # (Q, C)
@@ -211,15 +182,13 @@ def _attend_everywhere(qkv: Tensor, rows: Tensor, columns: Tensor, out: Tensor, 
     images, height, width = qkv.shape[:3]
     channels, places = out.shape[-1] // heads, height * width
     one, two = _tiles(width)
-    pair = tile.pair and not two and height % 2 == 0
-    two = one if pair else two
     flat = qkv.view(-1, qkv.shape[-1])
     maps = [TensorDescriptor.from_tensor(flat, [each or one, channels]) for each in (one, two)]
     more = {} if tile.registers is None else {"maxnreg": tile.registers}
     _everywhere[(triton.cdiv(places, tile.queries), images * heads)](
         qkv, *maps, rows, columns, out, places, channels**-0.5 * _LOG2E,
-        HEADS=heads, HEIGHT=height, WIDTH=width, ONE=one, TWO=two, PAIR=pair, C=channels,
-        QUERIES=tile.queries, COPY=tile.copy, num_warps=tile.warps, num_stages=tile.stages, **more,
+        HEADS=heads, HEIGHT=height, WIDTH=width, ONE=one, TWO=two, C=channels,
+        QUERIES=tile.queries, num_warps=tile.warps, num_stages=tile.stages, **more,
     )  # fmt: skip
 
 
@@ -277,11 +246,9 @@ def _relative_attention(qkv: Tensor, missing: Tensor, down: Tensor, across: Tens
     channels = triple // 3 // heads
     if side == height == width:
         rows = qkv.new_empty(images, heads, side, places).transpose(2, 3)  # (B, A, S, H), queries adjacent
-        tile = EVERYWHERE.get(width, DEFAULT)
-        kind = torch.float32 if tile.wide else qkv.dtype
-        columns = qkv.new_empty(images, heads, places, side, dtype=kind)  # (B, A, S, W)
+        columns = qkv.new_empty(images, heads, places, side)  # (B, A, S, W)
         _biases(qkv, tables, rows, columns, heads, side, _LOG2E)
-        _attend_everywhere(qkv, rows, columns, out, heads, tile)
+        _attend_everywhere(qkv, rows, columns, out, heads, EVERYWHERE.get(width, DEFAULT))
         return out
     slots = max(16, triton.next_power_of_2(2 * side))
     bias = qkv.new_empty(images, places, heads, slots)
