@@ -41,12 +41,10 @@ TINY: dict[str, Any] = {
 class Bench:
     """The device, its two rates, the results so far, and the time that is left."""
 
-    def __init__(
-        self, *, tiny: bool, seconds: float, out: Path | None = None, pages: int = 32, autotune: bool = False
-    ) -> None:
+    def __init__(self, *, tiny: bool, seconds: float, out: Path | None = None, pages: int = 32) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() and not tiny else "cpu")
         self.dtype = torch.bfloat16 if self.device.type == "cuda" else torch.float32
-        self.tiny, self.pages, self.autotune = tiny, pages, autotune
+        self.tiny, self.pages = tiny, pages
         self.sizes = TINY if tiny else {}
         self.start = time.monotonic()
         self.end, self.out = self.start + seconds, out

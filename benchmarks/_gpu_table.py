@@ -16,7 +16,6 @@ def table(results: Found) -> str:
         f" Matrix product: {number(rates.get('matrix_tflops'))} TFLOP/s."
         f" Copy: {number(rates.get('copy_tbps'), 2)} TB/s.",
         *encoder(results),
-        *ways(results),
         *decoding(results),
         *prefill(results),
         *whole(results),
@@ -31,27 +30,17 @@ def table(results: Found) -> str:
 
 
 def encoder(results: Found) -> list[str]:
-    """Pages a second by mode."""
-    lines = ["", "| mode | eager | fused | compiled | share of the matrix rate | compiled / eager | peak GiB (batch) |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    """Pages a second by mode; the distance is of the tokens, from the eager way's."""
+    lines = ["", "| mode | eager | default | compiled | shares of the matrix rate | over eager | distance | peak GiB |"]
+    lines.append("|---|---|---|---|---|---|---|---|")
     for mode in ("tiny", "small", "base", "large", "gundam"):
-        eager, fused, compiled = (results.get(f"encoder {mode} {kind}", {}) for kind in ("eager", "fused", "compiled"))
-        speeds = " | ".join(number(each.get("pages_per_second")) for each in (eager, fused, compiled))
-        share, over = percent(compiled.get("share_of_matrix_rate")), number(compiled.get("over_eager"), 1)
-        memory = f"{number(compiled.get('peak_gib'), 1)} ({compiled.get('batch', '–')})"
-        lines.append(f"| {mode} | {speeds} | {share} | {over} | {memory} |")
-    return lines
-
-
-def ways(results: Found) -> list[str]:
-    """Every way that the encoder was run in at Base; the distance is of the tokens, from the plain way's."""
-    lines = ["", "| encoder, Base | pages/s | share of the matrix rate | distance |", "|---|---|---|---|"]
-    for name, found in results.items():
-        if name.startswith("encoder base "):
-            figures = [number(found.get("pages_per_second")), percent(found.get("share_of_matrix_rate"), 1)]
-            lines.append(
-                f"| {name.removeprefix('encoder base ')} | {' | '.join(figures)} | {found.get('distance', 0):.4f} |"
-            )
+        ways = [results.get(f"encoder {mode} {way}", {}) for way in ("eager", "default", "compiled")]
+        speeds = " | ".join(number(found.get("pages_per_second")) for found in ways)
+        shares = " / ".join(percent(found.get("share_of_matrix_rate"), 1) for found in ways)
+        default = ways[1]
+        over, distance = number(default.get("over_eager"), 1), number(default.get("distance"), 4)
+        memory = f"{number(default.get('peak_gib'), 1)} ({default.get('batch', '–')})"
+        lines.append(f"| {mode} | {speeds} | {shares} | {over} | {distance} | {memory} |")
     return lines
 
 

@@ -2,7 +2,6 @@
 
     python benchmarks/gpu.py --out gpu.json          # a CUDA device of 80 GB; about four minutes
     python benchmarks/gpu.py --parts encoder single  # some parts alone
-    python benchmarks/gpu.py --parts variants        # the encoder at Base in every way that it can be run
     python benchmarks/gpu.py --tiny                  # any machine: the same code at toy sizes, for the tests
 
 Every rate stands beside what the device itself does in the same run: a matrix product (bf16, random data) and a copy.
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 from _gpu_bench import Bench, ceilings
 from _gpu_decoder import batched, check_steps, prefilling, single
-from _gpu_encoder import check_encoder, encoder, variants
+from _gpu_encoder import check_encoder, encoder
 from _gpu_table import table
 from _gpu_whole import against_transformers, whole_pages
 
@@ -42,10 +41,7 @@ PARTS: dict[str, Callable[[Bench, DeepseekOcr], None]] = {
     "whole": whole_pages,
     "encoder": encoder,
     "transformers": against_transformers,
-    "variants": variants,
 }
-USUAL = [name for name in PARTS if name != "variants"]
-"""Those run by default; ``encoder`` has the variants too."""
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:
@@ -54,14 +50,11 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--tiny", action="store_true", help="toy sizes on the CPU")
     parser.add_argument("--seconds", type=float, default=240, help="begin no section after this time")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=USUAL, help="run only these")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="run only these")
     parser.add_argument("--pages", type=int, default=32, help="pages of Base that the encoder takes at once")
-    parser.add_argument("--autotune", action="store_true", help="tune compiled encoder layers too (minutes)")
     chosen = parser.parse_args(arguments)
     torch.manual_seed(0)
-    bench = Bench(
-        tiny=chosen.tiny, seconds=chosen.seconds, out=chosen.out, pages=chosen.pages, autotune=chosen.autotune
-    )
+    bench = Bench(tiny=chosen.tiny, seconds=chosen.seconds, out=chosen.out, pages=chosen.pages)
     ceilings(bench)
     model = bench.model()
     model.ready(model.decoder, model.encoder)
