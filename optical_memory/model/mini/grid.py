@@ -31,6 +31,8 @@ _RIVAL = 6.0
 """Grids whose beat is weaker than the best by more than this factor are not judged by the network."""
 _UNKNOWN = 0.02
 """What the beat of a grid of no known size counts for against a known one's."""
+_WHOLE = 0.1
+"""Cells by which a measured grid may miss the page's end and still be taken for one that ends there."""
 _DOUBLE = 0.8
 """Share of its agreement that the grid of twice the size must reach to be taken instead."""
 _FAINT = 3.0
@@ -77,7 +79,7 @@ def _proposals(across: Beat, down: Beat, side: int) -> Iterator[tuple[float, Cel
     for width in across.periods(_STRONG):
         for height in heights:
             for one in (width, width / 2):  # only wide characters: the beat is that of two cells
-                cells = filling(side, one, height)
+                cells = filling(side, _dividing(side, one, 2), _dividing(side, height, 1))
                 if one >= NARROWEST and height >= LOWEST and _is_new(cells, known(side)):
                     grids.append((cells, _UNKNOWN))
     for cells, trust in grids:
@@ -85,6 +87,12 @@ def _proposals(across: Beat, down: Beat, side: int) -> Iterator[tuple[float, Cel
         for beat, size in ((across, cells.width), (down, cells.height)):
             score *= beat.strength(size) * beat.size(size) ** 0.5
         yield score, cells
+
+
+def _dividing(side: int, size: float, step: int) -> float:
+    """Return a measured size (px), or the one near it of which a whole multiple of ``step`` fills the side."""
+    number = round(side / size / step) * step
+    return side / number if abs(side / size - number) < _WHOLE else size
 
 
 def _is_new(cells: Cells, others: Iterator[Cells]) -> bool:
