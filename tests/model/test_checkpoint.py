@@ -276,16 +276,17 @@ def test_progress_is_shown_on_standard_error(folder: Path, capfd: pytest.Capture
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of address space are Linux's")
 def test_no_room_for_a_checkpoint_is_said_with_its_size_and_type(tiny_sizes: dict[str, Any], tmp_path: Path) -> None:
-    """In a process of its own: its 65 MB are mapped twice, and a part of them fits in twice the width."""
+    """In a process of its own: its 65 MB are mapped twice, then 128 MB are needed for wider numbers."""
     build("deepseek-ocr", **tiny_sizes | {"vocab_size": 200_000}).save(tmp_path)
     program = f"""
-import psutil, resource, torch
+import gc, psutil, resource, torch
 from optical_memory.errors import OutOfMemoryError
 from optical_memory.model import load_model
 torch.set_num_threads(1)
 load_model({str(tmp_path)!r})  # all imports are done
+gc.collect()
 used = psutil.Process().memory_info().vms
-for room in (5_000_000, 90_000_000, 160_000_000, 200_000_000):
+for room in (5_000_000, 100_000_000, 160_000_000):
     resource.setrlimit(resource.RLIMIT_AS, (used + room, resource.RLIM_INFINITY))
     try:
         load_model({str(tmp_path)!r}, dtype=torch.float64)
@@ -294,8 +295,7 @@ for room in (5_000_000, 90_000_000, 160_000_000, 200_000_000):
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     lines = done.stdout.splitlines()
-    assert len(lines) == 4, done.stderr[-2000:]
+    assert len(lines) == 3, done.stderr[-2000:]
     for line in lines[:2]:
         assert "no room to map this file (0.06 GB)" in line
-    for line in lines[2:]:
-        assert line.startswith("cpu has no room for this checkpoint (0.06 GB of files) as float64; use another device")
+    assert lines[2].startswith("cpu has no room for this checkpoint (0.06 GB of files) as float64; use another device")
