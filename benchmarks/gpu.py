@@ -1,6 +1,6 @@
 """DeepSeek-OCR at its real sizes with random weights on one GPU: encoder, prefill, decoding, whole pages.
 
-    python benchmarks/gpu.py --out gpu.json          # a CUDA device of 80 GB; about four minutes
+    python benchmarks/gpu.py --out gpu.json          # a CUDA device of 80 GB; two to three minutes
     python benchmarks/gpu.py --parts encoder single  # some parts alone
     python benchmarks/gpu.py --tiny                  # any machine: the same code at toy sizes, for the tests
 

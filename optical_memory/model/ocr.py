@@ -199,8 +199,9 @@ class DeepseekOcr(nn.Module):
         return self.generator.generate_batch(contexts, prompt, **options)
 
     def compile(self, **options: Any) -> None:
-        """Compile the encoder's layers with ``torch.compile``, one by one: faster on CUDA from the second call on.
+        """Compile the encoder's layers with ``torch.compile``, one by one.
 
+        At Base on an H100, in bfloat16, the layers as they come are faster (``docs/gpu.md``).
         ``options`` go to ``torch.compile``. The first call of each mode and batch size takes a while. PyTorch's limit
         of 8 forms of a function, past which it would silently run layers uncompiled, is raised.
         """
