@@ -129,3 +129,23 @@ def test_dark_pages_are_inverted_and_odd_sizes_padded() -> None:
 def test_what_is_no_image_is_refused() -> None:
     with pytest.raises(ImageError, match="not a readable image"):
         ink_of(b"no image")
+
+
+SHRUNK = Grid(width=640, height=640, cell_width=8, cell_height=16)
+"""Cells of 6.4 × 12.8 px on a page of 512 px."""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_paper_is_paper_where_most_of_a_page_is_inked(dark: bool) -> None:
+    layout = lay_out([Run(turn_id="t", role="user", text=chinese(3200))], SHRUNK, renderer_key="test")[0]
+    raster = DenseRenderer().draw([layout], size=(512, 512))[0]
+    assert (raster < 255).mean() > 0.5
+    ink = inverted(255 - raster if dark else raster)
+    assert np.abs(ink - (255 - raster.astype(np.float32)) / 255).max() < 1e-6
+
+
+def test_a_measured_grid_that_nearly_fills_the_page_fills_it() -> None:
+    ink, codes = drawn(SHRUNK, 512, chinese(3200))
+    found = find(ink, lambda: sight(filling(512, 6.4, 12.8), codes))
+    assert (found.columns, found.rows) == (80, 40)
+    assert (found.width, found.height) == pytest.approx((6.4, 12.8))

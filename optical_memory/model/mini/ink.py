@@ -14,6 +14,11 @@ from optical_memory.model.mini.encoder import TOKEN
 MOST_SIDE = 4096
 """Largest side that is read, px."""
 
+_BARE = 0.1
+"""Distance between the middle level and the commonest, 0 to 1, below which half of a page and more is bare."""
+_NEAR = 8
+"""Levels to both sides that count as one: noise and JPEG spread the paper's."""
+
 Ink = npt.NDArray[np.float32]
 
 
@@ -37,14 +42,29 @@ def ink_of(png: bytes) -> Ink:
 
 
 def inverted(levels: npt.NDArray[np.uint8]) -> Ink:
-    """Ink of a grey image, 0 black to 255 white: the level in the middle is paper, and what differs from it is ink."""
-    ranks = np.bincount(levels.ravel(), minlength=256).cumsum()  # how many px are of a level or darker
-    middle = np.searchsorted(ranks, [(levels.size - 1) // 2, levels.size // 2], side="right")
+    """Ink of a grey image, 0 black to 255 white: the paper's level is none, and what differs from it is ink.
+
+    The level in the middle is paper, but where dense Chinese leaves less than half of a page bare: there paper is the
+    commonest level of the middle's side.
+    """
+    counts = np.bincount(levels.ravel(), minlength=256)
+    ranks = counts.cumsum()  # how many px are of a level or darker
+    middle = float(np.searchsorted(ranks, [(levels.size - 1) // 2, levels.size // 2], side="right").mean()) / 255
     grey = np.arange(256, dtype=np.float32) / np.float32(255)  # of each level
-    paper = float(grey[middle].mean())
-    ink = (paper - grey) / paper if paper >= 0.5 else (grey - paper) / (1 - paper)
+    commonest = _commonest(counts, range(128, 256) if middle >= 0.5 else range(128)) / 255
+    paper = middle if abs(middle - commonest) < _BARE else commonest
+    ink = (paper - grey) / paper if middle >= 0.5 else (grey - paper) / (1 - paper)
     found: Ink = np.clip(ink, 0, 1)[levels]
     return found
+
+
+def _commonest(counts: npt.NDArray[np.int64], side: range) -> float:
+    """Return the commonest level of a side, 0 to 255: the median of the 17 levels that together are the most."""
+    padded = np.pad(counts[side.start : side.stop], _NEAR)
+    sums = np.convolve(padded, np.ones(2 * _NEAR + 1, np.int64), "valid")  # (128,)
+    first = int(sums.argmax())
+    window = padded[first : first + 2 * _NEAR + 1].cumsum()
+    return float(side.start + first - _NEAR + np.searchsorted(window, window[-1] / 2))
 
 
 def squared(ink: Ink) -> Ink:

@@ -24,6 +24,8 @@ UNSURE = 0xFFFD
 _CANDIDATES = 3
 """Code points named for a cell."""
 _SPACE = 32
+_UNNAMED = 1e-3
+"""Probability that half of a wide character is thought to give a code that is not among its candidates."""
 _MIDDLE = 0.3
 """Distance from the middle of a cell, as a share of its size, within which points count: as in training."""
 _TRACE = 0.04
@@ -150,12 +152,23 @@ def _joined(codes: Codes, probabilities: Floats) -> npt.NDArray[np.uint32]:
     is_wide = visible.bmp_classes()[cells] == visible.WIDE
     left, right = cells[:, 0::2], cells[:, 1::2]
     wide_left, wide_right = is_wide[:, 0::2], is_wide[:, 1::2]
-    surer = probabilities[:, 0::2, 0] >= probabilities[:, 1::2, 0]
     pair = wide_left | wide_right
-    whole = np.where(wide_left & (surer | ~wide_right), left, right)
+    both = wide_left & wide_right
+    whole = np.where(wide_left, left, right)
+    whole[both] = _agreed(*(each[:, half::2][both] for each in (codes, probabilities) for half in (0, 1)))
     cells[:, 0::2] = np.where(pair, whole, left)
     cells[:, 1::2] = np.where(pair, np.uint32(base.WIDE), right)
     return cells
+
+
+def _agreed(left: Codes, right: Codes, sure_left: Floats, sure_right: Floats) -> Codes:
+    """Return the code (n,) that both halves of a wide character, (n, 3) each, find likeliest together."""
+    same = left[:, :, None] == right[:, None, :]  # (n, 3, 3)
+    elsewhere_right = np.maximum((same * sure_right[:, None, :]).sum(2), _UNNAMED)
+    elsewhere_left = np.maximum((same * sure_left[:, :, None]).sum(1), _UNNAMED)
+    scores = np.concatenate([sure_left * elsewhere_right, sure_right * elsewhere_left], 1)  # (n, 6)
+    named: Codes = np.concatenate([left, right], 1)[np.arange(len(left)), scores.argmax(1)]
+    return named
 
 
 def certainty(sheet: Sheet) -> Floats:
