@@ -43,6 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
     pack = commands.add_parser("pack", help="round weights to int8 for the package")
     pack.add_argument("weights", type=Path)
     pack.add_argument("out", type=Path)
+    pack.add_argument("--decoder", type=Path, help="folder of the decoder's weights, to pack beside them")
     options = parser.parse_args(arguments)
     settings = config.load(options.config)
     if options.command == "prepare":
@@ -89,6 +90,12 @@ def main(arguments: list[str] | None = None) -> None:
         network = MiniNetwork()
         weights.load_plain(network, options.weights)
         weights.save_int8(network, options.out)
+        if options.decoder is not None:
+            from optical_memory.training.decode import new_decoder
+
+            decoder = new_decoder(network)
+            weights.load_plain(decoder, options.decoder)
+            weights.save_int8(decoder, options.out, "decoder")
 
 
 if __name__ == "__main__":
