@@ -12,7 +12,7 @@ from _mini_text import LATIN, SCRIPTS
 from PIL import Image, ImageFilter
 
 from optical_memory.model.mini.cells import Cells, filling
-from optical_memory.renderers import base, png
+from optical_memory.renderers import atlas, base, png, visible
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.training import config
 from optical_memory.training.fonts import draw_tiles
@@ -81,7 +81,7 @@ def _pillow(raster: Raster, kind: str, **options: int) -> bytes:
 
 
 def in_font(path: Path, hinted: bool) -> Draw:
-    """Return a drawer of layouts in another font at the grid's own size."""
+    """Return a drawer of layouts in another font at the grid's own size; what it lacks is the dense renderer's."""
     cache: dict[str, Raster] = {}
 
     def draw(layout: Layout, side: int) -> Raster:
@@ -90,11 +90,20 @@ def in_font(path: Path, hinted: bool) -> Draw:
         for row, column in np.argwhere((layout.cells > 32) & (layout.cells < base.WIDE)):
             letter = chr(layout.cells[row, column])
             if letter not in cache:
-                cache[letter] = draw_tiles(path, letter, width, height, hinted=hinted)[0]
-            page[row * height : (row + 1) * height, column * width : (column + 1) * width] = cache[letter]
+                drawn = draw_tiles(path, letter, width, height, hinted=hinted)[0]
+                cache[letter] = drawn if drawn.any() else _own(letter, width, height)
+            tile = cache[letter]
+            page[row * height : (row + 1) * height, column * width : column * width + tile.shape[1]] = tile
         return 255 - page
 
     return draw
+
+
+def _own(letter: str, width: int, height: int) -> Raster:
+    """Return the ink of the dense renderer's tile: of one cell, or of two for a wide character."""
+    ink = 255 - atlas.tiles(np.array([ord(letter)], np.uint32), width, height)[0]  # (height, 2 * width)
+    is_wide = visible.bmp_classes()[ord(letter)] == visible.WIDE
+    return ink if is_wide else ink[:, :width]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
