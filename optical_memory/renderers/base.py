@@ -99,7 +99,7 @@ WIDE = 0xFFFFFFFF
 class Renderer(Protocol):
     """Draws layouts. Deterministic to the byte, across processes and machines.
 
-    ``key`` names the renderer and the version of its pixels ("dense-1"): it is part of every page id.
+    ``key`` names the renderer and the version of its pixels ("dense-2"): it is part of every page id.
     """
 
     @property

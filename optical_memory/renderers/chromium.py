@@ -85,7 +85,7 @@ class ChromiumRenderer:
     def key(self) -> str:
         """Name, pixel version, version of Chromium, and the emoji font where there is one."""
         emoji = f"-{self._faces.emoji_digest[:12]}" if self._faces.emoji_digest else ""
-        return f"chromium-2-{version(self._options.executable)}{emoji}"
+        return f"chromium-3-{version(self._options.executable)}{emoji}"
 
     @property
     def repertoire(self) -> Repertoire:

@@ -38,7 +38,7 @@ class DenseRenderer:
     @property
     def key(self) -> str:
         """Name and pixel version."""
-        return "dense-1" if self._theme == "light" else "dense-1-dark"
+        return "dense-2" if self._theme == "light" else "dense-2-dark"
 
     @property
     def repertoire(self) -> Repertoire:
