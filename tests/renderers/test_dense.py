@@ -145,7 +145,7 @@ def test_bytes_are_the_same_in_another_process() -> None:
 
 
 def test_bytes_are_the_same_everywhere() -> None:
-    # Different only with another "dense-1" (then the key must change too) or another release of libdeflate.
+    # Different only with another "dense-2" (then the key must change too) or another release of libdeflate.
     assert digests() == [
         "f80286d829435041",
         "1ec3e8962aebe9b7",
