@@ -110,8 +110,9 @@ def _decorate_span(layout: Layout, span: Span, styles: npt.NDArray[np.uint8], co
     if text.startswith(HEADER_MARK):
         colon = text.find(":", 0, _MAX_LABEL)
         body = colon + 1 if colon > 0 else len(text.split(" ", 1)[0])
-        styles[start : places[body]] |= int(Style.STRONG)
-        colours[start : places[body]] = _packed(ROLE_COLOURS.get(span.role, (0, 0, 0)))
+        label = slice(places[1], places[body])  # the mark before it stays plain and black: readers go by it
+        styles[label] |= int(Style.STRONG)
+        colours[label] = _packed(ROLE_COLOURS.get(span.role, (0, 0, 0)))
     if span.role == "tool":
         return
     content = text[body:]

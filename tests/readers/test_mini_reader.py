@@ -14,7 +14,7 @@ from optical_memory.model import load_model
 from optical_memory.model.mini import confidence
 from optical_memory.readers import load_reader
 from optical_memory.readers.mini import MiniReader, mark
-from optical_memory.renderers import DenseRenderer, png
+from optical_memory.renderers import ChromiumRenderer, DenseRenderer, png
 from optical_memory.renderers.base import Grid, Layout
 from optical_memory.renderers.layout import Run, lay_out
 
@@ -194,3 +194,17 @@ def test_the_model_loads_fast_and_leaves_random_numbers_alone() -> None:
     assert time.perf_counter() - started < 5  # a second where no one else is on the machine
     assert torch.equal(torch.rand(3), wanted)
     assert sum(file.stat().st_size for file in model.WEIGHTS.glob("*.safetensors")) < 32_000_000
+
+
+@pytest.mark.skipif(not ChromiumRenderer.available(), reason="no Chromium here")
+@pytest.mark.parametrize("side", [1024, 640, 512])
+def test_turns_on_pages_of_the_browser_begin_where_they_do(reader: MiniReader, side: int) -> None:
+    roles = ("user", "assistant", "tool", "system") * 8
+    runs = [Run(turn_id=str(n), role=role, text=f"{n}. {WORDS}", header=f"{role}:") for n, role in enumerate(roles)]
+    renderer = ChromiumRenderer()
+    layout = lay_out(runs, MINI, renderer_key=renderer.key, repertoire=renderer.repertoire)[0]
+    drawn = png.encode(renderer.draw([layout], size=(side, side))[0])
+    renderer.close()
+    text = reader.read(drawn).text
+    assert text.count("▮") == layout.text.count("▮") == len(roles)
+    assert precision(layout.text, text) > 0.99
