@@ -40,7 +40,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A stretch of training that ends with weights worth keeping: seconds on one H200, and the full learning rate."""
+    """A stretch of training that ends with weights worth keeping: its seconds, and the full learning rate."""
 
     name: str
     seconds: float
