@@ -14,7 +14,7 @@ from optical_memory.renderers.base import Grid, Layout, Span
 from optical_memory.renderers.chromium import ChromiumRenderer
 from optical_memory.renderers.webfonts import LAST, load_faces
 from optical_memory.training.data import Arrays
-from optical_memory.training.glyphs import SIGNS
+from optical_memory.training.glyphs import are_signs
 
 LATIN_CELLS = ((12.5, 20), (10, 16), (8, 12))
 """Cells (width, height in px) drawn in all four styles."""
@@ -41,7 +41,7 @@ def browser_sheets() -> Arrays:
     drawn = (faces.table[:65536] > 0) & (faces.table[:65536] != LAST) & (every > 32)
     narrow = drawn & (classes == visible.NARROW)
     wide = drawn & (classes == visible.WIDE)
-    signs = np.any([(every >= first) & (every < end) for first, end in SIGNS], axis=0)
+    signs = are_signs()
     latin, pairs = narrow & ((every < 0x530) | signs), wide & signs
     arrays: Arrays = {}
     with_marks = np.union1d(every[latin], _MARKS)

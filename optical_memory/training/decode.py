@@ -33,23 +33,22 @@ def train_decoder(
     network = MiniNetwork()
     load_weights(network, encoder)
     network.to(device).eval().requires_grad_(False)
+    trainer = trainer_of(stage, network, folder, data.load_sheets(folder, device), start)
+    torch.manual_seed(8 + ranks.rank())
+    trainer.run(seconds, out)
+    if ranks.rank() == 0:
+        save_plain(trainer.model, out)
+
+
+def trainer_of(
+    stage: DecoderStage, network: MiniNetwork, folder: Path, sheets: dict[str, Sheet], start: Path | None = None
+) -> DecoderTrainer:
+    """Return the trainer of a decoder, new or from the weights in ``start``, that reads with a network as it is."""
+    device = next(network.parameters()).device
     model = new_decoder(network)
     if start is not None:
         load_weights(model, start, "decoder")
     model.to(device)
-    ranks.share(model)
-    torch.manual_seed(8 + ranks.rank())
-    sheets, streams = data.load_sheets(folder, device), load_sentences(folder, device)
-    trainer = DecoderTrainer(stage, network, model, sheets, streams, random.Random(ranks.rank()))
-    trainer.run(seconds, out)
-    if ranks.rank() == 0:
-        save_plain(model, out)
-
-
-def beside(stage: DecoderStage, network: MiniNetwork, folder: Path, sheets: dict[str, Sheet]) -> DecoderTrainer:
-    """Return the trainer of a new decoder that learns beside the encoder it reads."""
-    device = next(network.parameters()).device
-    model = new_decoder(network).to(device)
     ranks.share(model)
     return DecoderTrainer(stage, network, model, sheets, load_sentences(folder, device), random.Random(ranks.rank()))
 

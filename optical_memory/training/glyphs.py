@@ -22,14 +22,20 @@ SIGNS = ((0x2010, 0x2028), (0x2030, 0x205F), (0x20A0, 0x20C0), (0x2100, 0x2C00))
 _MARKS = tuple(map(ord, (visible.NEWLINE_MARK, visible.TAB_MARK, visible.HEADER_MARK, visible.FILLER_MARK)))
 
 
+def are_signs() -> npt.NDArray[np.bool_]:
+    """Return which code points of the Basic Multilingual Plane are signs, (65536,)."""
+    found = np.zeros(65536, np.bool_)
+    for first, end in SIGNS:
+        found[first:end] = True
+    return found
+
+
 def dense_sheets() -> Arrays:
     """Return the arrays of sheets named "dense-WxH" (Latin) and "scripts-WxH" (all scripts)."""
     classes = visible.bmp_classes()[:65536]
     every = np.arange(65536)
     narrow, drawable = classes == visible.NARROW, (classes == visible.NARROW) | (classes == visible.WIDE)
-    latin = narrow & (every < 0x250)
-    for first, end in SIGNS:
-        latin[first:end] = drawable[first:end]
+    latin = (narrow & (every < 0x250)) | (drawable & are_signs())
     for mask in (latin, drawable):
         mask[list(_MARKS)] = True
         mask[:33] = False

@@ -99,13 +99,13 @@ def script_pools(drawable: npt.NDArray[np.bool_]) -> data.Arrays:
         "wide/kana": span(wide, (0x3000, 0x3100), (0xFF01, 0xFF60)),
         "wide/korean": _coded("euc_kr", 0xB0, 0xC9),
         "wide/chinese, rarer": _coded("gb2312", 0xD8, 0xF8),
-        "wide/signs": span(wide, *glyphs.SIGNS),
+        "wide/signs": every[wide & glyphs.are_signs()].astype(np.uint16),
         "wide/all": span(wide, (0, 65536)),
         "narrow/ascii": span(narrow, (33, 127)),
         "narrow/latin": span(narrow, (0xA1, 0x250)),
         "narrow/greek": span(narrow, (0x370, 0x400)),
         "narrow/cyrillic": span(narrow, (0x400, 0x460)),
-        "narrow/signs": span(narrow, *glyphs.SIGNS),
+        "narrow/signs": every[narrow & glyphs.are_signs()].astype(np.uint16),
         "narrow/all": span(narrow, (0xA1, 65536)),
     }
 

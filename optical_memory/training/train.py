@@ -18,7 +18,7 @@ from optical_memory.model.mini import MiniNetwork
 from optical_memory.model.mini.weights import load_weights, save_plain
 from optical_memory.training import data, ranks
 from optical_memory.training.config import Stage, TrainingConfig
-from optical_memory.training.decode import DecoderTrainer, beside
+from optical_memory.training.decode import DecoderTrainer, trainer_of
 from optical_memory.training.evaluate import measure, table
 from optical_memory.training.optim import optimisers, scheduled, set_rate
 from optical_memory.training.pages import PageMaker
@@ -86,7 +86,7 @@ def train(config: TrainingConfig, stage: Stage, run: Run) -> list[dict[str, obje
     torch.manual_seed(seed)
     sheets, writer = data.load_sheets(run.data, device), data.load_writer(run.data, device)
     maker = PageMaker(sheets, writer, config.side, config.points, seed=seed)
-    companion = beside(config.decoder, model, run.data, sheets) if run.decoder else None
+    companion = trainer_of(config.decoder, model, run.data, sheets) if run.decoder else None
     _Loop(config, stage, run, model, maker, companion).run()
     if ranks.rank():
         return []
