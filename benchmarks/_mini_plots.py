@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from _mini_score import Judged, Row
+from _mini_text import LATIN
 
 PUBLISHED = {10.5: 0.965, 15.1: 0.859, 19.7: 0.591}
 """DeepSeek-OCR at 64 vision tokens on Fox: compression -> precision (arXiv 2510.18234, table 2)."""
@@ -23,9 +24,10 @@ def draw(rows: Sequence[Row], judged: Judged, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _figure(folder / "mini-forgetting.png", lambda axes: _forgetting(axes, rows))
     _figure(folder / "mini-tiers.png", lambda axes: _bars(axes, [r for r in rows if r.group in ("tier", "size")]))
-    renderers = [r for r in rows if r.page in ("cell 8x12", "tier tiny", "tier base") or r.group == "chromium"]
-    _figure(folder / "mini-renderers.png", lambda axes: _bars(axes, renderers))
-    _figure(folder / "mini-scripts.png", lambda axes: _bars(axes, [r for r in rows if r.group == "script"]))
+    pages = [r for r in rows if r.page in ("cell 8x12", "tier tiny", "tier base") or r.group == "chromium"]
+    scripts = [r for r in rows if r.text not in LATIN]  # of both renderers
+    _figure(folder / "mini-renderers.png", lambda axes: _bars(axes, [r for r in pages if r.text in LATIN]))
+    _figure(folder / "mini-scripts.png", lambda axes: _bars(axes, scripts))
     if judged.certainty:
         _figure(folder / "mini-reliability.png", lambda axes: _reliability(axes, judged))
 
