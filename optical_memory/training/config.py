@@ -61,7 +61,10 @@ class DecoderStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """A row of the evaluation table: pages of one sheet at one cell width and size, perhaps damaged."""
+    """A row of the evaluation table: pages of one sheet at one cell width and size, perhaps damaged.
+
+    ``watched`` is the kind of text that the training log follows on such pages, if any.
+    """
 
     name: str
     sheet: str
@@ -70,6 +73,7 @@ class Measure:
     text: tuple[str, ...] = ("natural", "random", "hex")
     damage: str = ""
     amount: float = 0.0
+    watched: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ _ALL_MARKS = visible.NEWLINE_MARK + visible.TAB_MARK + visible.HEADER_MARK + vis
 _FONT_CHARACTERS = "".join(map(chr, range(33, 127))) + "…–—‘’“”•·→×°é" + _ALL_MARKS
 _AVERAGED = {"fonts-24x36": (24, 36, 1.08), "fonts-24x40": (24, 40, 1.08), "fonts-24x38-tight": (24, 38, 1.3)}
 _HINTED = {f"hinted-{w}x{h}": (w, h, 1.08) for w, h in ((12, 20), (10, 16), (8, 12), (7, 11), (6, 10))}
-_HINTED |= {"hinted-8x12-tight": (8, 12, 1.3), "hinted-10x16-tight": (10, 16, 1.3)}
+_HINTED |= {"hinted-8x12-tight": (8, 12, 1.3), "hinted-10x16-tight": (10, 16, 1.3), "hinted-8x12-loose": (8, 12, 0.95)}
 
 
 def prepare(config: TrainingConfig, roots: list[Path], out: Path) -> None:

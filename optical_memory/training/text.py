@@ -15,7 +15,7 @@ CONFUSABLE = '0011188800OoQDl1I|iBS5$#A38X69bh&%^"_<=>?7 '
 KINDS = ("natural", "random", "hex")
 """Kinds of text that evaluation tells apart."""
 
-_SHARES = {"chinese": 4, "japanese": 2, "korean": 2}
+_SHARES = {"chinese": 8, "japanese": 4, "korean": 4}
 """How often the pools of these scripts are drawn from, against once for the others."""
 _HEXADECIMAL = "0123456789abcdef"
 

@@ -17,11 +17,12 @@ from torch.nn import functional as F
 from optical_memory.model.mini import MiniNetwork
 from optical_memory.model.mini.weights import load_weights, save_plain
 from optical_memory.training import data, ranks
+from optical_memory.training.ahead import Ahead
 from optical_memory.training.config import Stage, TrainingConfig
 from optical_memory.training.decode import DecoderTrainer, trainer_of
 from optical_memory.training.evaluate import measure, table
 from optical_memory.training.optim import optimisers, scheduled, set_rate
-from optical_memory.training.pages import PageMaker
+from optical_memory.training.pages import Batch, PageMaker
 
 _EARLY = 0.5
 """Weight of the loss on the patches before the compressor."""
@@ -118,6 +119,7 @@ class _Loop:
         self.log = (run.out / f"log{ranks.rank() or ''}.jsonl").open("a")
         if run.state is not None and run.state.exists():
             self._resume(run.state)
+        self.ahead = Ahead(self._draw, self.device)
         on_gpu = self.device.type == "cuda"
         self.loss = torch.compile(loss_of, dynamic=False) if on_gpu else loss_of
 
@@ -136,12 +138,13 @@ class _Loop:
         if ranks.rank() == 0:
             self._keep()
         self.log.close()
+        self.ahead.close()
 
     def _one(self, progress: float) -> tuple[Tensor, Tensor]:
         rate = self.stage.rate * scheduled(progress, self.step)
         for optimiser in self.optimisers:
             set_rate(optimiser, rate)
-        batch = self.maker.batch(self.stage.recipes, self.config.batch, self.config.groups, progress)
+        batch = self.ahead.take(progress)
         late, early = self.loss(self.model, batch.ink, batch.points, batch.codes)
         torch.autograd.backward(late + _EARLY * early)
         ranks.average_gradients(self.model)
@@ -153,13 +156,17 @@ class _Loop:
             self.decoder_loss = self.companion.step(self.companion.stage.rate * scheduled(progress, self.step))
         return late, early
 
+    def _draw(self, progress: float) -> Batch:
+        return self.maker.batch(self.stage.recipes, self.config.batch, self.config.groups, progress)
+
     def _note(self, progress: float, late: Tensor, early: Tensor) -> None:
         entry = {"seconds": round(self.done, 1), "step": self.step, "late": late.item(), "early": early.item()}
         self.model.eval()
-        for row in self.config.measures[:2]:
-            if row.sheet in self.maker.sheets:
+        self.ahead.rest()  # measures seed the generator that pages are drawn with
+        for row in self.config.measures:
+            if row.watched and row.sheet in self.maker.sheets:
                 sheet = self.maker.sheets[row.sheet]
-                score = measure(self.model, sheet, self.maker.writer, row, "random", pages=4, threshold=0.9)
+                score = measure(self.model, sheet, self.maker.writer, row, row.watched, pages=4, threshold=0.9)
                 entry[row.name] = score.right
         if self.companion is not None:
             entry |= {"decoder": self.decoder_loss.item(), **self.companion.held_out()}
