@@ -54,7 +54,7 @@ _STRAIGHT = 0.12
 
 
 def find(ink: Ink, sight: Callable[[], Sight]) -> Cells:
-    """Return the grid of a page of ink (S, S); ``sight`` is asked for where the ink alone does not tell.
+    """Return the grid of a page of ink (S, S), to about a px; ``sight`` is asked where the ink alone does not tell.
 
     Errors: GridNotFoundError.
     """
@@ -66,10 +66,7 @@ def find(ink: Ink, sight: Callable[[], Sight]) -> Cells:
         return _of_few_rows(ink, across, down, sight()) or _by_agreement(sight(), ink.shape[0])
     if len(rivals) > 1:
         first = _chosen(sight(), rivals, [_placed(cells, across, down, ink) for cells in rivals])
-    placed = _placed(first, across, down, ink)
-    if max(map(abs, _moved(first, across, down))) > _STRAIGHT / 2 and placed.width >= _NARROWEST_CLEAR:
-        placed = sight().centred(placed, 1)
-    return placed
+    return _placed(first, across, down, ink)
 
 
 def _proposals(across: Beat, down: Beat, side: int) -> Iterator[tuple[float, Cells]]:
@@ -198,9 +195,10 @@ def _by_agreement(sight: Sight, side: int) -> Cells:
                 moved = [replace(cells, left=float(dx), top=float(dy)) for dx, dy in shifts]
                 judged += [(sight.agreement(one), one) for one in moved]
     best = _coarsest(judged, _LEAST)
-    if best is None:
+    placed = best and sight.centred(best)
+    if placed is None or sight.agreement(placed) < _LEAST:
         raise GridNotFoundError("no character grid was found in the image; pass the page itself, or its grid")
-    return sight.centred(best)
+    return placed
 
 
 def _coarsest(judged: list[tuple[float, Cells]], least: float) -> Cells | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,14 @@ _MIDDLE = 0.3
 """Distance from the middle of a cell, as a share of its size, within which points count: as in training."""
 _TRACE = 0.04
 """Ink below which a pixel is paper: less than one of the 16 grey levels."""
+_TINT = 0.1
+"""Ink of a coloured ground, at most: that of code is 0.07."""
+_TINTED = 0.002
+"""Share of a page from which on such ink is looked at as a ground."""
+_ASKED = 400
+"""Cells by which a grid is placed to the px."""
+_CLEARLY = 0.002
+"""Doubt, nats a character, of which a grid must be rid by being moved."""
 _INKED = 0.2
 """An image without any ink above this is empty."""
 _VIEW = 256
@@ -69,6 +77,8 @@ def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | Non
             raise GridNotFoundError("the image is empty: there is no grid to find")
     elif cells is None:
         cells = grid.find(ink, lambda: _sight(network, slots, ink))
+        if cells.left or cells.top:
+            cells = _surest(network, slots, ink, cells)
     assert cells is not None
     inked = ~inkless(ink, cells)
     found = np.full((*inked.shape, _CANDIDATES), _SPACE, np.int64)
@@ -116,20 +126,48 @@ def _middles(centres: Floats, step: float, count: int, size: float) -> Codes:
 
 
 def inkless(ink: Ink, cells: Cells) -> npt.NDArray[np.bool_]:
-    """Return which cells (rows, columns) hold no ink: nothing stands there, whatever the network makes of it."""
-    x, y = cells.centres()
-    most = _most(_most(ink, y, cells.height).T, x, cells.width).T
-    empty: npt.NDArray[np.bool_] = most < _TRACE
+    """Return which cells (rows, columns) hold no ink: nothing stands there, whatever the network makes of it.
+
+    So is a cell, but for a px at its left and right, that is all of one weak tint: a blank on a coloured ground.
+    """
+    empty: npt.NDArray[np.bool_] = _extreme(np.max, ink, cells, 1, 1) < _TRACE
+    if np.count_nonzero((ink >= _TRACE) & (ink < _TINT)) > _TINTED * ink.size:
+        most, least = (_extreme(of, ink, cells, -1, 0) for of in (np.max, np.min))
+        empty |= (least >= _TRACE) & (most < _TINT) & (most - least < _TRACE)
     return empty
 
 
-def _most(ink: Ink, centres: Floats, size: float) -> Ink:
-    """Return the largest ink over intervals of rows, one pixel wider on both sides than ``size`` about the centres."""
-    starts = np.round(centres - size / 2).astype(int) - 1
-    ends = np.round(centres + size / 2).astype(int) + 1
+def _extreme(of: Callable[..., Ink], ink: Ink, cells: Cells, across: int, down: int) -> Ink:
+    """Return the most or the least ink (rows, columns) of each cell, taken wider at both ends by so many px."""
+    x, y = cells.centres()
+    high = _extremes(of, ink, y, cells.height, down)  # (rows, S)
+    return _extremes(of, high.T, x, cells.width, across).T
+
+
+def _extremes(of: Callable[..., Ink], ink: Ink, centres: Floats, size: float, margin: int) -> Ink:
+    """Return it over intervals of rows about the centres, ``margin`` px longer at both ends than ``size``."""
+    starts = np.round(centres - size / 2).astype(int) - margin
+    ends = np.maximum(np.round(centres + size / 2).astype(int) + margin, starts + 1)
+    last = len(ink) - 1
     return np.stack(
-        [ink[max(0, start) : max(1, end)].max(0, initial=0) for start, end in zip(starts, ends, strict=True)]
+        [of(ink[min(max(0, start), last) : max(1, end)], axis=0) for start, end in zip(starts, ends, strict=True)]
     )
+
+
+def _surest(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells) -> Cells:
+    """Return the grid, or the one a px away across and down, on which some of its characters are read most surely."""
+    inked = np.flatnonzero(~inkless(ink, cells))
+    asked = np.zeros(cells.rows * cells.columns, np.bool_)
+    asked[inked[:: max(1, len(inked) // _ASKED)]] = True
+
+    def doubt(there: Cells) -> float:
+        chosen = cell_slots(slots, there, ink.shape[0], asked.reshape(cells.rows, cells.columns))
+        return -float(network.head.candidates(chosen, 1)[1].mean())
+
+    for side in ("left", "top"):
+        moved = min((replace(cells, **{side: getattr(cells, side) + move}) for move in (-1.0, 1.0)), key=doubt)
+        cells = moved if doubt(moved) < doubt(cells) - _CLEARLY else cells
+    return cells
 
 
 def _sight(network: MiniNetwork, slots: Tensor, ink: Ink) -> Sight:

@@ -66,10 +66,10 @@ class Sight:
         covered = float(inked.mean() / (self.codes != _SPACE).mean())
         return float(same.sum() / inked.sum()) * min(1.0, covered)
 
-    def centred(self, cells: Cells, reach: int = SHIFT) -> Cells:
-        """Return the grid moved by up to ``reach`` px to where its borders fit best; not moved where that fits too."""
+    def centred(self, cells: Cells) -> Cells:
+        """Return the grid moved by a few px to where its borders fit best; not moved where that fits too."""
         for side, size in (("left", cells.width), ("top", cells.height)):
-            most = min(reach, int(size / 2))
+            most = min(SHIFT, int(size / 2))
             moves = np.arange(-most, most + 1)
             probes = (0.34, 0.0) if side == "left" else (0.0, 0.34)
             moved = [replace(cells, **{side: getattr(cells, side) + float(move)}) for move in moves]
