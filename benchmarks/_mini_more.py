@@ -24,7 +24,7 @@ from optical_memory.renderers.layout import Run, lay_out
 
 EDGES = (0.0003, 0.0006, 0.001, 0.002, 0.004, 0.008, 0.016, 0.03, 0.06, 1.0)
 """Largest doubt of a page at each step of the calibration."""
-THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99999)
+THRESHOLDS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9998, 0.9999, 0.99999)
 PROMISED = 0.001
 """Share of identifiers that may be silently wrong on pages of any kind; a fifth of it on all pages of a step."""
 

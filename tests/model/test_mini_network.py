@@ -1,11 +1,10 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from optical_memory.errors import CheckpointError
-from optical_memory.model.mini import reading, weights
+from optical_memory.model.mini import readout, weights
 from optical_memory.model.mini.encoder import Encoder, EncoderConfig, rotary, start_as_space_to_depth
 from optical_memory.model.mini.head import HeadConfig, ReadoutHead, lattice_size, nearest_points
 from optical_memory.model.mini.network import MiniNetwork
@@ -133,9 +132,14 @@ def test_candidates_are_the_same_with_and_without_choosing_where_to_look_twice(n
     assert torch.equal(chosen[0], in_parts[0]) and torch.allclose(chosen[1], in_parts[1], atol=1e-5)
 
 
-def test_the_halves_of_a_wide_character_decide_together() -> None:
-    left, right = np.array([[0x4E01, 0x4E02, 0x4E03]]), np.array([[0x4E04, 0x4E02, 0x4E05]])
-    sure_left, sure_right = np.array([[0.5, 0.4, 0.1]]), np.array([[0.6, 0.3, 0.05]])
-    assert reading._agreed(left, right, sure_left, sure_right).tolist() == [0x4E02]
-    alone = np.array([[0x4E06, 0x4E07, 0x4E08]])
-    assert reading._agreed(left, alone, sure_left, sure_right).tolist() == [0x4E06], "the surer half, where none agrees"
+def test_the_halves_of_a_wide_character_decide_together(network: MiniNetwork) -> None:
+    slots = 4 * torch.randn(2, 600, 16)
+    codes = torch.cat([network.head.candidates(half, 3)[0] for half in slots], 1)  # (600, 6)
+    logs = [
+        sum(readout.likelihoods(network.head, half[n : n + 1], codes[n]) for half in slots)[0]  # type: ignore[index]
+        for n in range(600)
+    ]
+    expected = torch.stack([codes[n, log.argmax()] for n, log in enumerate(logs)])
+    named = readout.agreed(network.head, list(slots), codes)
+    assert torch.equal(named, expected)
+    assert (named != codes[:, 0]).any() and (named == codes[:, 0]).any()

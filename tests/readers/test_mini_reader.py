@@ -153,6 +153,29 @@ def test_a_page_that_was_moved_is_read(reader: MiniReader, shift: int) -> None:
     assert precision(layout.text, reader.read(png.encode(moved)).text) > 0.97
 
 
+def test_a_moved_grid_is_placed_to_the_px(reader: MiniReader) -> None:
+    layout = page(cell(8, 12), printable(cell(8, 12)))
+    raster = DenseRenderer().draw([layout], size=(512, 512))[0]
+    moved = np.full_like(raster, 255)
+    moved[2:, 2:] = raster[:-2, :-2]
+    sheet = reader.model.read(png.encode(moved))
+    assert (sheet.grid.left, sheet.grid.top) == (2, 2)
+    assert precision(layout.text, reader.read(png.encode(moved)).text) > 0.995
+
+
+def test_blanks_on_the_ground_of_code_are_blanks(reader: MiniReader) -> None:
+    text = "plain words and `a b c d  e x y z == 1 f g h` " * 40
+    layout = page(cell(8, 12), text)
+    renderer = ChromiumRenderer()
+    try:
+        raster = renderer.draw([layout], size=(512, 512))[0]
+    finally:
+        renderer.close()
+    sheet = reader.model.read(png.encode(raster))
+    blank = layout.cells == 32
+    assert blank.sum() > 400 and (sheet.cells[blank] == 32).all()
+
+
 def test_what_has_no_grid_is_refused(reader: MiniReader) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (256, 256), dtype=np.uint8)
     y, x = np.mgrid[:256, :256]

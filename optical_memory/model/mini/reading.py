@@ -24,8 +24,6 @@ UNSURE = 0xFFFD
 _CANDIDATES = 3
 """Code points named for a cell."""
 _SPACE = 32
-_UNNAMED = 1e-3
-"""Probability that half of a wide character is thought to give a code that is not among its candidates."""
 _MIDDLE = 0.3
 """Distance from the middle of a cell, as a share of its size, within which points count: as in training."""
 _TRACE = 0.04
@@ -84,14 +82,15 @@ def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | Non
     found = np.full((*inked.shape, _CANDIDATES), _SPACE, np.int64)
     probabilities = np.zeros(found.shape)
     probabilities[:, :, 0] = 1.0
+    chosen = cell_slots(slots, cells, side, inked) if inked.any() else slots[:0]
     if inked.any():
-        codes, logs = network.head.candidates(cell_slots(slots, cells, side, inked), _CANDIDATES)
+        codes, logs = network.head.candidates(chosen, _CANDIDATES)
         found[inked] = codes.cpu().numpy()
         probabilities[inked] = logs.double().exp().cpu().numpy()
     return Sheet(
         side=side,
         grid=cells,
-        cells=_joined(found, probabilities),
+        cells=_joined(network, chosen, inked, found),
         codes=found,
         probabilities=probabilities,
         inked=inked,
@@ -184,8 +183,11 @@ def _sight(network: MiniNetwork, slots: Tensor, ink: Ink) -> Sight:
     return Sight(codes=codes.view(high, wide).cpu().numpy(), left=float(left), top=float(top))
 
 
-def _joined(codes: Codes, probabilities: Floats) -> npt.NDArray[np.uint32]:
-    """Cells as in a layout: the likeliest code points, a wide character and its right half for two cells."""
+def _joined(network: MiniNetwork, slots: Tensor, inked: npt.NDArray[np.bool_], codes: Codes) -> npt.NDArray[np.uint32]:
+    """Cells as in a layout: the likeliest code points, a wide character and its right half for two cells.
+
+    ``slots`` (N, slot) are those of the inked cells, ``codes`` (rows, columns, 3) the candidates of all.
+    """
     cells = codes[:, :, 0].astype(np.uint32)
     is_wide = visible.bmp_classes()[cells] == visible.WIDE
     left, right = cells[:, 0::2], cells[:, 1::2]
@@ -193,20 +195,14 @@ def _joined(codes: Codes, probabilities: Floats) -> npt.NDArray[np.uint32]:
     pair = wide_left | wide_right
     both = wide_left & wide_right
     whole = np.where(wide_left, left, right)
-    whole[both] = _agreed(*(each[:, half::2][both] for each in (codes, probabilities) for half in (0, 1)))
+    if both.any():
+        numbers = inked.ravel().cumsum().reshape(inked.shape) - 1  # of the slots of inked cells
+        halves = [slots[torch.from_numpy(numbers[:, half::2][both]).to(slots.device)] for half in (0, 1)]
+        named = torch.from_numpy(np.concatenate([codes[:, half::2][both] for half in (0, 1)], 1))  # (n, 6)
+        whole[both] = readout.agreed(network.head, halves, named.to(slots.device)).cpu().numpy()
     cells[:, 0::2] = np.where(pair, whole, left)
     cells[:, 1::2] = np.where(pair, np.uint32(base.WIDE), right)
     return cells
-
-
-def _agreed(left: Codes, right: Codes, sure_left: Floats, sure_right: Floats) -> Codes:
-    """Return the code (n,) that both halves of a wide character, (n, 3) each, find likeliest together."""
-    same = left[:, :, None] == right[:, None, :]  # (n, 3, 3)
-    elsewhere_right = np.maximum((same * sure_right[:, None, :]).sum(2), _UNNAMED)
-    elsewhere_left = np.maximum((same * sure_left[:, :, None]).sum(1), _UNNAMED)
-    scores = np.concatenate([sure_left * elsewhere_right, sure_right * elsewhere_left], 1)  # (n, 6)
-    named: Codes = np.concatenate([left, right], 1)[np.arange(len(left)), scores.argmax(1)]
-    return named
 
 
 def certainty(sheet: Sheet) -> Floats:
