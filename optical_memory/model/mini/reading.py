@@ -127,7 +127,7 @@ def _middles(centres: Floats, step: float, count: int, size: float) -> Codes:
 def inkless(ink: Ink, cells: Cells) -> npt.NDArray[np.bool_]:
     """Return which cells (rows, columns) hold no ink: nothing stands there, whatever the network makes of it.
 
-    So is a cell, but for a px at its left and right, that is all of one weak tint: a blank on a coloured ground.
+    A cell all of one weak tint, but for a px at its left and right, is a blank on a coloured ground.
     """
     empty: npt.NDArray[np.bool_] = _extreme(np.max, ink, cells, 1, 1) < _TRACE
     if np.count_nonzero((ink >= _TRACE) & (ink < _TINT)) > _TINTED * ink.size:
