@@ -92,7 +92,10 @@ def seconds(reader: MiniReader, pages: int = 40) -> dict[str, float]:
 
 
 def calibrate(bench: Bench, file: Path, fonts: list[Path]) -> None:
-    """Write the least certainty shown for each step of a page's doubt, from identifiers on pages of every kind."""
+    """Write the least certainty shown for each step of a page's doubt, from identifiers on pages of every kind.
+
+    For pages as a renderer drew them, and for all others.
+    """
     kinds = []
     for case in track(list(calibrated(fonts)), description="identifiers"):
         judged = Judged()
@@ -105,32 +108,38 @@ def calibrate(bench: Bench, file: Path, fonts: list[Path]) -> None:
             with suppress(GridNotFoundError):
                 judged.add(layout, bench.model.read(image), "hex")
         kinds.append(judged)
-    steps, floor = [], THRESHOLDS[0]
-    for low, high in zip((-1.0, *EDGES), EDGES, strict=False):
-        floor = next((t for t in THRESHOLDS if t >= floor and _is_safe(kinds, low, high, t)), THRESHOLDS[-1])
-        steps.append([high, floor])
-        print(f"doubt up to {high}: shown from {floor}")
+    drawn, others = (_steps(kinds, drawn) for drawn in (True, False))
     comment = file.read_text("utf-8").split("source =")[0]
     pages, total = (sum(sum(sizes) for sizes in each) for each in zip(*map(_sizes, kinds), strict=True))
     file.write_text(
         f'{comment}source = "{total:,} identifiers on {pages} pages, {platform.machine()} CPU, float32"\n'
-        f'date = "{datetime.date.today()}"\nsteps = {steps}\n',
+        f'date = "{datetime.date.today()}"\ndrawn = {drawn}\nothers = {others}\n',
         "utf-8",
     )
+
+
+def _steps(kinds: list[Judged], drawn: bool) -> list[list[float]]:
+    """Return pairs of a page's largest doubt and the least certainty shown there, which never falls."""
+    steps, floor = [], THRESHOLDS[0]
+    for low, high in zip((-1.0, *EDGES), EDGES, strict=False):
+        floor = next((t for t in THRESHOLDS if t >= floor and _is_safe(kinds, drawn, low, high, t)), THRESHOLDS[-1])
+        steps.append([high, floor])
+        print(f"{'as drawn' if drawn else 'others'}, doubt up to {high}: shown from {floor}")
+    return steps
 
 
 def _sizes(judged: Judged) -> tuple[list[int], list[int]]:
     return [1] * len(judged.least), [len(least) for least in judged.least]
 
 
-def _is_safe(kinds: list[Judged], low: float, high: float, threshold: float) -> bool:
+def _is_safe(kinds: list[Judged], drawn: bool, low: float, high: float, threshold: float) -> bool:
     """Return whether few enough identifiers are silently wrong on pages of some doubt: of all, and of each kind.
 
     One is let pass for a kind and a step, whatever its number: it says nothing of the share.
     """
     silent = total = 0
     for judged in kinds:
-        pages = [n for n, doubt in enumerate(judged.doubt) if low < doubt <= high]
+        pages = [n for n, doubt in enumerate(judged.doubt) if low < doubt <= high and judged.drawn[n] == drawn]
         wrong = sum(int((~judged.exact[n] & (judged.least[n] >= threshold)).sum()) for n in pages)
         count = sum(len(judged.exact[n]) for n in pages)
         if wrong > max(1.0, PROMISED * count):

@@ -65,6 +65,7 @@ class Judged:
     certainty: list[npt.NDArray[np.float64]] = field(default_factory=list)
     right: list[npt.NDArray[np.bool_]] = field(default_factory=list)
     doubt: list[float] = field(default_factory=list)
+    drawn: list[bool] = field(default_factory=list)
     least: list[npt.NDArray[np.float64]] = field(default_factory=list)
     exact: list[npt.NDArray[np.bool_]] = field(default_factory=list)
 
@@ -80,6 +81,7 @@ class Judged:
             whole = len(text) // (DIGITS + 1) * (DIGITS + 1)
             sure = np.where(confidence.cut(sheet), 0.0, sure)  # never shown
             self.doubt.append(confidence.doubt(sheet))
+            self.drawn.append(sheet.drawn)
             self.least.append(sure.ravel()[:whole].reshape(-1, DIGITS + 1)[:, :DIGITS].min(1))
             self.exact.append(right.ravel()[:whole].reshape(-1, DIGITS + 1)[:, :DIGITS].all(1))
 

@@ -105,9 +105,9 @@ def test_more_is_marked_on_a_page_that_is_read_with_doubt() -> None:
     assert doubts[0] < doubts[1] < 0.5
     assert confidence.threshold(sheets[0]) <= confidence.threshold(sheets[1])
     assert len(mark(sheets[1])[1]) > len(mark(sheets[0])[1])
-    limits = [limit for limit, _ in confidence.steps()]
-    thresholds = [least for _, least in confidence.steps()]
-    assert limits == sorted(limits) and limits[-1] == 1.0 and thresholds == sorted(thresholds)
+    for drawn in (True, False):
+        limits, thresholds = zip(*confidence.steps(drawn), strict=True)
+        assert list(limits) == sorted(limits) and limits[-1] == 1.0 and list(thresholds) == sorted(thresholds)
 
 
 def test_only_words_with_a_digit_are_held_to_more_than_prose() -> None:

@@ -2,8 +2,9 @@
 
 A character that the network gives 0.95 is nearly always right on a sharp page, and often wrong on one with noise or
 with cells too small, where it is wrong with confidence as well. So the threshold goes by the page's own doubt, the
-mean of what is missing to certainty over its inked cells; no tier, size or damage has to be known. Only identifiers
-are held to it: they are what must be exact, and what looks right when it is not. A character of an identifier that the
+mean of what is missing to certainty over its inked cells; no tier, size or damage has to be known. An image that is not
+as a renderer drew it is held to more: the same doubt means more there. Only identifiers are held to all this: they are
+what must be exact, and what looks right when it is not. A character of an identifier that the
 page's edge cuts is never shown: the left half of a ``0`` is that of a ``c``, and the network is sure of it.
 """
 
@@ -31,10 +32,13 @@ _DIGITS = np.array([chr(code).isdigit() for code in range(128)])
 
 
 @cache
-def steps() -> tuple[tuple[float, float], ...]:
-    """Return pairs of a page's largest doubt and the least certainty shown there, as measured (confidence.toml)."""
+def steps(drawn: bool) -> tuple[tuple[float, float], ...]:
+    """Return pairs of a page's largest doubt and the least certainty shown there, as measured (confidence.toml).
+
+    For images as a renderer ``drawn`` them, or for all others.
+    """
     data = tomllib.loads(files("optical_memory.model.mini").joinpath("confidence.toml").read_text("utf-8"))
-    return tuple((float(doubt), float(threshold)) for doubt, threshold in data["steps"])
+    return tuple((float(doubt), float(threshold)) for doubt, threshold in data["drawn" if drawn else "others"])
 
 
 def doubt(sheet: Sheet) -> float:
@@ -44,8 +48,8 @@ def doubt(sheet: Sheet) -> float:
 
 def threshold(sheet: Sheet) -> float:
     """Return the certainty below which a character of an identifier on this page is marked."""
-    own = doubt(sheet)
-    return next((least for most, least in steps() if own <= most), steps()[-1][1])
+    own, known = doubt(sheet), steps(sheet.drawn)
+    return next((least for most, least in known if own <= most), known[-1][1])
 
 
 def thresholds(sheet: Sheet) -> Floats:

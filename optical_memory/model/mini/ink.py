@@ -19,6 +19,9 @@ _BARE = 0.1
 _NEAR = 8
 """Levels to both sides that count as one: noise and JPEG spread the paper's."""
 
+_DRAWN = 32
+"""Levels that an image has at most as a renderer drew it: 16, and with coloured labels and grounds up to 31."""
+
 Ink = npt.NDArray[np.float32]
 
 
@@ -65,6 +68,11 @@ def _commonest(counts: npt.NDArray[np.int64], side: range) -> float:
     first = int(sums.argmax())
     window = padded[first : first + 2 * _NEAR + 1].cumsum()
     return float(side.start + first - _NEAR + np.searchsorted(window, window[-1] / 2))
+
+
+def as_drawn(ink: Ink) -> bool:
+    """Return whether ink has as few levels as a renderer's page: noise, JPEG and other programs' letters leave more."""
+    return int(np.count_nonzero(np.bincount((ink * 255 + 0.5).astype(np.uint8).ravel()))) <= _DRAWN
 
 
 def squared(ink: Ink) -> Ink:

@@ -15,7 +15,7 @@ from optical_memory.model.mini import grid, readout
 from optical_memory.model.mini.cells import Cells, Floats
 from optical_memory.model.mini.encoder import TOKEN
 from optical_memory.model.mini.head import ACROSS, DOWN, STEP_X, STEP_Y, lattice_size, nearest_points
-from optical_memory.model.mini.ink import Ink
+from optical_memory.model.mini.ink import Ink, as_drawn
 from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.model.mini.sight import Codes, Sight
 from optical_memory.renderers import base, visible
@@ -44,7 +44,7 @@ _VIEW = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sheet:
-    """A page of ``side`` px as read.
+    """A page of ``side`` px as read; ``drawn`` says whether the image is as a renderer drew it.
 
     ``cells`` are like a layout's, ``codes`` and ``probabilities`` (rows, columns, 3) best first; in cells that are not
     ``inked`` nothing stands.
@@ -56,6 +56,7 @@ class Sheet:
     codes: Codes
     probabilities: Floats
     inked: npt.NDArray[np.bool_]
+    drawn: bool
     tokens: int
 
 
@@ -94,6 +95,7 @@ def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | Non
         codes=found,
         probabilities=probabilities,
         inked=inked,
+        drawn=as_drawn(ink),
         tokens=(side // TOKEN) ** 2,
     )
 
