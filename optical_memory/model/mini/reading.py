@@ -30,8 +30,6 @@ _TRACE = 0.04
 """Ink below which a pixel is paper: less than one of the 16 grey levels."""
 _TINT = 0.1
 """Ink of a coloured ground, at most: that of code is 0.07."""
-_TINTED = 0.002
-"""Share of a page from which on such ink is looked at as a ground."""
 _ASKED = 400
 """Cells by which a grid is placed to the px."""
 _CLEARLY = 0.002
@@ -83,11 +81,10 @@ def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | Non
     found = np.full((*inked.shape, _CANDIDATES), _SPACE, np.int64)
     probabilities = np.zeros(found.shape)
     probabilities[:, :, 0] = 1.0
-    chosen = cell_slots(slots, cells, side, inked) if inked.any() else slots[:0]
-    if inked.any():
-        codes, logs = network.head.candidates(chosen, _CANDIDATES)
-        found[inked] = codes.cpu().numpy()
-        probabilities[inked] = logs.double().exp().cpu().numpy()
+    chosen = cell_slots(slots, cells, side, inked)
+    codes, logs = network.head.candidates(chosen, _CANDIDATES)
+    found[inked] = codes.cpu().numpy()
+    probabilities[inked] = logs.double().exp().cpu().numpy()
     return Sheet(
         side=side,
         grid=cells,
@@ -113,8 +110,8 @@ def cell_slots(slots: Tensor, cells: Cells, side: int, inked: npt.NDArray[np.boo
     down = _middles(y, STEP_Y, lattice_size(side)[0], cells.height)  # (rows, ky)
     rows, columns = np.nonzero(inked)
     points = down[rows][:, :, None] * lattice_size(side)[1] + across[columns][:, None, :]  # (N, ky, kx)
-    chosen = slots[torch.from_numpy(points.reshape(len(points), -1)).to(slots.device)]  # (N, ky·kx, slot)
-    return chosen.mean(1)
+    chosen = slots[torch.from_numpy(points).to(slots.device)]  # (N, ky, kx, slot)
+    return chosen.mean((1, 2))
 
 
 def _middles(centres: Floats, step: float, count: int, size: float) -> Codes:
@@ -131,28 +128,37 @@ def inkless(ink: Ink, cells: Cells) -> npt.NDArray[np.bool_]:
 
     A cell all of one weak tint, but for a px at its left and right, is a blank on a coloured ground.
     """
-    empty: npt.NDArray[np.bool_] = _extreme(np.max, ink, cells, 1, 1) < _TRACE
-    if np.count_nonzero((ink >= _TRACE) & (ink < _TINT)) > _TINTED * ink.size:
-        most, least = (_extreme(of, ink, cells, -1, 0) for of in (np.max, np.min))
-        empty |= (least >= _TRACE) & (most < _TINT) & (most - least < _TRACE)
+    empty: npt.NDArray[np.bool_] = _extreme(_most, ink, cells, 1, 1) < _TRACE
+    least = _extreme(_least, ink, cells, -1, 0)
+    tinted = (least >= _TRACE) & (least < _TINT)
+    if tinted.any():
+        most = _extreme(_most, ink, cells, -1, 0)
+        empty |= tinted & (most < _TINT) & (most - least < _TRACE)
     return empty
 
 
-def _extreme(of: Callable[..., Ink], ink: Ink, cells: Cells, across: int, down: int) -> Ink:
+def _most(rows: Ink) -> Ink:
+    found: Ink = rows.max(0, initial=0)
+    return found
+
+
+def _least(rows: Ink) -> Ink:
+    found: Ink = rows.min(0, initial=1)
+    return found
+
+
+def _extreme(of: Callable[[Ink], Ink], ink: Ink, cells: Cells, across: int, down: int) -> Ink:
     """Return the most or the least ink (rows, columns) of each cell, taken wider at both ends by so many px."""
     x, y = cells.centres()
     high = _extremes(of, ink, y, cells.height, down)  # (rows, S)
     return _extremes(of, high.T, x, cells.width, across).T
 
 
-def _extremes(of: Callable[..., Ink], ink: Ink, centres: Floats, size: float, margin: int) -> Ink:
+def _extremes(of: Callable[[Ink], Ink], ink: Ink, centres: Floats, size: float, margin: int) -> Ink:
     """Return it over intervals of rows about the centres, ``margin`` px longer at both ends than ``size``."""
     starts = np.round(centres - size / 2).astype(int) - margin
     ends = np.maximum(np.round(centres + size / 2).astype(int) + margin, starts + 1)
-    last = len(ink) - 1
-    return np.stack(
-        [of(ink[min(max(0, start), last) : max(1, end)], axis=0) for start, end in zip(starts, ends, strict=True)]
-    )
+    return np.stack([of(ink[max(0, start) : max(1, end)]) for start, end in zip(starts, ends, strict=True)])
 
 
 def _surest(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells) -> Cells:
