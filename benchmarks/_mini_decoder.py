@@ -9,7 +9,7 @@ from _mini_pages import MINI, cell
 from _mini_score import loops
 from _mini_text import layouts
 
-from optical_memory.fidelity import precision
+from optical_memory.readers.fidelity import precision
 from optical_memory.readers.mini import MiniReader
 from optical_memory.renderers import DenseRenderer, png
 

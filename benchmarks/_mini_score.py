@@ -13,10 +13,10 @@ from _mini_pages import Case
 from _mini_text import layouts
 
 from optical_memory.errors import GridNotFoundError
-from optical_memory.fidelity import compare, precision
 from optical_memory.model.mini import confidence
 from optical_memory.model.mini.model import MiniModel
 from optical_memory.model.mini.reading import Sheet, certainty
+from optical_memory.readers.fidelity import compare, precision
 from optical_memory.readers.mini import mark
 from optical_memory.renderers import ChromiumRenderer, DenseRenderer
 from optical_memory.renderers.base import Layout, Raster

@@ -17,8 +17,8 @@ from typing import Any
 
 from optical_memory import OpticalMemory
 from optical_memory.budget import count_message, get_profile
+from optical_memory.context.sealing import run_of
 from optical_memory.excerpt import excerpt
-from optical_memory.sealing import run_of
 from optical_memory.turns import Turn
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/bfcl_memory"

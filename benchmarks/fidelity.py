@@ -3,7 +3,7 @@
     python benchmarks/fidelity.py --data ../shared/data/coding_agent/sessions.jsonl --reader rapidocr --pages 2
 
 Pages are drawn by the dense renderer from the text of one session, from its middle on. Prints a Markdown table; the
-columns are those of ``optical_memory.fidelity.Score``.
+columns are those of ``optical_memory.readers.fidelity.Score``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import time
 from pathlib import Path
 
 from optical_memory.budget import count_tokens, get_profile
-from optical_memory.fidelity import Score, score
 from optical_memory.pages import render
 from optical_memory.readers import load_reader
+from optical_memory.readers.fidelity import Score, score
 
 
 def session_text(path: Path, characters: int) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optical_memory.asynchronous import AsyncOpticalMemory
     from optical_memory.budget import Profile, get_profile, profiles
-    from optical_memory.context import Context
+    from optical_memory.context.base import Context
     from optical_memory.errors import OpticalMemoryError
     from optical_memory.memory import OpticalMemory
     from optical_memory.model import load_model
@@ -36,16 +36,16 @@ __all__ = [
 
 _HOMES = {
     "AsyncOpticalMemory": "asynchronous",
-    "Context": "context",
+    "Context": "context.base",
     "OpticalMemory": "memory",
     "OpticalMemoryError": "errors",
     "Page": "renderers.base",
-    "Profile": "budget",
+    "Profile": "budget.profile",
     "Turn": "turns",
-    "get_profile": "budget",
+    "get_profile": "budget.profile",
     "load_model": "model",
     "load_reader": "readers",
-    "profiles": "budget",
+    "profiles": "budget.profile",
     "render": "pages",
 }
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from optical_memory.context import Context
-from optical_memory.fidelity import Score
-from optical_memory.forgetting import Receipt
+from optical_memory.context.base import Context
+from optical_memory.context.forgetting import Receipt
 from optical_memory.memory import OpticalMemory
+from optical_memory.readers.fidelity import Score
 from optical_memory.recall import RecallTool
 from optical_memory.turns import Turn
 

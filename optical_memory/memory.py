@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from optical_memory.budget import Profile, get_profile
-from optical_memory.builder import Builder
-from optical_memory.context import Context
+from optical_memory.context.base import Context
+from optical_memory.context.view import Builder
 from optical_memory.errors import InputError
 from optical_memory.formats import from_turns, to_turns
 from optical_memory.formats.keywords import When, seconds, turn_of
@@ -26,9 +26,9 @@ from optical_memory.stores.base import Store
 from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
-    from optical_memory.fidelity import Score
-    from optical_memory.forgetting import Receipt
+    from optical_memory.context.forgetting import Receipt
     from optical_memory.readers.base import Reader
+    from optical_memory.readers.fidelity import Score
 
 
 class OpticalMemory:
@@ -207,8 +207,8 @@ class OpticalMemory:
             pages: most pages to read, the newest; None: all in the context.
 
         """
-        from optical_memory.fidelity import score
         from optical_memory.readers import load_reader
+        from optical_memory.readers.fidelity import score
 
         reader = load_reader(reader) if isinstance(reader, str) else reader
         return score(self.pages_by_tier(pages), reader)
@@ -250,7 +250,7 @@ class OpticalMemory:
             everything: the whole session.
 
         """
-        from optical_memory.forgetting import forget
+        from optical_memory.context.forgetting import forget
 
         with self._lock:
             before_seconds = None if before is None else seconds(before)
@@ -258,9 +258,9 @@ class OpticalMemory:
 
     def export(self, path: str | Path) -> Path:
         """Write the session to one file. :meth:`load` opens it again."""
-        from optical_memory import archive
+        from optical_memory.stores.export import export_session
 
-        return archive.export_session(self.store, self.session, Path(path))
+        return export_session(self.store, self.session, Path(path))
 
     @classmethod
     def load(cls, path: str | Path, **settings: Any) -> Self:
@@ -268,11 +268,11 @@ class OpticalMemory:
 
         ``store="sqlite:///memory.db"`` keeps it there. Raises StoreCorruptError for a damaged file.
         """
-        from optical_memory import archive
+        from optical_memory.stores.export import load_session
 
         store = settings.pop("store", "memory://")
         opened = open_store(store)
-        session = archive.load_session(Path(path), opened)
+        session = load_session(Path(path), opened)
         memory = cls(settings.pop("session", session), store=opened, **settings)
         memory._owns_store = isinstance(store, str)
         return memory

@@ -18,11 +18,10 @@ SLOW = ("sqlite3", "rapidfuzz", "importlib.metadata", "optical_memory.facts", "o
 IMPORT_SECONDS = 0.15
 FLOORS = [
     {"errors", "turns"},
-    {"stores", "renderers", "policies", "budget", "image_cost", "formats"},
-    {"context", "facts", "excerpt", "recall", "fidelity", "model", "readers", "epoch", "sealing", "shelf", "tail"}
-    | {"gallery", "builder", "forgetting", "pages", "archive"},
+    {"stores", "renderers", "policies", "budget", "formats"},
+    {"context", "facts", "excerpt", "recall", "model", "readers", "pages"},
     {"memory", "asynchronous"},
-    {"adapters", "service", "training", "cli", "report", "transcribe", "spread"},
+    {"adapters", "service", "training", "batch", "cli", "report"},
 ]
 
 

@@ -63,7 +63,7 @@ def transcribe_folder(
 
     Example: optical-memory transcribe scans/ -o texts --reader rapidocr
     """
-    from optical_memory.transcribe import Format, sources, transcribe
+    from optical_memory.batch.transcribe import Format, sources, transcribe
 
     _one_of(kind, "text", "jsonl")
     failed = 0

@@ -69,8 +69,8 @@ def demo(
 
 def _scores(memory: Any, readers: list[str], bars: Any) -> dict[str, Any]:
     """Measure the memory's own pages with each reader; one that is not installed is left out and named."""
-    from optical_memory.fidelity import score
     from optical_memory.readers import load_reader
+    from optical_memory.readers.fidelity import score
 
     found: dict[str, Any] = {}
     for name in readers:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from optical_memory.errors import MissingExtraError
-from optical_memory.fidelity import Score
 from optical_memory.memory import OpticalMemory
+from optical_memory.readers.fidelity import Score
 from optical_memory.renderers.base import Page
 from optical_memory.report.charts import Series, line_chart, stacked_bars
 from optical_memory.report.demo import Run

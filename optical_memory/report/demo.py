@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from optical_memory.context import Context
+from optical_memory.context.base import Context
 from optical_memory.errors import InputError, NotFoundError
 from optical_memory.memory import OpticalMemory
 

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from optical_memory.batch.spread import spread
 from optical_memory.errors import InputError, MissingExtraError, NotFoundError
-from optical_memory.spread import spread
 
 Format = Literal["webdataset", "parquet"]
 SHARD_CHARACTERS = 2_000_000

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from optical_memory.errors import GridNotFoundError, InputError, ReaderError
-from optical_memory.fidelity import precision
 from optical_memory.model import load_model
 from optical_memory.model.mini import confidence
 from optical_memory.readers import load_reader
+from optical_memory.readers.fidelity import precision
 from optical_memory.readers.mini import MiniReader, mark
 from optical_memory.renderers import ChromiumRenderer, DenseRenderer, png
 from optical_memory.renderers.base import Grid, Layout

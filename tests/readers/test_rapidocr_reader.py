@@ -7,9 +7,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from optical_memory import render
 from optical_memory.errors import InputError, ReaderError
-from optical_memory.fidelity import compare, score
 from optical_memory.readers import load_reader
 from optical_memory.readers.base import Reader
+from optical_memory.readers.fidelity import compare, score
 
 pytest.importorskip("rapidocr")
 

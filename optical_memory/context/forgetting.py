@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optical_memory.budget import count_message
-from optical_memory.builder import Builder
-from optical_memory.epoch import Entry, Epoch
+from optical_memory.context.epoch import Entry, Epoch
+from optical_memory.context.sealing import Sealed
+from optical_memory.context.view import Builder
 from optical_memory.errors import InputError, NotFoundError
-from optical_memory.sealing import Sealed
 from optical_memory.turns import Turn
 
 RESULTS_WITHIN = 256

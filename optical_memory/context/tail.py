@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from optical_memory.budget import Profile, count_message, count_tokens
+from optical_memory.context.sealing import Sealer, bounded, run_of
 from optical_memory.renderers.base import Layout, Page, Tier
-from optical_memory.sealing import Sealer, bounded, run_of
 from optical_memory.turns import Part, Turn, groups, open_calls, place_of
 
 EXCERPTED = 400_000

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from optical_memory.budget import Profile, count_tokens
-from optical_memory.epoch import Entry
+from optical_memory.context.epoch import Entry
 from optical_memory.policies.ladder import legible_tiers
 from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
 from optical_memory.renderers.layout import Run, lay_out

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from optical_memory.batch.transcribe import images, sources, transcribe
 from optical_memory.errors import NotFoundError
-from optical_memory.transcribe import images, sources, transcribe
 
 pytest.importorskip("rapidocr")
 
@@ -108,7 +108,7 @@ def test_on_a_real_ray(scans: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     out = tmp_path / "out"
     program = (
-        "import ray; from optical_memory.transcribe import transcribe;"
+        "import ray; from optical_memory.batch.transcribe import transcribe;"
         "ray.init(num_cpus=1, include_dashboard=False, object_store_memory=100 * 2**20, logging_level='ERROR');"
         f"print(sorted(bool(t.error) for t in transcribe({str(scans)!r}, {str(out)!r}, reader='rapidocr', ray=True)))"
     )

@@ -11,10 +11,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
+from optical_memory.batch.spread import spread
 from optical_memory.errors import MissingExtraError, NotFoundError, OpticalMemoryError, ReaderError
 from optical_memory.readers import Reader, Reading, load_reader
 from optical_memory.readers.images import MAX_PIXELS
-from optical_memory.spread import spread
 
 Format = Literal["text", "jsonl"]
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif"})

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optical_memory.errors import InputError
-from optical_memory.image_cost import (
+from optical_memory.budget.images import (
     AnthropicPatches,
     DeepSeekViews,
     Formula,
@@ -17,6 +16,7 @@ from optical_memory.image_cost import (
     QwenGrid,
     image_tokens,
 )
+from optical_memory.errors import InputError
 
 FORMULAS = [
     AnthropicPatches(),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optical_memory.fidelity import compare, precision, score
 from optical_memory.readers.base import Reading
+from optical_memory.readers.fidelity import compare, precision, score
 from optical_memory.renderers.base import Grid, Layout, Page
 
 GRID = Grid(width=512, height=512, cell_width=8, cell_height=16)

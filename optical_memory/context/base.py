@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from optical_memory.context.tail import Group, pages_turn
 from optical_memory.renderers.base import Page
-from optical_memory.tail import Group, pages_turn
 from optical_memory.turns import Turn
 
 HEADER = (

@@ -14,8 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optical_memory import budget
-from optical_memory.budget import Profile, count_message, count_tokens, get_profile, profiles
+from optical_memory.budget import Profile, count_message, count_tokens, get_profile, profile, profiles, tokens
 from optical_memory.errors import InputError, NotFoundError
 from optical_memory.turns import Part, ToolCall, Turn
 
@@ -32,7 +31,7 @@ def test_profiles_are_found_by_name_and_alias() -> None:
 
 
 def test_no_alias_names_two_profiles() -> None:
-    names = [name for key, data in budget._table().items() for name in (key, *data["aliases"])]
+    names = [name for key, data in profile._table().items() for name in (key, *data["aliases"])]
     assert len(names) == len(set(names))
 
 
@@ -104,7 +103,7 @@ def test_a_users_own_image_is_priced_by_the_same_rule() -> None:
 
 
 def exact(text: str, encoding: str = "o200k_base") -> int:
-    return len(budget._encoder(encoding)(text))
+    return len(tokens._encoder(encoding)(text))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +124,7 @@ def test_a_long_text_is_cut_where_the_encoding_cuts(coding_sessions: list[dict[s
     text = "\n".join(str(message.get("content")) for session in coding_sessions for message in session["messages"])
     for start in range(0, 1_500_000, 500_000):
         part = text[start : start + 400_000]
-        assert exact(part) <= count_tokens(part, "gpt-5") <= exact(part) + 2 * budget.SLACK
+        assert exact(part) <= count_tokens(part, "gpt-5") <= exact(part) + 2 * tokens.SLACK
 
 
 @given(st.text(max_size=300), st.integers(200, 600))
@@ -221,7 +220,7 @@ def test_counting_is_imported_when_it_is_needed() -> None:
 
 
 def test_the_documentation_shows_the_profiles_as_they_are() -> None:
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     table = subprocess.run(
         [sys.executable, root / "benchmarks/profiles.py"], capture_output=True, text=True, check=True
     )

@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable, Sequence
 
 from optical_memory.budget import Profile
-from optical_memory.context import Block
-from optical_memory.epoch import Entry
+from optical_memory.context.base import Block
+from optical_memory.context.epoch import Entry
+from optical_memory.context.gallery import Gallery
+from optical_memory.context.sealing import Sealed, Sealer, run_of
+from optical_memory.context.tail import page_label
 from optical_memory.errors import InputError, NotFoundError
-from optical_memory.gallery import Gallery
 from optical_memory.renderers.base import Layout, Page, Tier
 from optical_memory.renderers.layout import Run
-from optical_memory.sealing import Sealed, Sealer, run_of
 from optical_memory.stores.base import Store
-from optical_memory.tail import page_label
 from optical_memory.turns import INSTRUCTION_ROLES, Turn
 
 ID_LENGTH = 12

@@ -14,8 +14,6 @@ from typing import Any
 
 import pytest
 
-from optical_memory import archive
-from optical_memory.archive import export_session, load_session
 from optical_memory.errors import (
     ConflictError,
     DuplicateTurnError,
@@ -25,6 +23,8 @@ from optical_memory.errors import (
     StoreUnavailableError,
 )
 from optical_memory.stores import MemoryStore, SqliteStore, Store, open_store, transfer
+from optical_memory.stores import export as archive
+from optical_memory.stores.export import export_session, load_session
 from optical_memory.stores.transfer import copy_session
 from optical_memory.turns import Part, ToolCall, Turn
 

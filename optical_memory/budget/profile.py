@@ -1,18 +1,13 @@
-"""What text and images cost a target model: profiles, kept as data with source and date, and token counting."""
+"""Profiles: what a target model is and what it costs, kept as data with source and date."""
 
 from __future__ import annotations
 
-import json
-import math
-import re
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from optical_memory.errors import NotFoundError
-from optical_memory.image_cost import (
+from optical_memory.budget.images import (
     AnthropicPatches,
     DeepSeekViews,
     Formula,
@@ -24,10 +19,8 @@ from optical_memory.image_cost import (
     QwenGrid,
     image_tokens,
 )
+from optical_memory.errors import NotFoundError
 from optical_memory.renderers.base import Grid, Tier
-from optical_memory.turns import Part, Turn
-
-__all__ = ["Price", "Profile", "count_message", "count_tokens", "get_profile", "image_tokens", "profiles"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +123,7 @@ def _table() -> dict[str, dict[str, Any]]:
     import tomllib
     from importlib import resources  # slow to import: not before a profile is asked for
 
-    table = tomllib.loads(resources.files("optical_memory").joinpath("profiles.toml").read_text("utf-8"))
+    table = tomllib.loads(resources.files("optical_memory.budget").joinpath("profiles.toml").read_text("utf-8"))
     for name, data in table.items():
         while base := data.pop("like", None):
             data = table[base] | data
@@ -166,84 +159,3 @@ def _tier(row: Mapping[str, Any], formula: Formula) -> Tier:
     width, height = row["size"]
     tokens = image_tokens(formula, width, height, row.get("detail"))
     return Tier(name=row["name"], width=width, height=height, tokens=tokens)
-
-
-PIECE = 32_768
-"""Characters encoded at a time; fewer tokens than the encoder's limit whatever the text."""
-SLACK = 8
-"""Tokens added for a cut inside a word: more than any cut was seen to save."""
-_LONE = re.compile("[\ud800-\udfff]+")
-_GAP = re.compile(r"(?<=[A-Za-z0-9])(?= [A-Za-z])")
-_DIGITS = re.compile(r"\d+")
-_SCRIPTS = ((re.compile(r"[\u0900-\u1fff]"), 0.75), (re.compile(r"[\u0370-\u08ff\uac00-\ud7a3]"), 0.15))
-
-
-def count_tokens(text: str, profile: str | Profile) -> int:
-    """Return what ``text`` costs the model, in tokens: exact for OpenAI's encodings, else an upper estimate.
-
-    Offline, and linear in the text's length. Special tokens in the text are counted as the text they are; lone
-    surrogates as U+FFFD. Raises NotFoundError for an unknown profile.
-    """
-    profile = get_profile(profile)
-    encode = _encoder(profile.encoding)
-    text = _LONE.sub(lambda run: "\ufffd" * len(run[0]), text)
-    tokens: float = 0
-    for piece, slack in _pieces(text):
-        tokens += len(encode(piece)) + slack
-    tokens *= profile.text_factor
-    if profile.single_digits:
-        # The encoding has a token for up to three digits.
-        tokens += sum(len(run) - -(-len(run) // 3) for run in _DIGITS.findall(text))
-    if profile.scripts and not text.isascii():
-        tokens += sum(weight * len(pattern.findall(text)) for pattern, weight in _SCRIPTS)
-    return math.ceil(tokens)
-
-
-def count_message(turn: Turn, profile: str | Profile) -> int:
-    """Return what a turn costs as a message: its text, name, calls, images, and what the format adds.
-
-    Images are priced by the profile's formula; one of unknown size as the dearest there is. Other parts (sound,
-    files) count as the text of what is sent.
-    """
-    profile = get_profile(profile)
-    tokens = profile.message_tokens + sum(_part_tokens(part, profile) for part in turn.parts)
-    texts = [turn.name, turn.tool_call_id]
-    for call in turn.tool_calls:
-        tokens += profile.message_tokens
-        texts += [call.id, call.name, call.arguments]
-    if not any(part.text for part in turn.parts):
-        texts.append(turn.text)
-    return tokens + sum(count_tokens(text, profile) for text in texts if text)
-
-
-def _part_tokens(part: Part, profile: Profile) -> int:
-    text = count_tokens(part.text, profile) if part.text else 0
-    if part.kind == "image":
-        if part.width is None or part.height is None:
-            return text + profile.formula.most
-        return text + profile.image_tokens(max(part.width, 1), max(part.height, 1))
-    if part.kind == "other":
-        sent = part.url + (json.dumps(part.raw, ensure_ascii=False, default=str) if part.raw else "")
-        return text + (count_tokens(sent, profile) if sent else 0)
-    return text
-
-
-def _pieces(text: str) -> Iterator[tuple[str, int]]:
-    """Cut a long text where the encoding cuts anyway, before a space between words; else anywhere, with slack."""
-    start = 0
-    while len(text) - start > PIECE:
-        gaps = list(_GAP.finditer(text, start + PIECE - 512, start + PIECE))
-        end = gaps[-1].start() if gaps else start + PIECE
-        yield text[start:end], 0 if gaps else SLACK
-        start = end
-    yield text[start:], 0
-
-
-@cache
-def _encoder(name: str) -> Callable[[str], list[int]]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # it reads its ranks by a deprecated call
-        from bpe_openai import get_encoding  # type: ignore[import-untyped]
-
-        encode: Callable[[str], list[int]] = get_encoding(name).encode_ordinary
-    return encode

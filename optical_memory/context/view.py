@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from optical_memory.budget import Profile, count_message, count_tokens
-from optical_memory.context import HEADER, Block, Context
-from optical_memory.epoch import Entry, Epoch, Views
+from optical_memory.context.base import HEADER, Block, Context
+from optical_memory.context.epoch import Entry, Epoch, Views
+from optical_memory.context.gallery import Gallery
+from optical_memory.context.sealing import Sealer
+from optical_memory.context.shelf import LostEntryError, Shelf
+from optical_memory.context.tail import Tail
 from optical_memory.errors import BudgetError, ConflictError
-from optical_memory.gallery import Gallery
 from optical_memory.policies.base import PageInfo, Plan, Policy
 from optical_memory.policies.epochs import Watermarks, choose_watermarks, tail_room
 from optical_memory.policies.limits import PIXEL_BYTES, within_limits
 from optical_memory.renderers.base import Layout, Page, Renderer, Tier
-from optical_memory.sealing import Sealer
-from optical_memory.shelf import LostEntryError, Shelf
 from optical_memory.stores.base import Store
-from optical_memory.tail import Tail
 from optical_memory.turns import INSTRUCTION_ROLES, Turn
 
 BATCH_TURNS = 4_096
