@@ -8,8 +8,8 @@ from typing import Any
 
 from optical_memory.errors import InputError
 from optical_memory.formats import base
-from optical_memory.formats.base import Calls, Detail, Fields, Format, Message, want
-from optical_memory.formats.media import data_url, is_web_url, png_url, split_data_url
+from optical_memory.formats.base import Calls, Fields, Format, Message, want
+from optical_memory.formats.media import data_url, is_web_url, split_data_url
 from optical_memory.formats.openai import parse_content, part_types
 from optical_memory.turns import Part, Role, Turn
 
@@ -108,9 +108,9 @@ class Anthropic(Format):
         """Return ``{"type": "text"}``."""
         return {"type": "text", "text": text}
 
-    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
-        """Return ``{"type": "image"}`` with a base64 source. There is no hint of detail."""
-        return _image(png_url(png))
+    def user_part(self, part: Part) -> Message:
+        """Return a text, ``image`` or ``document`` block. There is no hint of detail."""
+        return build_block(part)
 
 
 def parse_block(block: Message, path: str) -> Part:

@@ -8,18 +8,18 @@ import re
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from optical_memory.errors import InputError, UnknownRoleError
-from optical_memory.formats.media import image_size
+from optical_memory.formats.media import image_size, png_url
 from optical_memory.turns import Part, Role, ToolCall, Turn, join_text, open_calls
 
 Message = dict[str, Any]
 Fields = dict[str, Any]
 """What a turn is made of: arguments of ``Turn``, with ``parts`` as a list and ``piece`` where it is cut from a
 message that holds more than one turn."""
-Detail = Literal["low", "medium", "high"]
-"""How closely the model should look at an image; formats without such a hint ignore it."""
+DETAIL = "detail"
+"""Key in an image part's ``raw``: how closely the model should look, as the provider or a profile calls it."""
 
 HIDDEN = frozenset(
     {"thinking", "redacted_thinking", "reasoning", "thought", "error", "item_reference", "compaction"},
@@ -71,8 +71,12 @@ class Format(ABC):
         """Return a text part of a user message."""
 
     @abstractmethod
-    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
-        """Return an image part of a user message."""
+    def user_part(self, part: Part) -> Message:
+        """Return a part of a user message; what the format cannot hold becomes a text."""
+
+    def image_part(self, png: bytes, *, detail: str | None = None) -> Message:
+        """Return an image part of a user message. A ``detail`` that the provider does not have is left out."""
+        return self.user_part(image(png_url(png), detail=detail))
 
     def user_message(self, parts: Sequence[Message]) -> Message:
         """Return a user message of these parts."""
@@ -212,6 +216,17 @@ def image(url: str, **hints: Any) -> Part:
     width, height = image_size(url) or (None, None)
     raw = {key: value for key, value in hints.items() if value is not None}
     return Part(kind="image", url=url, width=width, height=height, raw=raw or None)
+
+
+def detail_of(part: Part, settings: Mapping[str, str]) -> str | None:
+    """Return an image's detail as a format writes it; None where it has none, or one that is not in ``settings``.
+
+    Gemini's names ("media_resolution_high") are known by their last words.
+    """
+    detail = (part.raw or {}).get(DETAIL)
+    if part.kind != "image" or not isinstance(detail, str):
+        return None
+    return settings.get(detail.lower().removeprefix("media_resolution_"))
 
 
 def other(kind: str, *, text: str = "", url: str = "", **hints: Any) -> Part:

@@ -8,8 +8,8 @@ from typing import Any
 
 from optical_memory.errors import InputError
 from optical_memory.formats import base
-from optical_memory.formats.base import Calls, Detail, Fields, Format, Message, want
-from optical_memory.formats.media import data_url, is_web_url, mime_of_url, png_url, split_data_url
+from optical_memory.formats.base import Calls, Fields, Format, Message, want
+from optical_memory.formats.media import data_url, is_web_url, mime_of_url, split_data_url
 from optical_memory.turns import Part, Role, ToolCall, Turn, join_text
 
 ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "model": "assistant", "function": "tool"}
@@ -19,10 +19,9 @@ calls that another model made (ai.google.dev/gemini-api/docs/thought-signatures,
 RESULT_KEYS = ("output", "result", "content", "error")
 """Keys under which a response holds one text. Written: "output", or "error" (Google's own names)."""
 RESOLUTIONS: Mapping[str, str] = {
-    "low": "MEDIA_RESOLUTION_LOW",
-    "medium": "MEDIA_RESOLUTION_MEDIUM",
-    "high": "MEDIA_RESOLUTION_HIGH",
+    name: f"MEDIA_RESOLUTION_{name.upper()}" for name in ("low", "medium", "high", "ultra_high")
 }
+"""The settings of an image, which Gemini 3 and later take."""
 
 
 class Gemini(Format):
@@ -89,10 +88,9 @@ class Gemini(Format):
         """Return ``{"text"}``."""
         return {"text": text}
 
-    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
-        """Return ``{"inlineData"}``; ``detail`` becomes a ``mediaResolution``, which Gemini 3 and later take."""
-        hint = {"mediaResolution": {"level": RESOLUTIONS[detail]}} if detail else {}
-        return _inline(png_url(png)) | hint
+    def user_part(self, part: Part) -> Message:
+        """Return a part with ``text``, ``inlineData`` or ``fileData``; detail becomes a ``mediaResolution``."""
+        return build_part(part)
 
 
 def _get(part: Mapping[str, Any], key: str) -> Any:
@@ -143,7 +141,7 @@ def _part(part: Message, path: str) -> Part:
 def _media(mime: str, url: str, name: Any, resolution: Any) -> Part:
     kind = mime.partition("/")[0]
     if kind == "image":
-        level = (_get(resolution, "level") if isinstance(resolution, dict) else resolution) or ""
+        level = str((_get(resolution, "level") if isinstance(resolution, dict) else resolution) or "").upper()
         return base.image(url, detail=next((key for key, value in RESOLUTIONS.items() if value == level), None))
     return base.other(kind if kind in ("audio", "video") else "file", url=url, filename=name)
 
@@ -177,8 +175,8 @@ def build_part(part: Part) -> Message:
 
 
 def _resolution(part: Part) -> Message:
-    level = RESOLUTIONS.get(str((part.raw or {}).get("detail")))
-    return {"mediaResolution": {"level": level}} if level and part.kind == "image" else {}
+    level = base.detail_of(part, RESOLUTIONS)
+    return {"mediaResolution": {"level": level}} if level else {}
 
 
 def _inline(url: str) -> Message:
@@ -192,7 +190,7 @@ def _function_call(call: ToolCall) -> Message:
 
 def _function_response(turn: Turn, said: Sequence[Part]) -> Message:
     """Return a response; its images travel inside it, which Gemini 3 and later take."""
-    media = [_inline(part.url) for part in said if split_data_url(part.url)]
+    media = [_inline(part.url) | _resolution(part) for part in said if split_data_url(part.url)]
     text = join_text("tool", [base.text(base.as_text(part)) for part in said if not split_data_url(part.url)])
     answer: Message = {"name": turn.name or "tool", "response": {"error" if base.is_error(turn) else "output": text}}
     if turn.tool_call_id:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optical_memory.formats import base
-from optical_memory.formats.base import Calls, Detail, Fields, Format, Message, want
-from optical_memory.formats.media import data_url, png_url
+from optical_memory.formats.base import Calls, Fields, Format, Message, want
+from optical_memory.formats.media import data_url
 from optical_memory.formats.openai import parse_calls, parse_content, parse_name, parse_part, part_types
 from optical_memory.turns import Part, Role, Turn
 
@@ -79,9 +79,9 @@ class HuggingFace(Format):
         """Return ``{"type": "text"}``."""
         return {"type": "text", "text": text}
 
-    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
-        """Return ``{"type": "image"}`` with a data URL, which Transformers loads. There is no hint of detail."""
-        return {"type": "image", "url": png_url(png)}
+    def user_part(self, part: Part) -> Message:
+        """Return a text, or media by their URL: Transformers loads data URLs. There is no hint of detail."""
+        return build_part(part)
 
 
 def _part(part: Message, path: str) -> Part:

@@ -8,8 +8,8 @@ from typing import Any
 
 from optical_memory.errors import InputError
 from optical_memory.formats import base
-from optical_memory.formats.base import Calls, Detail, Fields, Format, Message, want
-from optical_memory.formats.media import data_url, is_web_url, png_url, split_data_url
+from optical_memory.formats.base import Calls, Fields, Format, Message, want
+from optical_memory.formats.media import data_url, is_web_url, split_data_url
 from optical_memory.turns import Part, Role, ToolCall, Turn
 
 ROLES: Mapping[str, Role] = {
@@ -21,7 +21,8 @@ ROLES: Mapping[str, Role] = {
     "function": "tool",
 }
 PART_TYPES = frozenset({"image_url", "input_audio", "file", "refusal"})
-DETAILS: Mapping[Detail, str] = {"low": "low", "medium": "auto", "high": "high"}
+DETAILS: Mapping[str, str] = {name: name for name in ("low", "high", "auto", "original")}
+"""The settings of an image that Chat Completions and Responses share."""
 
 
 class OpenAI(Format):
@@ -80,10 +81,9 @@ class OpenAI(Format):
         """Return ``{"type": "text"}``."""
         return {"type": "text", "text": text}
 
-    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
-        """Return ``{"type": "image_url"}`` with a data URL."""
-        hint = {"detail": DETAILS[detail]} if detail else {}
-        return {"type": "image_url", "image_url": {"url": png_url(png)} | hint}
+    def user_part(self, part: Part) -> Message:
+        """Return a text, ``image_url``, ``input_audio`` or ``file`` part."""
+        return build_part(part)
 
 
 def part_types(content: Any) -> set[str]:
@@ -170,7 +170,7 @@ def parse_file(file: Message) -> Part:
 def build_part(part: Part) -> Message:
     """Return one part of a user's content list."""
     if part.kind == "image" and (is_web_url(part.url) or split_data_url(part.url)):
-        detail = (part.raw or {}).get("detail")
+        detail = base.detail_of(part, DETAILS)
         return {"type": "image_url", "image_url": {"url": part.url} | ({"detail": detail} if detail else {})}
     kind, inline = base.kind_of(part), split_data_url(part.url)
     if kind == "audio" and inline:

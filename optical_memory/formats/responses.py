@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optical_memory.formats import base
-from optical_memory.formats.base import Calls, Detail, Fields, Format, Message, want
-from optical_memory.formats.media import is_web_url, png_url, split_data_url
+from optical_memory.formats.base import Calls, Fields, Format, Message, want
+from optical_memory.formats.media import is_web_url, split_data_url
 from optical_memory.formats.openai import DETAILS, file_fields, parse_content, parse_file, part_types
 from optical_memory.turns import Part, Role, Turn
 
@@ -94,9 +94,9 @@ class Responses(Format):
         """Return ``{"type": "input_text"}``."""
         return {"type": "input_text", "text": text}
 
-    def image_part(self, png: bytes, *, detail: Detail | None = None) -> Message:
-        """Return ``{"type": "input_image"}`` with a data URL."""
-        return {"type": "input_image", "image_url": png_url(png), "detail": DETAILS[detail] if detail else "auto"}
+    def user_part(self, part: Part) -> Message:
+        """Return an ``input_text``, ``input_image`` or ``input_file`` part."""
+        return build_part(part)
 
 
 def parse_part(part: Message, path: str) -> Part:
@@ -134,7 +134,8 @@ def build_part(part: Part) -> Message:
     """Return one part of a user's content, or of a result's output."""
     if part.kind == "image":
         if is_web_url(part.url) or split_data_url(part.url):
-            return {"type": "input_image", "image_url": part.url, "detail": (part.raw or {}).get("detail") or "auto"}
+            detail = base.detail_of(part, DETAILS) or "auto"  # the field is required
+            return {"type": "input_image", "image_url": part.url, "detail": detail}
     if base.kind_of(part) == "file":
         if is_web_url(part.url):
             return {"type": "input_file", "file_url": part.url}
