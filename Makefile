@@ -26,8 +26,9 @@ format: .venv/.test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# `make bench` lists the benchmarks, `make bench NAME=dense ARGS="--pages 5"` runs one.
 bench: .venv/.test
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(NAME) $(ARGS)
 
 .venv/.torch:
 	scripts/system_packages.sh

@@ -1,6 +1,6 @@
 """Chromium: pages a second at 1024² with a warm browser, text in and PNG bytes out, and memory over many pages.
 
-python benchmarks/chromium.py [--pages 1000]
+python -m benchmarks.chromium [--pages 1000]
 
 The processor time of the whole process tree says what two idle cores would give, whatever else the machine does.
 """
@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 import psutil
 
+from benchmarks import ROOT
 from optical_memory.renderers import ChromiumRenderer, png
 from optical_memory.renderers.base import Grid
 from optical_memory.renderers.layout import Run, lay_out
 
 GRID = Grid(width=1024, height=1024, cell_width=10, cell_height=16)
-SOURCE = Path(__file__).resolve().parents[1]
 
 
 def tree() -> list[psutil.Process]:
@@ -42,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pages", type=int, default=1_000)
     options = parser.parse_args()
-    text = "".join(path.read_text("utf-8") for path in sorted(SOURCE.glob("optical_memory/**/*.py")))
+    text = "".join(path.read_text("utf-8") for path in sorted(ROOT.glob("optical_memory/**/*.py")))
     renderer = ChromiumRenderer()
     run = Run(turn_id="t", role="user", text=(text * 20)[: options.pages * GRID.capacity], header="user:")
     drawn, size = 0, 0

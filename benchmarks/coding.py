@@ -1,6 +1,6 @@
 """Long coding-agent sessions at one budget: budget, prefix, pairs and verbatim recall after every single turn.
 
-python benchmarks/coding.py [--file sessions.jsonl] [--budget 16000] [--profile mini]
+python -m benchmarks.coding [--file sessions.jsonl] [--budget 16000] [--profile mini]
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks import DATA
 from optical_memory import OpticalMemory
 
-DATA = Path(__file__).resolve().parents[2] / "shared/data/coding_agent/sessions.jsonl"
+SESSIONS = DATA / "coding_agent/sessions.jsonl"
 
 
 def digests(messages: list[dict[str, Any]]) -> list[bytes]:
@@ -67,7 +68,7 @@ def run(session: dict[str, Any], profile: str, budget: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--file", type=Path, default=DATA)
+    parser.add_argument("--file", type=Path, default=SESSIONS)
     parser.add_argument("--budget", type=int, default=16_000)
     parser.add_argument("--profile", default="mini")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """How fast the dense renderer makes pages on one core: text in, PNG bytes out, layout and page ids included.
 
-    python benchmarks/dense.py
+    python -m benchmarks.dense
 
 The text is that of the coding sessions beside the checkout or, without them, this package's source. Each rate
 is the median over some seconds of rounds, the first left out, in which glyphs are fetched. One thread does all the
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import optical_memory
+from benchmarks import DATA
 from optical_memory.renderers import DenseRenderer, png
 from optical_memory.renderers.base import Grid
 from optical_memory.renderers.layout import Run, lay_out
 
-ROOT = Path(__file__).resolve().parents[1]
-SESSIONS = ROOT.parent / "shared/data/coding_agent/sessions.jsonl"
+SESSIONS = DATA / "coding_agent/sessions.jsonl"
 MINI = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
 DEEPSEEK_OCR = Grid(width=1280, height=1280, cell_width=15, cell_height=25)
 CASES: tuple[tuple[str, Grid, tuple[int, int], int], ...] = (

@@ -1,6 +1,6 @@
 """What the prompt costs under different epoch lengths, on real sessions at published cache prices.
 
-Run: python benchmarks/epochs.py [--sessions FILE] [--budget 16000]
+Run: python -m benchmarks.epochs [--sessions FILE] [--budget 16000]
 
 Each turn sends the whole context. What stands as it stood in the request before is read from the prompt cache, the
 rest is written to it. The archive is planned by the default policy, so that the prefix breaks at the first page that
@@ -16,13 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks import DATA
 from optical_memory.budget import Profile, count_message, get_profile
 from optical_memory.policies import BudgetedPolicy, PageInfo, Watermarks, choose_watermarks, legible_tiers
 from optical_memory.policies.epochs import tail_room
 from optical_memory.policies.ladder import tier_costs
 from optical_memory.turns import ToolCall, Turn
 
-SESSIONS = Path(__file__).resolve().parents[2] / "shared/data/coding_agent/sessions.jsonl"
+SESSIONS = DATA / "coding_agent/sessions.jsonl"
 BESIDE = 40
 """Tokens of text (label, facts) beside a page."""
 LARGE = 1_000

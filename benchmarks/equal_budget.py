@@ -4,7 +4,7 @@ For each question of the BFCL memory set the answer's source sentence is looked 
 sent: as text, or on a page shown at a tier that the profile trusts. Presence is an upper bound of what a model can
 answer: it says what was kept, not what a model makes of it.
 
-    python benchmarks/equal_budget.py [--budget 2000 4000] [--profile mini]
+    python -m benchmarks.equal_budget [--budget 2000 4000] [--profile mini]
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from pathlib import Path
 from typing import Any
 
+from benchmarks import DATA
 from optical_memory import OpticalMemory
 from optical_memory.budget import count_message, get_profile
 from optical_memory.context.sealing import run_of
 from optical_memory.excerpt import excerpt
 from optical_memory.turns import Turn
 
-DATA = Path(__file__).resolve().parents[2] / "shared/data/bfcl_memory"
+FOLDER = DATA / "bfcl_memory"
 
 
 def load() -> dict[str, tuple[list[dict[str, Any]], list[tuple[str, str]]]]:
     """Return for each scenario its messages and its (question, source sentence) pairs."""
-    rows = {name: [json.loads(line) for line in (DATA / f"{name}.jsonl").open()] for name in ("questions", "answers")}
+    rows = {name: [json.loads(line) for line in (FOLDER / f"{name}.jsonl").open()] for name in ("questions", "answers")}
     sources = {row["id"]: row["source"] for row in rows["answers"]}
     out: dict[str, tuple[list[dict[str, Any]], list[tuple[str, str]]]] = {}
-    for path in sorted(DATA.glob("conversation_*.jsonl")):
+    for path in sorted(FOLDER.glob("conversation_*.jsonl")):
         scenario = path.stem.removeprefix("conversation_")
         messages = [m for line in path.open() for group in json.loads(line)["question"] for m in group]
         pairs = [

@@ -1,6 +1,6 @@
 """How many questions can still be answered from an excerpt of memory conversations, at 8:1 and 32:1; and the time.
 
-    python benchmarks/excerpt.py [FOLDER of bfcl_memory]
+    python -m benchmarks.excerpt [FOLDER of bfcl_memory]
 
 A question counts where one of its answers stands in the conversation's text; it survives where one stands in the
 excerpt. Compared at the same number of cells: random lines (mean of five draws), the first lines of each turn, the
@@ -17,12 +17,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks import DATA
 from optical_memory.excerpt import MARK, cells, excerpt, lines_of
 from optical_memory.formats import to_turns
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import transcript
 
-FOLDER = Path(__file__).resolve().parents[2] / "shared/data/bfcl_memory"
+FOLDER = DATA / "bfcl_memory"
 RATIOS = (8, 32)
 
 

@@ -1,6 +1,6 @@
 """How many of the exact values on a page its line of facts holds: airline conversations, pages of 6,500 characters.
 
-    python benchmarks/facts.py [TRANSCRIPTS.jsonl] [--tokens 64]
+    python -m benchmarks.facts [TRANSCRIPTS.jsonl] [--tokens 64]
 
 Prints for each kind of value: how many stand on pages, the share that ``extract`` finds at all, the share in the page's
 own line, and the share in that line or in that of a newer page, as older pages do not repeat what is beside newer ones.
@@ -15,12 +15,13 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from benchmarks import DATA
 from optical_memory.budget import count_tokens
 from optical_memory.facts import extract, facts_line, listed
 from optical_memory.formats import to_turns
 from optical_memory.turns import transcript
 
-TRANSCRIPTS = Path(__file__).resolve().parents[2] / "shared/data/tau_bench/airline.jsonl"
+TRANSCRIPTS = DATA / "tau_bench/airline.jsonl"
 PAGE = 6500
 KINDS = {
     "reservation ids": re.compile(r"\b(?=[A-Z0-9]*[A-Z])[A-Z0-9]{6}\b"),

@@ -1,6 +1,6 @@
 """How much of a real session's pages a reader still reads at each tier.
 
-    python benchmarks/fidelity.py --data ../shared/data/coding_agent/sessions.jsonl --reader rapidocr --pages 2
+    python -m benchmarks.fidelity --data ../shared/data/coding_agent/sessions.jsonl --reader rapidocr --pages 2
 
 Pages are drawn by the dense renderer from the text of one session, from its middle on. Prints a Markdown table; the
 columns are those of ``optical_memory.readers.fidelity.Score``.

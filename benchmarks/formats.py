@@ -1,6 +1,6 @@
 """How long 1,000 messages take into turns and out again, in each format.
 
-python benchmarks/formats.py [TRANSCRIPTS.jsonl]
+python -m benchmarks.formats [TRANSCRIPTS.jsonl]
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks import DATA
 from optical_memory.formats import FORMATS, from_turns, to_turns
 
-TRANSCRIPTS = Path(__file__).resolve().parents[2] / "shared/data/coding_agent/sessions.jsonl"
+TRANSCRIPTS = DATA / "coding_agent/sessions.jsonl"
 
 
 def main() -> None:

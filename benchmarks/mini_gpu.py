@@ -1,6 +1,6 @@
 """The mini's parallel head on one GPU: pages a second in batches, and the share of the device's matrix rate.
 
-    python benchmarks/mini_gpu.py [--batch 256] [--seconds 75] [--json FILE]
+    python -m benchmarks.mini_gpu [--batch 256] [--seconds 75] [--json FILE]
 
 Pages of 6,528 characters at Tiny (512 x 512 px), random ink, bfloat16, compiled; from ink to code points, each
 character from the point nearest to the middle of its cell. Attention runs by the fastest of PyTorch's kernels for

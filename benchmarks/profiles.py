@@ -1,6 +1,6 @@
 """Print the table of docs/profiles.md: what each target model is shown, from the profiles themselves.
 
-Run: python benchmarks/profiles.py
+Run: python -m benchmarks.profiles
 """
 
 from __future__ import annotations

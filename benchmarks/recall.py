@@ -1,6 +1,6 @@
 """How often search finds the turn that answers a question.
 
-    python benchmarks/recall.py [--json] [--top 5] [--data ../shared/data/bfcl_memory]
+    python -m benchmarks.recall [--json] [--top 5] [--data ../shared/data/bfcl_memory]
 
 155 questions over five long conversations (BFCL v4 memory, Apache-2.0). A conversation is one session of a store
 in memory; the question as it stands is the query. A turn answers it when it holds the passage that the data names
@@ -21,10 +21,11 @@ from rapidfuzz import fuzz
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import DATA
 from optical_memory.stores import MemoryStore
 from optical_memory.turns import Turn
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "bfcl_memory"
+FOLDER = DATA / "bfcl_memory"
 
 
 def measure(data: Path, top: int) -> dict[str, dict[str, Any]]:
@@ -88,7 +89,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=FOLDER)
     parser.add_argument("--top", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """Cost against history: messages() after one add with 1,000 and 100,000 turns, a restart, and the import.
 
-python benchmarks/scale.py [--turns 100000]
+python -m benchmarks.scale [--turns 100000]
 """
 
 from __future__ import annotations

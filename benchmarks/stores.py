@@ -1,6 +1,6 @@
 """How the cost of a store's methods grows with the length of a session.
 
-    python benchmarks/stores.py [--json] [--turns 100000] [--kinds memory sqlite redis]
+    python -m benchmarks.stores [--json] [--turns 100000] [--kinds memory sqlite redis]
 
 Each kind of store is filled twice, with 1,000 turns and with many; then each method is called on both by turns, and
 the medians are compared. What a turn of an agent costs (append, the last twenty turns or any twenty, state, get,

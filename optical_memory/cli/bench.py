@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import runpy
+import importlib
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
 
 from optical_memory.errors import NotFoundError
 
-FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,18 +27,23 @@ def bench(
 
     Example: optical-memory bench dense
     """
-    if not FOLDER.is_dir():
-        raise NotFoundError("the benchmarks come with the source checkout, not with the installed package")
-    scripts = {path.stem: path for path in sorted(FOLDER.glob("*.py")) if not path.stem.startswith("_")}
+    benchmarks = _package()
+    names: dict[str, str] = benchmarks.catalogue()
     if name is None:
-        for stem, path in scripts.items():
-            first = path.read_text("utf-8").split('"""')[1].splitlines()[0]
-            print(f"{stem:<12} {first}")
-        return
-    if name not in scripts:
-        raise NotFoundError(f"no benchmark {name!r}; there are {', '.join(scripts)}")
-    import sys
+        for each, line in names.items():
+            print(f"{each:<12} {line}")
+    elif name in names:
+        benchmarks.run(name, context.args)
+    else:
+        raise NotFoundError(f"no benchmark {name!r}; there are {', '.join(names)}")
 
-    sys.argv = [str(scripts[name]), *context.args]
-    sys.path.insert(0, str(FOLDER))  # as for a script that is run itself
-    runpy.run_path(str(scripts[name]), run_name="__main__")
+
+def _package() -> ModuleType:
+    """Import the benchmarks of the checkout that this package lies in."""
+    try:
+        benchmarks = importlib.import_module("benchmarks")
+    except ModuleNotFoundError:
+        benchmarks = None
+    if benchmarks is None or Path(benchmarks.__file__ or "").parent != ROOT / "benchmarks":
+        raise NotFoundError("the benchmarks come with the source checkout, not with the installed package")
+    return benchmarks

@@ -233,8 +233,8 @@ def test_one_session_does_not_find_anothers_turns(store: MemoryStore) -> None:
 
 def test_real_questions_find_their_answers(shared: Path) -> None:
     """Of 155 questions over real conversations, at least 93 % have the answering turn in the first five."""
-    command = [sys.executable, str(ROOT / "benchmarks/recall.py"), "--json", "--data", str(shared / "data/bfcl_memory")]
-    report = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    command = [sys.executable, "-m", "benchmarks.recall", "--json", "--data", str(shared / "data/bfcl_memory")]
+    report = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
     assert report["all"]["questions"] == 155
     assert report["all"]["found"] >= 0.93
     assert report["all"]["rank"] >= 0.80

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _mini_score import Judged, Row
-from _mini_text import LATIN
+
+from benchmarks.mini.score import Judged, Row
+from benchmarks.mini.text import LATIN
 
 PUBLISHED = {10.5: 0.965, 15.1: 0.859, 19.7: 0.591}
 """DeepSeek-OCR at 64 vision tokens on Fox: compression -> precision (arXiv 2510.18234, table 2)."""

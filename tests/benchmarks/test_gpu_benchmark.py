@@ -1,7 +1,6 @@
 """The GPU benchmark runs whole at toy sizes on a CPU, and loses nothing where a part fails."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,16 +10,15 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks/gpu.py"
+ROOT = Path(__file__).parents[2]
 
 
 def run(out: Path, *options: str, missing: str = "") -> tuple[str, dict[str, dict[str, float]]]:
-    """Run the script at toy sizes, in a Python where the package ``missing`` cannot be imported."""
+    """Run the benchmark at toy sizes, in a Python where the package ``missing`` cannot be imported."""
     absent = f"sys.modules[{missing!r}] = None; " if missing else ""
-    program = f"import runpy, sys; {absent}runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
+    program = f"import sys; {absent}import benchmarks; benchmarks.run('gpu', sys.argv[1:])"
     command = [sys.executable, "-W", "ignore", "-c", program, "--tiny", "--out", str(out), *options]
-    environment = os.environ | {"PYTHONPATH": str(SCRIPT.parent)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout, json.loads(out.read_text())
 
@@ -51,10 +49,10 @@ def test_no_section_begins_when_time_is_up(tmp_path: Path) -> None:
 
 
 def test_batches_that_do_not_fit_are_made_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    import _gpu_decoder
     import torch
-    from _gpu_bench import Bench
+
+    from benchmarks.gpu import decoder
+    from benchmarks.gpu.bench import Bench
 
     tried: list[int] = []
 
@@ -64,9 +62,9 @@ def test_batches_that_do_not_fit_are_made_smaller(monkeypatch: pytest.MonkeyPatc
             raise torch.OutOfMemoryError("the device is full")
         found["tokens_per_second"] = batch
 
-    monkeypatch.setattr(_gpu_decoder, "decode_rows", rows)
+    monkeypatch.setattr(decoder, "decode_rows", rows)
     bench = Bench(tiny=False, seconds=100)
-    _gpu_decoder.batched(bench, None)
+    decoder.batched(bench, None)
     assert tried == [64, 128, 256, 512, 448, 384]
     assert bench.results["decode 384"]["tokens_per_second"] == 384
     assert "OutOfMemory" in bench.results["decode 512"]["error"]

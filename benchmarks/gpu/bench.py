@@ -1,4 +1,4 @@
-"""What every part of ``gpu.py`` needs: the device and its rates, time and memory measured, results kept at once."""
+"""What every part needs: the device and its rates, time and memory measured, results kept at once."""
 
 from __future__ import annotations
 

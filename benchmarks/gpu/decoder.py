@@ -1,4 +1,4 @@
-"""Parts of ``gpu.py`` on the decoder: prefill, one sequence, batches, and the fast paths' error."""
+"""Parts of ``benchmarks.gpu`` on the decoder: prefill, one sequence, batches, and the fast paths' error."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from _gpu_bench import Bench
-from _gpu_counts import active_bytes, batch_bytes
 
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.counts import active_bytes, batch_bytes
 from optical_memory.model import experts
 from optical_memory.model.cache import KeyValueCache
 from optical_memory.model.ocr import DeepseekOcr

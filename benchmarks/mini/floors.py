@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from _mini_score import Row
+from benchmarks.mini.score import Row
 
 TEN_TIMES = 42
 """Characters a vision token up to which a page counts as one of at most 10x: of English text, 4.2 are a token."""

@@ -1,4 +1,4 @@
-"""The figures of ``gpu.py`` as a table in Markdown."""
+"""The figures of ``benchmarks.gpu`` as a table in Markdown."""
 
 from __future__ import annotations
 

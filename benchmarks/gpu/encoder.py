@@ -1,11 +1,11 @@
-"""Part of ``gpu.py`` on the encoder: pages of every mode, in the three ways that the encoder can be run."""
+"""Part of ``benchmarks.gpu`` on the encoder: pages of every mode, in the three ways that the encoder can be run."""
 
 from __future__ import annotations
 
 import torch
-from _gpu_bench import Bench
-from _gpu_counts import encoder_flops, squares
 
+from benchmarks.gpu.bench import Bench
+from benchmarks.gpu.counts import encoder_flops, squares
 from optical_memory.model.blocks import ATTENTION, Layers, Mlp
 from optical_memory.model.image import MODES
 from optical_memory.model.ocr import DeepseekOcr

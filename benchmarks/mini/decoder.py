@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 
 import bpe_openai
-from _mini_pages import MINI, cell
-from _mini_score import loops
-from _mini_text import layouts
 
+from benchmarks.mini.pages import MINI, cell
+from benchmarks.mini.score import loops
+from benchmarks.mini.text import layouts
 from optical_memory.readers.fidelity import precision
 from optical_memory.readers.mini import MiniReader
 from optical_memory.renderers import DenseRenderer, png

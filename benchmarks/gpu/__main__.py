@@ -1,8 +1,8 @@
 """DeepSeek-OCR at its real sizes with random weights on one GPU: encoder, prefill, decoding, whole pages.
 
-    python benchmarks/gpu.py --out gpu.json          # a CUDA device of 80 GB; two to three minutes
-    python benchmarks/gpu.py --parts encoder single  # some parts alone
-    python benchmarks/gpu.py --tiny                  # any machine: the same code at toy sizes, for the tests
+    python -m benchmarks.gpu --out gpu.json          # a CUDA device of 80 GB; two to three minutes
+    python -m benchmarks.gpu --parts encoder single  # some parts alone
+    python -m benchmarks.gpu --tiny                  # any machine: the same code at toy sizes, for the tests
 
 Every rate stands beside what the device itself does in the same run: a matrix product (bf16, random data) and a copy.
 A part that fails, for memory or time, is recorded as such and the others go on; each section is printed and the file
@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _gpu_bench import Bench, ceilings
-from _gpu_decoder import batched, check_steps, prefilling, single
-from _gpu_encoder import check_encoder, encoder
-from _gpu_table import table
-from _gpu_whole import against_transformers, whole_pages
 
+from benchmarks.gpu.bench import Bench, ceilings
+from benchmarks.gpu.decoder import batched, check_steps, prefilling, single
+from benchmarks.gpu.encoder import check_encoder, encoder
+from benchmarks.gpu.table import table
+from benchmarks.gpu.whole import against_transformers, whole_pages
 from optical_memory.model.ocr import DeepseekOcr
 
 

@@ -1,4 +1,4 @@
-"""What the work of ``gpu.py`` costs at least: operations of the encoder, bytes of a decoding step."""
+"""What the work of ``benchmarks.gpu`` costs at least: operations of the encoder, bytes of a decoding step."""
 
 from __future__ import annotations
 

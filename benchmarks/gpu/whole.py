@@ -1,4 +1,4 @@
-"""Parts of ``gpu.py`` on the whole way from PNG to text, and on transformers' decoder of the same sizes."""
+"""Parts of ``benchmarks.gpu`` on the whole way from PNG to text, and on transformers' decoder of the same sizes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from _gpu_bench import Bench
 from PIL import Image
 
+from benchmarks.gpu.bench import Bench
 from optical_memory.model.generate import Generator
 from optical_memory.model.image import MODES
 from optical_memory.model.ocr import DeepseekOcr

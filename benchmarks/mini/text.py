@@ -7,13 +7,12 @@ import random
 import string
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
+from benchmarks import DATA
 from optical_memory.renderers import visible
 from optical_memory.renderers.base import Grid, Layout
 from optical_memory.renderers.layout import Repertoire, Run, lay_out
 
-DATA = Path(__file__).resolve().parents[2] / "shared/data"
 SCRIPTS = ("chinese", "japanese", "korean", "cyrillic", "greek")
 LATIN = ("natural", "random", "hex")
 

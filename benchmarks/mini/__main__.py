@@ -1,7 +1,7 @@
 """How the bundled model reads: characters, identifiers, silent errors and seconds, by tier, script, renderer and font.
 
-    python benchmarks/mini.py [--quick] [--pages 4] [--only TEXT] [--fonts FOLDER]... [--json FILE] [--plots FOLDER]
-    python benchmarks/mini.py --calibrate optical_memory/model/mini/confidence.toml
+    python -m benchmarks.mini [--quick] [--pages 4] [--only TEXT] [--fonts FOLDER]... [--json FILE] [--plots FOLDER]
+    python -m benchmarks.mini --calibrate optical_memory/model/mini/confidence.toml
 
 Natural text comes from the transcripts of ../shared/data, which no training source holds; random text and
 identifiers are drawn with a fixed seed. Pages are read from their images alone, on two threads of the CPU.
@@ -16,13 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from _mini_decoder import decoding
-from _mini_floors import floors
-from _mini_more import calibrate, finding, seconds
-from _mini_pages import cases
-from _mini_plots import draw
-from _mini_score import Bench, Row
 
+from benchmarks.mini.calibration import calibrate
+from benchmarks.mini.decoder import decoding
+from benchmarks.mini.finding import finding
+from benchmarks.mini.floors import floors
+from benchmarks.mini.pages import cases
+from benchmarks.mini.plots import draw
+from benchmarks.mini.score import Bench, Row
+from benchmarks.mini.speed import seconds
 from optical_memory.errors import OpticalMemoryError
 from optical_memory.readers.mini import MiniReader
 

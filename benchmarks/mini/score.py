@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 import bpe_openai
 import numpy as np
 import numpy.typing as npt
-from _mini_pages import Case
-from _mini_text import layouts
 
+from benchmarks.mini.pages import Case
+from benchmarks.mini.text import layouts
 from optical_memory.errors import GridNotFoundError
 from optical_memory.model.mini import confidence
 from optical_memory.model.mini.model import MiniModel

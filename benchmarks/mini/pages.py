@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from _mini_text import LATIN, SCRIPTS
 from PIL import Image, ImageFilter
 
+from benchmarks.mini.text import LATIN, SCRIPTS
 from optical_memory.model.mini.cells import Cells, filling
 from optical_memory.renderers import atlas, base, png, visible
 from optical_memory.renderers.base import Grid, Layout, Raster

@@ -1,0 +1,1 @@
+"""DeepSeek-OCR on a GPU: one module for each part; ``python -m benchmarks.gpu`` runs them."""
