@@ -36,7 +36,7 @@ from optical_memory.turns import Turn
 
 SHORT = 1_000
 LIMIT = 1.5
-FLAT = ("append", "tail", "middle", "load_state", "get", "count")
+FLAT = ("append", "tail", "middle", "load_state", "get", "count", "head")
 _BATCH = 500
 _WORDS = [f"{start}{end}" for start in "ba ke li mo nu pra ste tri vo zu".split() for end in "n r st lo mi da".split()]
 
@@ -77,6 +77,7 @@ def _calls(store: Store, length: int) -> dict[str, Callable[[], object]]:
         "load_state": lambda: store.load_state("s"),
         "get": lambda: store.get("s", [f"turn {length // 3}", f"turn {length - 1}"]),
         "count": lambda: store.count("s"),
+        "head": lambda: store.head("s"),
         "search": lambda: store.search("s", "confirmation code of zumi and kelo", 5),
     }
 

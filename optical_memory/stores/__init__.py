@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from optical_memory.errors import InputError
-from optical_memory.stores.base import State, Store
+from optical_memory.stores.base import Head, State, Store
 
 if TYPE_CHECKING:
     from optical_memory.stores.memory import MemoryStore
     from optical_memory.stores.sqlite import SqliteStore
 
-__all__ = ["MemoryStore", "SqliteStore", "State", "Store", "open_store"]
+__all__ = ["Head", "MemoryStore", "SqliteStore", "State", "Store", "open_store"]
 
 GROUP = "optical_memory.stores"
 """Entry points of this group are functions from a URL to a Store, named by the URL's scheme."""

@@ -17,6 +17,21 @@ class State:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """Where a session stands: what tells whether anything of it has changed since.
+
+    ``birth`` is a random text that a session gets when it is made, and that a new one of the same name does not
+    share ("": there is no such session). ``length`` is the number of places given, forgotten turns included;
+    ``forgotten`` the number of these. ``version`` is the state's (0: none). Blobs leave no mark.
+    """
+
+    birth: str
+    length: int
+    version: int
+    forgotten: int
+
+
 class Store(Protocol):
     """Turns, one small state and named blobs for each session. Safe for threads and for many processes.
 
@@ -45,6 +60,9 @@ class Store(Protocol):
     def get(self, session: str, turn_ids: Sequence[str]) -> list[Turn]:
         """Return the turns with these ids that exist, in the session's order."""
 
+    def head(self, session: str) -> Head:
+        """Return where the session stands, in one read whose cost does not grow with the session."""
+
     def count(self, session: str) -> int:
         """Return the number of turns stored now."""
 
@@ -57,8 +75,12 @@ class Store(Protocol):
     def load_state(self, session: str) -> State | None:
         """Return the state, or None where none was saved."""
 
-    def save_state(self, session: str, data: bytes, *, expected: int) -> State:
-        """Replace the state if its version is ``expected`` (0: none yet); else raise ConflictError."""
+    def save_state(self, session: str, data: bytes, *, expected: int, birth: str | None = None) -> State:
+        """Replace the state if its version is ``expected`` (0: none yet); else raise ConflictError.
+
+        With ``birth`` it is a ConflictError too where the session has another one (:attr:`Head.birth`; "": where
+        there is a session). Versions alone do not tell a session from an earlier one of its name.
+        """
 
     def get_blob(self, session: str, key: str) -> bytes | None:
         """Return a cached blob (a page, a layout), or None."""

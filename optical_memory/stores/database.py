@@ -27,6 +27,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE blobs(session INTEGER NOT NULL, key BLOB NOT NULL, data BLOB NOT NULL, UNIQUE(session, key))",
         index.CREATE,
     ),
+    (
+        # What a session's head says, without counting: a random birth, and how many of its turns are forgotten.
+        "ALTER TABLE sessions ADD COLUMN birth BLOB NOT NULL DEFAULT x''",
+        "ALTER TABLE sessions ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0",
+        "UPDATE sessions SET birth = randomblob(16),"
+        " forgotten = (SELECT count(*) FROM turns WHERE session = number AND body IS NULL)",
+    ),
 )
 """The statements that lead from each version of the schema (PRAGMA user_version) to the next; only ever added to."""
 _SETTINGS = (

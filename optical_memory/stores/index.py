@@ -94,7 +94,7 @@ def _quote(phrase: Sequence[str]) -> str:
 class _Mirrored:
     """One session's words in a database in memory."""
 
-    def __init__(self, birth: bytes) -> None:
+    def __init__(self, birth: str) -> None:
         self.birth = birth
         self.last_seq = -1
         self.forgotten = 0
@@ -125,7 +125,7 @@ class Mirror:
         query: str,
         k: int,
         *,
-        birth: bytes,
+        birth: str,
         forgotten: int,
         newer: Callable[[int], Iterable[Turn]],
         gone: Callable[[], Iterable[int]],
@@ -159,7 +159,7 @@ class Mirror:
         for session in list(self._sessions):
             self.drop(session)
 
-    def _open(self, session: str, birth: bytes) -> _Mirrored:
+    def _open(self, session: str, birth: str) -> _Mirrored:
         if session in self._sessions and self._sessions[session].birth != birth:
             self.drop(session)
         if session not in self._sessions:

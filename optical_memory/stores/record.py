@@ -11,7 +11,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from optical_memory.errors import DuplicateTurnError, InputError, LimitError, StoreCorruptError
+from optical_memory.errors import ConflictError, DuplicateTurnError, InputError, LimitError, StoreCorruptError
+from optical_memory.stores.base import Head
 from optical_memory.turns import Turn
 
 NAME_CHARACTERS = 512
@@ -89,6 +90,14 @@ def check_same(turn_id: str, held: bytes | None, digest: bytes) -> None:
         raise DuplicateTurnError(f"turn id {turn_id!r} was given to a turn that is forgotten; it stays taken")
     if held != digest:
         raise DuplicateTurnError(f"turn id {turn_id!r} is taken by a turn with other content")
+
+
+def check_state(session: str, head: Head, expected: int, birth: str | None) -> None:
+    """Raise ConflictError unless a session's state is at ``expected`` and its birth is ``birth`` (None: any)."""
+    if birth is not None and head.birth != birth:
+        raise ConflictError(f"session {session!r} is not the one it was: it was deleted, or made, in between")
+    if head.version != expected:
+        raise ConflictError(f"the state of {session!r} is at version {head.version}, not {expected}")
 
 
 def encode(turn: Turn) -> Record:

@@ -11,9 +11,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from optical_memory.errors import ConflictError, StoreCorruptError, StoreUnavailableError
+from optical_memory.errors import StoreCorruptError, StoreUnavailableError
 from optical_memory.stores import record, redis_scripts, redis_server
-from optical_memory.stores.base import State
+from optical_memory.stores.base import Head, State
 from optical_memory.stores.index import Mirror
 from optical_memory.turns import Turn
 
@@ -93,13 +93,18 @@ class RedisStore:
             found |= _decoded(self._eval(session, redis_scripts.GET, ("ids", "turns"), *names))
         return [found[seq] for seq in sorted(found)]
 
+    def head(self, session: str) -> Head:
+        """Return where the session stands, in one round trip."""
+        return _head(self._eval(session, redis_scripts.HEAD, ("meta", "ids", "forgotten")))
+
     def count(self, session: str) -> int:
         """Return the number of turns stored now."""
         return int(self._call("hlen", session_keys(session)["turns"]))
 
     def search(self, session: str, query: str, k: int) -> list[Turn]:
         """Return at most ``k`` turns ranked by relevance to words of ``query``, best first, any language."""
-        birth, count, forgotten = self._eval(session, redis_scripts.SHAPE, ("meta", "turns", "forgotten"))
+        head = self.head(session)
+        count = head.length - head.forgotten
         with self._mirror_lock:
             if not count:
                 self._mirror.drop(session)
@@ -108,8 +113,8 @@ class RedisStore:
                 session,
                 query,
                 min(k, count),
-                birth=birth,
-                forgotten=forgotten,
+                birth=head.birth,
+                forgotten=head.forgotten,
                 newer=lambda seq: self._turns(session, seq, None, None),
                 gone=lambda: self.forgotten(session),
             )
@@ -128,14 +133,15 @@ class RedisStore:
         version, data = self._call("hmget", session_keys(session)["meta"], ["version", "state"])
         return None if version is None else State(version=int(version), data=data)
 
-    def save_state(self, session: str, data: bytes, *, expected: int) -> State:
-        """Replace the state if its version is ``expected`` (0: none yet); else raise ConflictError."""
+    def save_state(self, session: str, data: bytes, *, expected: int, birth: str | None = None) -> State:
+        """Replace the state if its version and the session's birth are these; see the protocol."""
         data = record.value("state", data)
-        token = uuid.uuid4().hex
-        made, version = self._make(session, redis_scripts.SAVE_STATE, ("meta",), expected, data, token)
+        fields = [expected, data, uuid.uuid4().hex, *([] if birth is None else [record.pack(birth)])]
+        made, *held = self._make(session, redis_scripts.SAVE_STATE, ("meta", "ids", "forgotten"), *fields)
+        head = _head(held)
         if made < 0:
-            raise ConflictError(f"the state of {session!r} is at version {version}, not {expected}")
-        return State(version=version, data=data)
+            record.check_state(session, head, expected, birth)
+        return State(version=head.version, data=data)
 
     def get_blob(self, session: str, key: str) -> bytes | None:
         """Return a cached blob (a page, a layout), or None."""
@@ -248,6 +254,11 @@ class RedisStore:
             raise StoreUnavailableError("the Redis store is closed")
         with redis_server.errors(self._url):
             yield self._client
+
+
+def _head(reply: Sequence[Any]) -> Head:
+    birth, length, version, forgotten = reply
+    return Head(birth=(birth or b"").hex(), length=length, version=int(version or 0), forgotten=forgotten)
 
 
 def _decoded(pairs: Sequence[Any]) -> dict[int, Turn]:

@@ -68,15 +68,34 @@ end
 return reply
 """
 
-SAVE_STATE = """
--- KEYS: meta; ARGV: birth, expected version, data, token of this call. Reply: made (-1: another version), version.
-local meta = KEYS[1]
-local version = tonumber(redis.call('HGET', meta, 'version') or 0)
-if redis.call('HGET', meta, 'token') == ARGV[4] then return {0, version} end -- sent again: the reply was lost
-if version ~= tonumber(ARGV[2]) then return {-1, version} end
-local made = redis.call('HSETNX', meta, 'birth', ARGV[1])
-redis.call('HSET', meta, 'version', version + 1, 'state', ARGV[3], 'token', ARGV[4])
-return {made, version + 1}
+_HEAD = """
+local function head()
+  local meta = redis.call('HMGET', KEYS[1], 'birth', 'version')
+  return {meta[1], redis.call('HLEN', KEYS[2]), meta[2], redis.call('HLEN', KEYS[3])}
+end
+"""
+
+HEAD = f"""
+-- KEYS: meta ids forgotten. Reply: birth, length, version, forgotten.
+{_HEAD}
+return head()
+"""
+
+SAVE_STATE = f"""
+-- KEYS: meta ids forgotten; ARGV: birth, expected version, data, token of this call, wanted birth in hex (or none).
+-- Reply: made (-1: a conflict), then the head.
+{_HEAD}
+local function reply(made) return {{made, unpack(head(), 1, 4)}} end
+local function hex(text)
+  return (string.gsub(text, '.', function(c) return string.format('%02x', string.byte(c)) end))
+end
+local held = redis.call('HMGET', KEYS[1], 'token', 'birth', 'version')
+if held[1] == ARGV[4] then return reply(0) end -- sent again: the reply was lost
+local version = tonumber(held[3] or 0)
+if version ~= tonumber(ARGV[2]) or (ARGV[5] and ARGV[5] ~= hex(held[2] or '')) then return reply(-1) end
+local made = redis.call('HSETNX', KEYS[1], 'birth', ARGV[1])
+redis.call('HSET', KEYS[1], 'version', version + 1, 'state', ARGV[3], 'token', ARGV[4])
+return reply(made)
 """
 
 PUT_BLOBS = """
@@ -106,9 +125,4 @@ DELETE_ALL = """
 local count = redis.call('HLEN', KEYS[1])
 redis.call('DEL', unpack(KEYS))
 return count
-"""
-
-SHAPE = """
--- KEYS: meta turns forgotten. Reply: birth, turns, forgotten turns.
-return {redis.call('HGET', KEYS[1], 'birth'), redis.call('HLEN', KEYS[2]), redis.call('HLEN', KEYS[3])}
 """

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from optical_memory.errors import ConflictError
 from optical_memory.stores import record
-from optical_memory.stores.base import State
+from optical_memory.stores.base import Head, State
 from optical_memory.stores.database import Database
 from optical_memory.stores.index import SEQ_BITS, Index, row_of, seq_of
 from optical_memory.turns import Turn
@@ -74,12 +73,16 @@ class SqliteStore:
             rows = self._select(db, "row, body", session, turn_ids)
         return [record.decode(body, seq_of(row)) for row, body in sorted(rows)]
 
-    def count(self, session: str) -> int:
-        """Return the number of turns stored now."""
+    def head(self, session: str) -> Head:
+        """Return where the session stands, in one read whose cost does not grow with the session."""
         key = record.name("session id", session)
         with self._database.reading() as db:
-            number = _number(db, key)
-            return 0 if number is None else _length(db, number) - _forgotten_count(db, number)
+            return _head(db, key)
+
+    def count(self, session: str) -> int:
+        """Return the number of turns stored now."""
+        head = self.head(session)
+        return head.length - head.forgotten
 
     def search(self, session: str, query: str, k: int) -> list[Turn]:
         """Return at most ``k`` turns ranked by relevance to words of ``query``, best first, any language."""
@@ -107,17 +110,15 @@ class SqliteStore:
         with self._database.reading() as db:
             return _state(db, _number(db, key))
 
-    def save_state(self, session: str, data: bytes, *, expected: int) -> State:
-        """Replace the state if its version is ``expected`` (0: none yet); else raise ConflictError."""
+    def save_state(self, session: str, data: bytes, *, expected: int, birth: str | None = None) -> State:
+        """Replace the state if its version and the session's birth are these; see the protocol."""
         key, data = record.name("session id", session), record.value("state", data)
         with self._database.writing() as db:
-            number = _made(db, key)
-            held = _state(db, number)
-            version = 0 if held is None else held.version
-            if version != expected:
-                raise ConflictError(f"the state of {session!r} is at version {version}, not {expected}")
-            db.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", (number, version + 1, data))
-        return State(version=version + 1, data=data)
+            head = _head(db, key)
+            record.check_state(session, head, expected, birth)
+            row = (_made(db, key), head.version + 1, data)
+            db.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", row)
+        return State(version=head.version + 1, data=data)
 
     def get_blob(self, session: str, key: str) -> bytes | None:
         """Return a cached blob (a page, a layout), or None."""
@@ -163,6 +164,8 @@ class SqliteStore:
             rows = [(row,) for (row,) in self._select(db, "row", session, turn_ids)]
             db.executemany("UPDATE turns SET digest = NULL, body = NULL WHERE row = ?", rows)
             if rows:
+                key = record.name("session id", session)
+                db.execute("UPDATE sessions SET forgotten = forgotten + ? WHERE id = ?", (len(rows), key))
                 Index(db).remove(row for (row,) in rows)
         self._database.scrub()
         return len(rows)
@@ -170,17 +173,15 @@ class SqliteStore:
     def delete_session(self, session: str) -> int:
         """Really delete a session; see the protocol."""
         key = record.name("session id", session)
-        turns = 0
         with self._database.writing() as db:
-            number = _number(db, key)
+            head, number = _head(db, key), _number(db, key)
             if number is not None:
-                turns = _length(db, number) - _forgotten_count(db, number)
                 Index(db).remove_session(number)
                 for table in ("turns", "states", "blobs"):
                     db.execute(f"DELETE FROM {table} WHERE session = ?", (number,))
                 db.execute("DELETE FROM sessions WHERE number = ?", (number,))
         self._database.scrub()
-        return turns
+        return head.length - head.forgotten
 
     def sessions(self) -> list[str]:
         """Return the ids of all sessions, sorted."""
@@ -214,7 +215,20 @@ def _number(db: sqlite3.Connection, key: bytes) -> int | None:
 def _made(db: sqlite3.Connection, key: bytes) -> int:
     """Return the number of a session, which is made if it is not there."""
     number = _number(db, key)
-    return number or int(db.execute("INSERT INTO sessions(id) VALUES (?)", (key,)).lastrowid or 0)
+    query = "INSERT INTO sessions(id, birth) VALUES (?, randomblob(16))"
+    return number or int(db.execute(query, (key,)).lastrowid or 0)
+
+
+def _head(db: sqlite3.Connection, key: bytes) -> Head:
+    query = (
+        "SELECT number, birth, forgotten, coalesce((SELECT version FROM states WHERE session = number), 0)"
+        " FROM sessions WHERE id = ?"
+    )
+    found = db.execute(query, (key,)).fetchone()
+    if found is None:
+        return Head(birth="", length=0, version=0, forgotten=0)
+    number, birth, forgotten, version = found
+    return Head(birth=birth.hex(), length=_length(db, number), version=version, forgotten=forgotten)
 
 
 def _length(db: sqlite3.Connection, number: int) -> int:
@@ -222,11 +236,6 @@ def _length(db: sqlite3.Connection, number: int) -> int:
     bounds = (row_of(number, 0), row_of(number, _LAST))
     [last] = db.execute("SELECT max(row) FROM turns WHERE row BETWEEN ? AND ?", bounds).fetchone()
     return 0 if last is None else seq_of(last) + 1
-
-
-def _forgotten_count(db: sqlite3.Connection, number: int) -> int:
-    [count] = db.execute("SELECT count(*) FROM turns WHERE session = ? AND body IS NULL", (number,)).fetchone()
-    return int(count)
 
 
 def _held(db: sqlite3.Connection, number: int, turn: Turn, wanted: record.Record) -> Turn | None:

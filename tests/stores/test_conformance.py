@@ -19,7 +19,7 @@ from optical_memory.errors import (
     LimitError,
     StoreUnavailableError,
 )
-from optical_memory.stores import Store, record
+from optical_memory.stores import Head, Store, record
 from optical_memory.turns import ROLES, Part, ToolCall, Turn
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -241,6 +241,80 @@ def test_a_deleted_session_leaves_nothing_and_its_name_begins_anew(store: Store)
     assert store.turns("t")[0].text == "another tenant"
 
 
+# The head
+
+
+NO_SESSION = Head(birth="", length=0, version=0, forgotten=0)
+
+
+def test_the_head_says_where_a_session_stands(open_store_again: Callable[[], Store]) -> None:
+    store, other = open_store_again(), open_store_again()
+    assert store.head("s") == NO_SESSION
+    store.append("s", some("a", "b", "c"))
+    birth = store.head("s").birth
+    assert len(birth) >= 16
+    assert store.head("s") == other.head("s") == Head(birth=birth, length=3, version=0, forgotten=0)
+    store.save_state("s", b"plan", expected=0)
+    store.save_state("s", b"plan", expected=1)
+    store.put_blobs("s", {"page": b"png"})
+    store.append("s", some("a", "d"))
+    other.delete_turns("s", ["b", "d", "none"])
+    other.delete_turns("s", ["b"])
+    assert store.head("s") == other.head("s") == Head(birth=birth, length=4, version=2, forgotten=2)
+    store.delete_session("s")
+    assert store.head("s") == other.head("s") == NO_SESSION
+
+
+def test_reading_makes_no_session(store: Store) -> None:
+    store.turns("s")
+    store.delete_turns("s", ["a"])
+    store.delete_blobs("s")
+    assert store.head("s") == NO_SESSION
+    assert store.sessions() == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda store, session: store.append(session, some("a")),
+        lambda store, session: store.save_state(session, b"plan", expected=0),
+        lambda store, session: store.put_blobs(session, {"page": b"png"}),
+    ],
+)
+def test_every_life_of_a_session_has_a_birth_of_its_own(store: Store, make: Callable[[Store, str], object]) -> None:
+    births = set()
+    for session in ("s", "s", "s", "t"):
+        store.delete_session(session)
+        make(store, session)
+        births.add(store.head(session).birth)
+    assert len(births) == 4
+    assert "" not in births
+
+
+def test_a_state_is_saved_only_in_the_life_it_was_made_for(store: Store) -> None:
+    with pytest.raises(ConflictError):
+        store.save_state("s", b"plan", expected=0, birth="0" * 32)
+    assert store.head("s") == NO_SESSION
+    assert store.sessions() == []
+    assert store.save_state("s", b"first", expected=0, birth="").version == 1
+    first = store.head("s").birth
+    for wrong in ("", first.upper() + "0", "0" * 32, "ü\ud800", "%d" * 600):
+        with pytest.raises(ConflictError, match="not the one it was"):
+            store.save_state("s", b"plan", expected=1, birth=wrong)
+    assert store.save_state("s", b"second", expected=1, birth=first).version == 2
+    with pytest.raises(ConflictError, match="version 2"):
+        store.save_state("s", b"plan", expected=1, birth=first)
+    store.delete_session("s")
+    store.append("s", some("a"))
+    store.save_state("s", b"another life", expected=0)
+    store.save_state("s", b"another life", expected=1)
+    with pytest.raises(ConflictError, match="not the one it was"):
+        store.save_state("s", b"third", expected=2, birth=first)
+    state = store.load_state("s")
+    assert state is not None
+    assert (state.version, state.data) == (2, b"another life")
+
+
 # State, blobs, sessions
 
 
@@ -346,7 +420,8 @@ def test_what_json_cannot_hold_is_refused(store: Store, raw: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("name", ["", None, 7])
 def test_a_session_id_is_text(store: Store, name: Any) -> None:
-    for call in (store.turns, store.count, store.load_state, store.blob_keys, store.forgotten, store.delete_session):
+    calls = (store.turns, store.head, store.count, store.load_state, store.blob_keys, store.forgotten)
+    for call in (*calls, store.delete_session):
         with pytest.raises(InputError, match="session id"):
             call(name)
     with pytest.raises(InputError, match="session id"):
@@ -357,7 +432,8 @@ def test_a_closed_store_says_so(store: Store) -> None:
     store.append("s", some("a"))
     store.close()
     store.close()
-    for call in (store.turns, store.count, store.load_state, store.blob_keys, store.forgotten, store.delete_session):
+    calls = (store.turns, store.head, store.count, store.load_state, store.blob_keys, store.forgotten)
+    for call in (*calls, store.delete_session):
         with pytest.raises(StoreUnavailableError, match="closed"):
             call("s")
     for search in (store.search, store.search):

@@ -17,6 +17,6 @@ def test_the_cost_of_a_turn_does_not_grow_with_the_session() -> None:
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     report = json.loads(told.stdout)
     for kind in ("memory", "sqlite"):
-        for method in ("append", "tail", "middle", "load_state", "get", "count"):
+        for method in ("append", "tail", "middle", "load_state", "get", "count", "head"):
             assert report[kind][method]["ratio"] < 3, (kind, method, report[kind][method])
         assert report[kind]["search"]["ratio"] > 3  # the measure would notice

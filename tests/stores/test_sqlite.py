@@ -330,6 +330,27 @@ def test_migrations_run_once_each_and_only_whole(tmp_path: Path, monkeypatch: py
         assert raw.execute("PRAGMA user_version").fetchone() == (len(newer),)
 
 
+def test_a_database_without_births_is_given_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store.db"
+    monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
+    SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as raw:
+        raw.executescript(
+            "INSERT INTO sessions VALUES (1, 'a'), (2, 'b');"
+            f"INSERT INTO turns VALUES ({1 << 36}, 1, 'x', NULL, NULL), ({(1 << 36) + 1}, 1, 'y', 'd', 'b'),"
+            f" ({2 << 36}, 2, 'x', NULL, NULL), ({(2 << 36) + 1}, 2, 'y', NULL, NULL);"
+            "INSERT INTO states VALUES (2, 7, 'plan')"
+        )
+    monkeypatch.undo()
+    with closing(SqliteStore(path)) as store:
+        one, two = store.head("a"), store.head("b")
+        assert (one.length, one.version, one.forgotten) == (2, 0, 1)
+        assert (two.length, two.version, two.forgotten) == (2, 7, 2)
+        assert len({"", one.birth, two.birth}) == 3
+    with closing(SqliteStore(path)) as store:
+        assert (store.head("a"), store.head("b")) == (one, two)
+
+
 def test_settings(tmp_path: Path) -> None:
     with closing(SqliteStore(tmp_path / "store.db")) as store, store._database.reading() as connection:
         [journal] = connection.execute("PRAGMA journal_mode").fetchone()
