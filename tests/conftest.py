@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -10,11 +9,10 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-pytest_plugins = ["tiny_checkpoint"]
+pytest_plugins = ["tiny_checkpoint", "transcripts"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -26,20 +24,6 @@ def shared() -> Path:
             pytest.fail(f"{SHARED} is missing")
         pytest.skip(f"{SHARED} is not there")
     return SHARED
-
-
-@pytest.fixture(scope="session")
-def coding_sessions(shared: Path) -> list[dict[str, Any]]:
-    """Eight long sessions of a coding agent, as {"id", "messages"} in OpenAI format."""
-    with (shared / "data/coding_agent/sessions.jsonl").open() as lines:
-        return [json.loads(line) for line in lines]
-
-
-@pytest.fixture(scope="session")
-def airline_sessions(shared: Path) -> list[dict[str, Any]]:
-    """Sixty customer-service conversations with tool calls, as {"id", "messages"} in OpenAI format."""
-    with (shared / "data/tau_bench/airline.jsonl").open() as lines:
-        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="session")

@@ -106,8 +106,8 @@ def test_what_is_said_twice_counts_once() -> None:
     assert sum(each.text.count("7781") for each in kept) == 1 and len(kept) > 1
 
 
-def test_excerpts_of_excerpts(coding_sessions: list[dict[str, Any]]) -> None:
-    given = runs_of(coding_sessions[0]["messages"])[:60]
+def test_excerpts_of_excerpts(coding_session: dict[str, Any]) -> None:
+    given = runs_of(coding_session["messages"])[:60]
     whole, kept = given, given
     for _ in range(4):
         capacity = size(kept) // 3
@@ -190,15 +190,14 @@ def words(text: str) -> str:
     return " " + " ".join(re.findall(r"[^\W_]+", text.lower())) + " "
 
 
-def test_answers_survive_more_often_than_by_chance(shared: Path) -> None:
+def test_answers_survive_more_often_than_by_chance(bfcl_memory: Path) -> None:
     """Memory questions: an eighth of the text holds far more than an eighth of the answers."""
-    folder = shared / "data/bfcl_memory"
-    answers = read(folder / "answers.jsonl")
+    answers = read(bfcl_memory / "answers.jsonl")
     chosen, by_chance = 0, 0.0
     for name in ("student", "customer", "finance"):
         rounds = [
             message
-            for row in read(folder / f"conversation_{name}.jsonl")
+            for row in read(bfcl_memory / f"conversation_{name}.jsonl")
             for turn in row["question"]
             for message in turn
         ]
@@ -221,9 +220,9 @@ def test_answers_survive_more_often_than_by_chance(shared: Path) -> None:
     assert chosen > 1.3 * by_chance
 
 
-def test_eight_pages_are_fast(coding_sessions: list[dict[str, Any]]) -> None:
+def test_eight_pages_are_fast(coding_session: dict[str, Any]) -> None:
     given, room = [], 8 * 6500
-    for each in runs_of(coding_sessions[1]["messages"]):
+    for each in runs_of(coding_session["messages"]):
         if room > 0:
             given.append(run(each.text[:room], each.role, each.header, each.turn_id))
             room -= len(each.text)

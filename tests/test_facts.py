@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from transcripts import Transcripts
 
 from optical_memory.facts import Fact, extract, facts_line
 from optical_memory.formats import to_turns
@@ -189,9 +189,9 @@ def test_a_megabyte_of_hostile_text_takes_less_than_a_second(piece: str) -> None
     assert time.process_time() - start < 1
 
 
-def test_real_conversations(airline_sessions: list[dict[str, Any]]) -> None:
+def test_real_conversations(transcripts: Transcripts) -> None:
     """What customers and tools name is found in every conversation."""
-    for session in airline_sessions:
+    for session in transcripts.airline:
         turns = [turn for turn in to_turns(session["messages"]) if not turn.is_instruction]
         for turn in turns:
             found = {fact.value for fact in extract("\n".join(transcript(turn)), turn.id)}

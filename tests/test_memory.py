@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from transcripts import Transcripts
 
 from optical_memory import OpticalMemory
 from optical_memory.errors import (
@@ -50,9 +51,9 @@ def test_empty_history_has_no_messages() -> None:
         assert memory.context().tokens == 0
 
 
-def test_coding_sessions_stay_within_budget_with_a_stable_prefix(coding_sessions: list[dict[str, Any]]) -> None:
+def test_coding_sessions_stay_within_budget_with_a_stable_prefix(transcripts: Transcripts) -> None:
     turns = epochs = 0
-    for session in coding_sessions[:3]:
+    for session in transcripts.coding[:3]:
         with OpticalMemory(session["id"], **SETTINGS) as memory:
             before: list[str] = []
             epoch = 0
@@ -72,9 +73,9 @@ def test_coding_sessions_stay_within_budget_with_a_stable_prefix(coding_sessions
     assert epochs * 20 <= turns
 
 
-def test_tool_calls_and_results_stay_together(coding_sessions: list[dict[str, Any]]) -> None:
+def test_tool_calls_and_results_stay_together(coding_session: dict[str, Any]) -> None:
     with OpticalMemory(**SETTINGS) as memory:
-        for message in coding_sessions[2]["messages"]:
+        for message in coding_session["messages"]:
             memory.extend([message])
             waiting: set[str] = set()
             for sent in memory.messages():
@@ -116,9 +117,9 @@ def test_a_history_without_ids_has_the_same_page_ids_each_time(airline_sessions:
     assert sent[0] == sent[1]
 
 
-def test_large_results_without_ids_are_sent_alike_each_time(coding_sessions: list[dict[str, Any]]) -> None:
+def test_large_results_without_ids_are_sent_alike_each_time(coding_session: dict[str, Any]) -> None:
     """A pointer to a result names its place in the session, and the call it names gives the exact turn."""
-    messages = [message for message in coding_sessions[0]["messages"][:60] if "id" not in message]
+    messages = [message for message in coding_session["messages"][:60] if "id" not in message]
     assert len(messages) == 60
     sent = []
     for session in ("one", "other"):

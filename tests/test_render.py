@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transcripts import Transcripts
 
 import optical_memory
 from optical_memory.errors import NotFoundError
@@ -61,8 +62,8 @@ def test_hostile_text_comes_back() -> None:
     assert all(page.png.startswith(b"\x89PNG") for page in pages)
 
 
-def test_real_sessions_come_back(coding_sessions: list[dict[str, Any]]) -> None:
-    for session in coding_sessions[:2]:
+def test_real_sessions_come_back(transcripts: Transcripts) -> None:
+    for session in transcripts.coding[:2]:
         source = json.dumps(session["messages"], ensure_ascii=False)
         pages = optical_memory.render(source, profile="mini")
         assert unescape("".join(page.text for page in pages)) == source

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcripts import Transcripts
 
 from optical_memory.errors import InputError, UnknownRoleError
 from optical_memory.formats import to_turns
@@ -74,10 +75,8 @@ def test_open_calls() -> None:
     assert open_calls([*turns, result("a"), result("c")]) == {}
 
 
-def test_groups_of_real_transcripts(
-    coding_sessions: list[dict[str, Any]], airline_sessions: list[dict[str, Any]]
-) -> None:
-    for session in [*coding_sessions, *airline_sessions]:
+def test_groups_of_real_transcripts(transcripts: Transcripts) -> None:
+    for session in [*transcripts.coding, *transcripts.airline]:
         turns = to_turns(session["messages"])
         split = list(groups(turns))
         assert [turn for group in split for turn in group] == turns

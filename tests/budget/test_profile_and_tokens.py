@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcripts import Transcripts
 
 from optical_memory.budget import Profile, count_message, count_tokens, get_profile, profile, profiles, tokens
 from optical_memory.errors import InputError, NotFoundError
@@ -120,8 +121,8 @@ def test_the_encoding_is_the_profiles() -> None:
     assert count_tokens(text, old) == exact(text, "cl100k_base") != exact(text) == count_tokens(text, "gpt-4o")
 
 
-def test_a_long_text_is_cut_where_the_encoding_cuts(coding_sessions: list[dict[str, Any]]) -> None:
-    text = "\n".join(str(message.get("content")) for session in coding_sessions for message in session["messages"])
+def test_a_long_text_is_cut_where_the_encoding_cuts(transcripts: Transcripts) -> None:
+    text = "\n".join(str(message.get("content")) for session in transcripts.coding for message in session["messages"])
     for start in range(0, 1_500_000, 500_000):
         part = text[start : start + 400_000]
         assert exact(part) <= count_tokens(part, "gpt-5") <= exact(part) + 2 * tokens.SLACK
@@ -201,9 +202,9 @@ def test_other_parts_count_as_what_is_sent() -> None:
     assert count_message(turn(parts=(part,)), "gpt-5") > 4 + 1_000 // 8
 
 
-def test_real_sessions_cost_what_their_parts_cost(coding_sessions: list[dict[str, Any]]) -> None:
+def test_real_sessions_cost_what_their_parts_cost(coding_session: dict[str, Any]) -> None:
     gpt: Profile = get_profile("gpt-5")
-    for message in coding_sessions[0]["messages"][:40]:
+    for message in coding_session["messages"][:40]:
         text = str(message.get("content") or "")
         counted = count_message(turn(role=message["role"], text=text), gpt)
         assert counted == gpt.message_tokens + exact(text)

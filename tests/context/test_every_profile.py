@@ -55,12 +55,11 @@ def recount(memory: OpticalMemory, profile: Profile, messages: list[Message]) ->
 
 
 @pytest.mark.parametrize("name", profiles())
-def test_a_coding_session_turn_by_turn(name: str, coding_sessions: list[dict[str, Any]]) -> None:
-    session = min(coding_sessions, key=lambda one: len(one["messages"]))
+def test_a_coding_session_turn_by_turn(name: str, coding_session: dict[str, Any]) -> None:
     profile, budget = get_profile(name), 16_000
     with OpticalMemory(profile=name, budget=budget, renderer="dense") as memory:
         before, epoch = list[bytes](), 0
-        for number, message in enumerate(session["messages"]):
+        for number, message in enumerate(coding_session["messages"]):
             memory.extend([message])
             context = memory.context()
             assert context.tokens <= budget
@@ -73,8 +72,8 @@ def test_a_coding_session_turn_by_turn(name: str, coding_sessions: list[dict[str
             if context.epoch == epoch:
                 assert now[: len(before)] == before, number
             before, epoch = now, context.epoch
-        assert 0 < context.epoch <= len(session["messages"]) / 10
-        assert [turn.raw for turn in memory.store.turns("main")] == session["messages"]
+        assert 0 < context.epoch <= len(coding_session["messages"]) / 10
+        assert [turn.raw for turn in memory.store.turns("main")] == coding_session["messages"]
 
 
 def test_a_large_budget_does_not_exceed_the_images_and_bytes_of_a_request(

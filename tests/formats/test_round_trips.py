@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transcripts import Transcripts
 
 from optical_memory.formats import FORMATS, detect, from_turns, to_turns
 from optical_memory.turns import Turn, groups
@@ -81,10 +82,8 @@ def test_formats_may_be_mixed_in_one_list(conversations: Conversations) -> None:
     assert detect([plain, conversations["anthropic"][2], plain]) == ["anthropic"] * 3
 
 
-def test_real_transcripts_come_back_exactly(
-    coding_sessions: list[dict[str, Any]], airline_sessions: list[dict[str, Any]]
-) -> None:
-    for session in [*coding_sessions, *airline_sessions]:
+def test_real_transcripts_come_back_exactly(transcripts: Transcripts) -> None:
+    for session in [*transcripts.coding, *transcripts.airline]:
         messages = session["messages"]
         turns = to_turns(messages)
         assert dumped(from_turns(turns, "openai")) == dumped(messages)
@@ -92,10 +91,8 @@ def test_real_transcripts_come_back_exactly(
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "openai"])
-def test_real_transcripts_cross_over_and_back(
-    name: str, coding_sessions: list[dict[str, Any]], airline_sessions: list[dict[str, Any]]
-) -> None:
-    for session in [*coding_sessions, *airline_sessions]:
+def test_real_transcripts_cross_over_and_back(name: str, transcripts: Transcripts) -> None:
+    for session in [*transcripts.coding, *transcripts.airline]:
         turns = to_turns(session["messages"])
         there = from_turns(turns, name)
         back = to_turns(there, name)
@@ -163,8 +160,8 @@ def test_any_valid_conversation_comes_back_and_crosses_over(messages: list[dict[
         ]
 
 
-def test_a_thousand_messages_convert_in_well_under_a_tenth_of_a_second(coding_sessions: list[dict[str, Any]]) -> None:
-    messages = [message for session in coding_sessions for message in session["messages"]][:1000]
+def test_a_thousand_messages_convert_in_well_under_a_tenth_of_a_second(transcripts: Transcripts) -> None:
+    messages = [message for session in transcripts.coding for message in session["messages"]][:1000]
     best = {}
     for name in FORMATS:
         seconds = []

@@ -231,9 +231,9 @@ def test_one_session_does_not_find_anothers_turns(store: MemoryStore) -> None:
     assert sorted(turn.id for turn in store.search("b", "flight", 50)) == ["b0", "b1", "b2"]
 
 
-def test_real_questions_find_their_answers(shared: Path) -> None:
+def test_real_questions_find_their_answers(bfcl_memory: Path) -> None:
     """Of 155 questions over real conversations, at least 93 % have the answering turn in the first five."""
-    command = [sys.executable, "-m", "benchmarks.recall", "--json", "--data", str(shared / "data/bfcl_memory")]
+    command = [sys.executable, "-m", "benchmarks.recall", "--json", "--data", str(bfcl_memory)]
     report = json.loads(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
     assert report["all"]["questions"] == 155
     assert report["all"]["found"] >= 0.93
