@@ -45,10 +45,10 @@ class Store(Protocol):
     def durability(self) -> str:
         """What a write that returned survives, in words for people."""
 
-    def append(self, session: str, turns: Sequence[Turn]) -> list[Turn]:
+    def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Store turns atomically, in order, and return them with their ``seq``.
 
-        A turn whose id is stored already with an equal digest is returned as it is stored; one with another
+        Where ``expected`` is given and the session has another birth, length or version, ConflictError. A turn whose id is stored already with an equal digest is returned as it is stored; one with another
         digest raises DuplicateTurnError and nothing of the call is stored. Ids of forgotten turns stay taken.
         """
 

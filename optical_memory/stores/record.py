@@ -100,6 +100,11 @@ def check_state(session: str, head: Head, expected: int, birth: str | None) -> N
         raise ConflictError(f"the state of {session!r} is at version {head.version}, not {expected}")
 
 
+def moved(session: str) -> ConflictError:
+    """Return the error of an append to a session whose head is another than was expected."""
+    return ConflictError(f"session {session!r} changed before this was appended: read it again and repeat")
+
+
 def encode(turn: Turn) -> Record:
     """Return the record of a turn. Raises InputError, LimitError."""
     fields = turn.to_dict()

@@ -62,14 +62,17 @@ class RedisStore:
             lasts, self._durability = redis_server.durability(client)
         return lasts
 
-    def append(self, session: str, turns: Sequence[Turn]) -> list[Turn]:
+    def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Store turns atomically, in order; see the protocol."""
         session_keys(session)
         records = record.records(turns)
         if not records:
             return []
         fields = [part for found in records.values() for part in (found.id, found.digest.hex(), found.body)]
-        reply = self._make(session, redis_scripts.APPEND, ("meta", "ids", "turns"), *fields)
+        stamp = b"" if expected is None else _stamp(expected)
+        reply = self._make(session, redis_scripts.APPEND, ("meta", "ids", "turns"), stamp, *fields)
+        if reply[0] == b"moved":
+            raise record.moved(session)
         if reply[0] in (b"forgotten", b"taken"):
             record.check_same(record.unpack(reply[1]), None if reply[0] == b"forgotten" else b"", b"other")
         places = dict(zip(records, zip(reply[1::2], reply[2::2], strict=True), strict=True))
@@ -254,6 +257,10 @@ class RedisStore:
             raise StoreUnavailableError("the Redis store is closed")
         with redis_server.errors(self._url):
             yield self._client
+
+
+def _stamp(head: Head) -> bytes:
+    return b"=%s:%d:%d" % (bytes.fromhex(head.birth), head.length, head.version)
 
 
 def _head(reply: Sequence[Any]) -> Head:

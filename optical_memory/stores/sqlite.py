@@ -30,12 +30,14 @@ class SqliteStore:
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 30.0) -> None:
         self._database = Database(os.fspath(path), timeout)
 
-    def append(self, session: str, turns: Sequence[Turn]) -> list[Turn]:
+    def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Store turns atomically, in order; see the protocol."""
         key, records = record.name("session id", session), record.records(turns)
         if not records:
             return []
         with self._database.writing() as db:
+            if expected is not None and replace(_head(db, key), forgotten=expected.forgotten) != expected:
+                raise record.moved(session)
             number = _made(db, key)
             seq = _length(db, number)
             placed: dict[str, Turn] = {}

@@ -522,3 +522,19 @@ def test_a_replica_sees_what_another_did(open_store_again: Callable[[], Store]) 
     two.delete_session("s")
     one.append("s", some("z"))
     assert one.sessions() == two.sessions() == ["s"]
+
+
+def test_an_append_that_expects_a_head_is_refused_once_it_moved(store: Store) -> None:
+    empty = store.head("s")
+    first = store.append("s", [turn("a")], expected=empty)
+    with pytest.raises(ConflictError):
+        store.append("s", [turn("b")], expected=empty)
+    grown = store.head("s")
+    store.save_state("s", b"state", expected=0)
+    with pytest.raises(ConflictError):
+        store.append("s", [turn("b")], expected=grown)
+    second = store.append("s", [turn("b")], expected=store.head("s"))
+    assert store.turns("s") == [*first, *second]
+    store.delete_turns("s", ["a"])
+    store.append("s", [turn("c")], expected=store.head("s"))
+    assert store.count("s") == 2
