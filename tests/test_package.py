@@ -17,7 +17,7 @@ HEAVY = ("torch", "playwright", "fastapi", "redis", "langchain", "transformers",
 SLOW = ("sqlite3", "rapidfuzz", "importlib.metadata", "optical_memory.facts", "optical_memory.excerpt")
 IMPORT_SECONDS = 0.15
 FLOORS = [
-    {"errors", "turns"},
+    {"errors", "registry", "turns"},
     {"stores", "renderers", "policies", "budget", "formats"},
     {"context", "facts", "excerpt", "recall", "model", "readers", "pages"},
     {"memory", "asynchronous"},

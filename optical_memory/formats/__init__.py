@@ -9,10 +9,11 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from typing import Any
 
-from optical_memory.errors import InputError, NotFoundError
+from optical_memory.errors import InputError
 from optical_memory.formats.anthropic import Anthropic
 from optical_memory.formats.base import Calls, Fields, Format, Message, content_fields, copied, stable_id, travelling
 from optical_memory.formats.gemini import Gemini
@@ -20,6 +21,7 @@ from optical_memory.formats.huggingface import HuggingFace
 from optical_memory.formats.openai import OpenAI
 from optical_memory.formats.repair import repaired
 from optical_memory.formats.responses import Responses
+from optical_memory.registry import Registry
 from optical_memory.turns import Turn
 
 __all__ = ["FORMATS", "Format", "Message", "detect", "from_turns", "get_format", "split_system", "to_turns"]
@@ -27,16 +29,24 @@ __all__ = ["FORMATS", "Format", "Message", "detect", "from_turns", "get_format",
 FORMATS: Mapping[str, Format] = {
     each.name: each for each in (OpenAI(), Responses(), Anthropic(), Gemini(), HuggingFace())
 }
+_REGISTRY: Registry[Format] = Registry(
+    "format", "optical_memory.formats", {name: type(FORMATS[name]) for name in FORMATS}
+)
 PIECE = "optical_memory.piece"
 """Key in ``Turn.raw`` of a turn cut from a message that holds several: which message, and which place in it."""
 
 
 def get_format(name: str) -> Format:
-    """Return a format by name. Errors: NotFoundError."""
-    try:
-        return FORMATS[name]
-    except (KeyError, TypeError):
-        raise NotFoundError(f"no format {name!r}; use one of {', '.join(FORMATS)}") from None
+    """Return a format by name, also another package's (entry points ``optical_memory.formats``).
+
+    Errors: NotFoundError with the names there are.
+    """
+    return FORMATS.get(name) or _offered(name) if isinstance(name, str) else _REGISTRY.maker(name)()
+
+
+@cache
+def _offered(name: str) -> Format:
+    return _REGISTRY.maker(name)()
 
 
 def detect(messages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -85,8 +95,8 @@ def to_turns(
     out: list[Turn] = []
     for place, (message, name) in enumerate(zip(given, names, strict=True)):
         try:
-            cut = FORMATS[name].parse(message, calls)
-            out += _turns(cut, message, FORMATS[name], now)
+            cut = get_format(name).parse(message, calls)
+            out += _turns(cut, message, get_format(name), now)
         except InputError as error:
             raise type(error)(f"message {place}: {error}") from None
     return out

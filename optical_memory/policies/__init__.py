@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from optical_memory.errors import InputError, NotFoundError
+from optical_memory.errors import InputError
 from optical_memory.policies.age import AgePolicy
 from optical_memory.policies.base import PageInfo, Plan, Policy
 from optical_memory.policies.budgeted import BudgetedPolicy
 from optical_memory.policies.epochs import Watermarks, choose_watermarks
 from optical_memory.policies.fixed import FixedTier
 from optical_memory.policies.ladder import LADDER, legible_tiers
+from optical_memory.registry import Registry
 
 __all__ = [
     "LADDER",
@@ -26,10 +25,10 @@ __all__ = [
     "legible_tiers",
 ]
 
-ENTRY_POINTS = "optical_memory.policies"
-"""Group of entry points: each a callable that returns a Policy, from one optional text."""
-
-BUILT_IN: Mapping[str, Callable[..., Policy]] = {"age": AgePolicy, "budgeted": BudgetedPolicy, "fixed": FixedTier}
+POLICIES: Registry[Policy] = Registry(
+    "policy", "optical_memory.policies", {"age": AgePolicy, "budgeted": BudgetedPolicy, "fixed": FixedTier}
+)
+"""What makes a policy, from one optional text."""
 
 
 def get_policy(name: str | Policy | None = None) -> Policy:
@@ -43,12 +42,7 @@ def get_policy(name: str | Policy | None = None) -> Policy:
     if not isinstance(name, str):
         return name
     key, _, argument = name.partition(":")
-    from importlib.metadata import entry_points  # slow to import, and seldom needed
-
-    found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-    if key not in BUILT_IN and key not in found:
-        raise NotFoundError(f"no policy {name!r}; there are {', '.join(sorted({*BUILT_IN, *found}))}")
-    make = BUILT_IN[key] if key in BUILT_IN else found[key].load()
+    make = POLICIES.maker(key)
     try:
         return make(argument) if argument else make()
     except TypeError as error:

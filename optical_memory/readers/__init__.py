@@ -7,31 +7,31 @@ options given to :func:`load_reader` and returns a :class:`Reader`.
 from __future__ import annotations
 
 import json
-from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from optical_memory.errors import NotFoundError
 from optical_memory.readers.base import Doubt, Reader, Reading
+from optical_memory.registry import Registry
 
 __all__ = ["Doubt", "Reader", "Reading", "load_reader", "reader_names"]
 
-GROUP = "optical_memory.readers"
-_BUILT_IN = {
-    "mini": "optical_memory.readers.mini:MiniReader",
-    "deepseek-ocr": "optical_memory.readers.deepseek_ocr:DeepseekOcrReader",
-    "deepseek-ocr-2": "optical_memory.readers.transformers:DeepseekOcr2Reader",
-    "got-ocr2": "optical_memory.readers.transformers:GotOcr2Reader",
-    "endpoint": "optical_memory.readers.endpoint:EndpointReader",
-    "rapidocr": "optical_memory.readers.rapidocr:RapidOcrReader",
-}
+READERS: Registry[Reader] = Registry(
+    "reader",
+    "optical_memory.readers",
+    {
+        "mini": "optical_memory.readers.mini:MiniReader",
+        "deepseek-ocr": "optical_memory.readers.deepseek_ocr:DeepseekOcrReader",
+        "deepseek-ocr-2": "optical_memory.readers.transformers:DeepseekOcr2Reader",
+        "got-ocr2": "optical_memory.readers.transformers:GotOcr2Reader",
+        "endpoint": "optical_memory.readers.endpoint:EndpointReader",
+        "rapidocr": "optical_memory.readers.rapidocr:RapidOcrReader",
+    },
+)
 
 
 def reader_names() -> tuple[str, ...]:
     """Return every name that :func:`load_reader` takes on this machine, sorted."""
-    from importlib.metadata import entry_points  # slow to import, and seldom needed
-
-    return tuple(sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))}))
+    return READERS.names()
 
 
 def load_reader(name: str = "mini", **options: Any) -> Reader:
@@ -40,16 +40,10 @@ def load_reader(name: str = "mini", **options: Any) -> Reader:
     A checkpoint folder, or a repository of the Hugging Face hub ("owner/name"), is a name too. Raises NotFoundError
     for a name that no one has, MissingExtraError where the reader's package is not installed.
     """
-    if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        return cast(Reader, getattr(import_module(module), attribute)(**options))
-    from importlib.metadata import entry_points
-
-    for point in entry_points(group=GROUP, name=name):
-        return cast(Reader, point.load()(**options))
-    if Path(name).is_dir() or (name.count("/") == 1 and "." != name[0] != "/"):
+    is_checkpoint = Path(name).is_dir() or (name.count("/") == 1 and "." != name[0] != "/")
+    if is_checkpoint and not READERS.has(name):
         return load_reader(_kind_of(Path(name)), path=name, **options)
-    raise NotFoundError(f"no reader {name!r}; there are {', '.join(reader_names())}")
+    return READERS.maker(name)(**options)
 
 
 def _kind_of(folder: Path) -> str:

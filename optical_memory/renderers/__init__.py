@@ -1,21 +1,25 @@
-"""Renderers: layouts in, rasters out. Third parties add theirs under the entry point group ENTRY_POINTS."""
+"""Renderers: layouts in, rasters out. Other packages join through the entry points ``optical_memory.renderers``."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from optical_memory.errors import NotFoundError
+from optical_memory.registry import Registry
 from optical_memory.renderers.base import Grid, Layout, Page, Raster, Renderer, Span, Tier
 from optical_memory.renderers.dense import DenseRenderer
 
 if TYPE_CHECKING:
     from optical_memory.renderers.chromium import ChromiumRenderer
 
-ENTRY_POINTS = "optical_memory.renderers"
-"""Group of entry points: a name, and what is called without arguments to make a Renderer."""
+RENDERERS: Registry[Renderer] = Registry(
+    "renderer",
+    "optical_memory.renderers",
+    {"chromium": "optical_memory.renderers.chromium:ChromiumRenderer", "dense": DenseRenderer},
+)
+"""What makes a renderer, without arguments."""
 
 __all__ = [
-    "ENTRY_POINTS",
+    "RENDERERS",
     "ChromiumRenderer",
     "DenseRenderer",
     "Grid",
@@ -37,18 +41,7 @@ def get_renderer(renderer: str | Renderer) -> Renderer:
     """
     if not isinstance(renderer, str):
         return renderer
-    if renderer == "dense":
-        return DenseRenderer()
-    if renderer == "chromium":
-        return _chromium()()
-    from importlib.metadata import entry_points  # slow to import, and seldom needed
-
-    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if renderer not in found:
-        names = ", ".join(["chromium", "dense", *sorted(found)])
-        raise NotFoundError(f"no renderer {renderer!r}; there are {names}")
-    made: Renderer = found[renderer].load()()
-    return made
+    return RENDERERS.maker(renderer)()
 
 
 def default_renderer() -> Renderer:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from optical_memory.errors import InputError
+from optical_memory.registry import Registry
 from optical_memory.stores.base import Head, State, Store
 
 if TYPE_CHECKING:
@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from optical_memory.stores.sqlite import SqliteStore
 
 __all__ = ["Head", "MemoryStore", "SqliteStore", "State", "Store", "open_store"]
-
-GROUP = "optical_memory.stores"
-"""Entry points of this group are functions from a URL to a Store, named by the URL's scheme."""
 
 
 def __getattr__(name: str) -> Any:
@@ -35,8 +32,8 @@ def open_store(store: str | Store) -> Store:
     """Return the store that a URL names; a Store is returned as it is.
 
     ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``redis://host:6379/0``, ``rediss://…``,
-    or a scheme that an installed package offers. Raises InputError for anything else, MissingExtraError where
-    redis is not installed, and the errors of the store itself.
+    or a scheme that an installed package offers. Raises NotFoundError for an unknown scheme, InputError for what is
+    no URL, MissingExtraError where redis is not installed, and the errors of the store itself.
     """
     if not isinstance(store, str):
         if all(callable(getattr(store, method, None)) for method in ("append", "turns", "search", "save_state")):
@@ -45,17 +42,7 @@ def open_store(store: str | Store) -> Store:
     scheme, separator, _ = store.partition("://")
     if not separator:
         raise InputError(f"not the URL of a store: {store!r}; for a file use 'sqlite:///{store}'")
-    opener = _OPENERS.get(scheme)
-    if opener is not None:
-        return opener(store)
-    from importlib.metadata import entry_points  # slow to import, and seldom needed
-
-    offered = {point.name: point for point in entry_points(group=GROUP)}
-    if scheme not in offered:
-        known = ", ".join(sorted({*_OPENERS, *offered}))
-        raise InputError(f"unknown scheme {scheme!r} in {store!r}; there are {known}")
-    found: Store = offered[scheme].load()(store)
-    return found
+    return STORES.maker(scheme)(store)
 
 
 def _open_memory(url: str) -> Store:
@@ -81,9 +68,9 @@ def _open_redis(url: str) -> Store:
     return RedisStore(url)
 
 
-_OPENERS: dict[str, Callable[[str], Store]] = {
-    "memory": _open_memory,
-    "sqlite": _open_sqlite,
-    "redis": _open_redis,
-    "rediss": _open_redis,
-}
+STORES: Registry[Store] = Registry(
+    "store",
+    "optical_memory.stores",
+    {"memory": _open_memory, "sqlite": _open_sqlite, "redis": _open_redis, "rediss": _open_redis},
+)
+"""What makes a store from its URL, by the URL's scheme."""

@@ -222,8 +222,8 @@ def test_not_a_list_and_unknown_formats() -> None:
         to_turns({"role": "user", "content": "x"})
     with pytest.raises(InputError, match="must be a list"):
         to_turns("Hi")
-    for name in ("grok", None):
-        with pytest.raises(NotFoundError, match="use one of openai"):
+    for name in ("grok", None, []):
+        with pytest.raises(NotFoundError, match="there are anthropic, gemini"):
             get_format(name)  # type: ignore[arg-type]
     assert to_turns([]) == [] and from_turns([], "openai") == []
 

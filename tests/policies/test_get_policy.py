@@ -4,7 +4,6 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from optical_memory import policies
 from optical_memory.errors import InputError, NotFoundError
 from optical_memory.policies import AgePolicy, BudgetedPolicy, FixedTier, get_policy
 
@@ -18,10 +17,8 @@ def test_policies_are_found_by_name_or_are_what_they_are() -> None:
 
 
 def test_third_parties_join_through_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("theirs", "optical_memory.policies.budgeted:BudgetedPolicy", policies.ENTRY_POINTS)
-    monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group: [entry] if group == policies.ENTRY_POINTS else []
-    )
+    entry = EntryPoint("theirs", "optical_memory.policies.budgeted:BudgetedPolicy", "optical_memory.policies")
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [entry] if group == entry.group else [])
     assert get_policy("theirs") == BudgetedPolicy()
 
 
