@@ -138,7 +138,7 @@ def epoch(
     room: int,
     stamp: int,
 ) -> tuple[list[PageInfo], int]:
-    """Seal the oldest turns of the tail down to ``low`` and plan the archive, which leaves ``room`` to the tail.
+    """Seal the oldest turns of the tail down to ``low`` and plan the past, which leaves ``room`` to the tail.
 
     Return it and how many turns were sealed.
     """

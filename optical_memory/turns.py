@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from optical_memory.errors import InputError, UnknownRoleError
@@ -146,23 +146,6 @@ class Turn:
 def _without_defaults(value: Any, default: Any) -> dict[str, Any]:
     keys = value.__dataclass_fields__
     return {key: getattr(value, key) for key in keys if getattr(value, key) != getattr(default, key)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """A run of whole groups of turns that is sealed into pages together."""
-
-    turns: tuple[Turn, ...] = field(default=())
-
-    @property
-    def first_seq(self) -> int:
-        """Place of the first turn in the session."""
-        return self.turns[0].seq
-
-    @property
-    def last_seq(self) -> int:
-        """Place of the last turn in the session."""
-        return self.turns[-1].seq
 
 
 PATIENCE = 16

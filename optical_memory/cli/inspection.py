@@ -28,7 +28,7 @@ def inspect(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the pages into this folder.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the messages as JSON.")] = False,
 ) -> None:
-    """Show what the model sees: the archive page by page, then the recent turns. Changes nothing in the session.
+    """Show what the model sees: the past page by page, then the recent turns. Changes nothing in the session.
 
     Example: optical-memory inspect trip-planning --store sqlite:///memory.db --at 200 -o seen
     """

@@ -184,7 +184,7 @@ _IGNORED = frozenset(
 
 def check_overrides(overrides: Mapping[str, Any]) -> None:
     """Raise UnsupportedConfigError for a top-level key that no config of this family has."""
-    known = _IGNORED | _IMPLEMENTED.keys() | {entry.name for entry in dataclasses.fields(DecoderConfig)}
+    known = _IGNORED | _IMPLEMENTED.keys() | {each.name for each in dataclasses.fields(DecoderConfig)}
     for key, value in overrides.items():
         if key not in known:
             raise UnsupportedConfigError(f"unknown config key {key!r} (with value {value!r})")
@@ -211,7 +211,7 @@ def _expect(value: Any, wanted: int, key: str) -> None:
 
 
 def _decoder(language: Mapping[str, Any]) -> DecoderConfig:
-    names = {entry.name for entry in dataclasses.fields(DecoderConfig)}
+    names = {each.name for each in dataclasses.fields(DecoderConfig)}
     values = {key: value for key, value in language.items() if key in names}
     if "n_shared_experts" in values:
         values["n_shared_experts"] = values["n_shared_experts"] or 0  # null: none
@@ -267,7 +267,7 @@ _Sizes = TypeVar("_Sizes", SamConfig, ClipConfig, DecoderConfig)
 def _typed(kind: type[_Sizes], values: Mapping[str, Any], prefix: str) -> _Sizes:
     """Build a config of ``kind`` from JSON values, each checked against the type of its default."""
     default = kind()
-    known = {entry.name: getattr(default, entry.name) for entry in dataclasses.fields(kind)}
+    known = {each.name: getattr(default, each.name) for each in dataclasses.fields(kind)}
     out: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:

@@ -1,4 +1,4 @@
-"""Epochs: how long the border between text and pages stays where it is."""
+"""Epochs: how long the border between the text tail and the pages of the past stays where it is."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LEAST_TURNS = 24
 """Turns of growth that the watermarks leave room for where the budget allows it, whatever the cache prices."""
 
 TAIL_SHARE = 0.5
-"""Most of the budget that the archive leaves to the text tail in any case."""
+"""Share of the budget that the past leaves to the text tail where nothing asks for more."""
 LONG_TURNS, LONG_SHARE, LEAST_GISTS = 22, 0.75, 8
-"""Where turns are long, the archive gives way for this many of them, to at most this share of the budget, as long as it
+"""Where turns are long, the tail gets room for this many of them, at most this share of the budget, as long as the past
 keeps room for this many gists."""
 CHEAP_GIST = 200
-"""A gist that costs less, in tokens, is worth more than longer epochs: the archive keeps its half."""
+"""A gist that costs less, in tokens, is worth more than longer epochs: the past keeps its half."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def best_turns(price: Price, *, growth: float, rewritten: float) -> float:
     epoch of n turns costs, for each turn beyond what no choice of n changes:
 
         c · growth · n / 2             the tail grows from low to high, and all of it is read at every turn;
-        (w - c) · rewritten / n        once an epoch the archive and the low tail are written instead of read.
+        (w - c) · rewritten / n        once an epoch the past and the low tail are written instead of read.
 
     The sum is least where both are equal: n = √(2 (w - c) · rewritten / (c · growth)).
     """
@@ -54,36 +54,36 @@ def choose_watermarks(
     budget: int,
     price: Price,
     growth: float,
-    archive: int | None = None,
+    past: int | None = None,
     *,
     low: int | None = None,
     least_turns: int = LEAST_TURNS,
 ) -> Watermarks:
     """Choose the watermarks of the text tail.
 
-    ``budget`` is what archive and tail may cost together, in tokens; ``growth`` the tokens that a turn adds on
-    average, as it is shown; ``archive`` what the pages cost (default: half of the budget); ``low`` what stays as
+    ``budget`` is what the past and the tail may cost together, in tokens; ``growth`` the tokens that a turn adds on
+    average, as it is shown; ``past`` what the pages cost (default: half of the budget); ``low`` what stays as
     text at an epoch (default: three turns, between a sixteenth and an eighth of the budget).
 
     The epoch is as long as :func:`best_turns` says, but at least ``least_turns``, and as long as the budget has
-    room: the archive gives way down to a fifth of the budget. Raises InputError for a budget or growth below 1.
+    room: the past gives way down to a fifth of the budget. Raises InputError for a budget or growth below 1.
     """
     if budget < 2 or growth <= 0:
         raise InputError(f"a budget of 2 tokens and some growth are needed, not {budget!r} and {growth!r}")
-    if archive is None:
-        archive = budget // 2
+    if past is None:
+        past = budget // 2
     if low is None:
         low = int(min(max(3 * growth, budget / 16), budget / 8))
     low = min(low, budget - 1)
-    wanted = best_turns(price, growth=growth, rewritten=archive + low) * growth
-    room = max(budget - low - archive, 1)
-    floor = max(budget - low - min(archive, budget // 5), 1)
+    wanted = best_turns(price, growth=growth, rewritten=past + low) * growth
+    room = max(budget - low - past, 1)
+    floor = max(budget - low - min(past, budget // 5), 1)
     span = min(max(min(wanted, room), least_turns * growth), floor)
     return Watermarks(high=low + max(int(span), 1), low=low)
 
 
 def tail_room(marks: Watermarks, budget: int, *, growth: float, gist_tokens: int) -> int:
-    """Return the tokens that the archive leaves to the tail when it is planned.
+    """Return the tokens that the past leaves to the tail when it is planned.
 
     The tail grows until the budget is full, so this, more than the high mark, decides how long an epoch lasts. But room
     for the tail is room that the pages lose. They keep half of the budget, unless they are dear, ``LONG_TURNS`` turns

@@ -44,20 +44,23 @@ def tiles(codes: Codes, cell_width: float, cell_height: int) -> Raster:
         raise InputError(f"no tiles for a cell of {cell_width!r} x {cell_height!r} px")
     out = np.full((len(codes), cell_height, pair_width), 255, np.uint8)
     is_missing = ~np.isin(codes, _SPACES)
-    for shelf in _shelves(cell_width, cell_height):
-        slots = shelf.find(codes)
+    for source in _sources(cell_width, cell_height):
+        slots = source.find(codes)
         found = np.flatnonzero(is_missing & (slots >= 0))
         for first in range(0, len(found), _CHUNK):
             chunk = found[first : first + _CHUNK]
-            out[chunk] = shelf.draw(slots[chunk], pair_width, cell_height)
+            out[chunk] = source.draw(slots[chunk], pair_width, cell_height)
         is_missing[found] = False
     if is_missing.any():
         raise RenderError(f"no glyph for U+{int(codes[is_missing][0]):04X}; lay it out as an escape")
     return out
 
 
-class Shelf:
-    """Bitmaps of one size. ``codes`` ascend; ``packed`` is (n, H, bytes) with each row XORed with the one above."""
+class Bitmaps:
+    """The glyphs of one source, as bitmaps of one size.
+
+    ``codes`` ascend. ``packed`` is (n, H, bytes), each row XORed with the one above.
+    """
 
     def __init__(self, codes: npt.NDArray[np.uint16], packed: _Bits, width: int, cells: int) -> None:
         self._codes = codes
@@ -85,7 +88,7 @@ class Shelf:
         return _averaged(bits, width, height, 0, width, bits.shape[2])
 
 
-class UnifontShelf(Shelf):
+class UnifontBitmaps(Bitmaps):
     """Bitmaps that keep their proportions: as high as the cell, in its middle."""
 
     def _fit(self, bits: _Bits, width: int, height: int) -> Raster:
@@ -95,8 +98,8 @@ class UnifontShelf(Shelf):
         return _averaged(bits, width, height, start, pixel, unit)
 
 
-class BitmapShelf(Shelf):
-    """Bitmaps made for just this cell."""
+class ExactBitmaps(Bitmaps):
+    """Bitmaps that were drawn for just this cell."""
 
     def _fit(self, bits: _Bits, width: int, height: int) -> Raster:
         return np.where(bits == 0, np.uint8(255), np.uint8(0))
@@ -122,18 +125,18 @@ def _overlaps(count: int, unit: int, sources: int, pixel: int, start: int) -> np
 
 
 @functools.cache
-def _shelves(cell_width: float, cell_height: int) -> tuple[Shelf, ...]:
-    """Return where to look for a glyph, best first."""
+def _sources(cell_width: float, cell_height: int) -> tuple[Bitmaps, ...]:
+    """Return the sources of glyphs for a cell, best first."""
     general = (
-        Shelf(*_read("masters.bin", "narrow"), width=100, cells=1),
-        Shelf(*_read("masters.bin", "wide"), width=200, cells=2),
-        UnifontShelf(*_read("unifont.bin", "narrow"), width=8, cells=1),
-        UnifontShelf(*_read("unifont.bin", "wide"), width=16, cells=2),
+        Bitmaps(*_read("masters.bin", "narrow"), width=100, cells=1),
+        Bitmaps(*_read("masters.bin", "wide"), width=200, cells=2),
+        UnifontBitmaps(*_read("unifont.bin", "narrow"), width=8, cells=1),
+        UnifontBitmaps(*_read("unifont.bin", "wide"), width=16, cells=2),
     )
     if (cell_width, cell_height) not in BITMAP_CELLS:
         return general
     name = f"{int(cell_width)}x{cell_height}.narrow"
-    return (BitmapShelf(*_read("bitmaps.bin", name), width=int(cell_width), cells=1), *general)
+    return (ExactBitmaps(*_read("bitmaps.bin", name), width=int(cell_width), cells=1), *general)
 
 
 def _read(file: str, name: str) -> tuple[npt.NDArray[np.uint16], _Bits]:

@@ -33,7 +33,7 @@ class DenseRenderer:
         if theme not in ("light", "dark"):
             raise InputError(f"unknown theme {theme!r}; use 'light' or 'dark'")
         self._theme = theme
-        self._sheets: dict[tuple[float, int, float, int], _Sheet] = {}
+        self._caches: dict[tuple[float, int, float, int], _TileCache] = {}
 
     @property
     def key(self) -> str:
@@ -54,7 +54,7 @@ class DenseRenderer:
 
     def close(self) -> None:
         """Drop the tiles."""
-        self._sheets = {}
+        self._caches = {}
 
     def _draw(self, layout: Layout, size: tuple[int, int]) -> Raster:
         grid = layout.grid
@@ -63,13 +63,13 @@ class DenseRenderer:
         # Where cells end on whole pixels of the tier, averaging its tiles is averaging the page.
         canonical = (grid.cell_width, grid.cell_height)
         cell = _cell_at(grid, size) or canonical
-        raster = self._sheet(canonical, cell).page(layout, size if cell != canonical else (grid.width, grid.height))
+        raster = self._cache(canonical, cell).page(layout, size if cell != canonical else (grid.width, grid.height))
         raster = downsample(raster, size)
         return raster if self._theme == "light" else 255 - raster
 
-    def _sheet(self, canonical: tuple[float, int], cell: tuple[float, int]) -> _Sheet:
+    def _cache(self, canonical: tuple[float, int], cell: tuple[float, int]) -> _TileCache:
         key = (*canonical, *cell)
-        return self._sheets.get(key) or self._sheets.setdefault(key, _Sheet(canonical, cell))
+        return self._caches.get(key) or self._caches.setdefault(key, _TileCache(canonical, cell))
 
 
 def _cell_at(grid: Grid, size: tuple[int, int]) -> tuple[int, int] | None:
@@ -79,7 +79,7 @@ def _cell_at(grid: Grid, size: tuple[int, int]) -> tuple[int, int] | None:
     return (int(across), int(down)) if rest_x == rest_y == 0 and across >= 1 and down >= 1 else None
 
 
-class _Sheet:
+class _TileCache:
     """Tiles of one cell size, fetched from the atlas when a page first needs them.
 
     ``canonical`` is the cell on the grid, ``cell`` the cell as drawn, both (width, height) in px.
@@ -93,7 +93,7 @@ class _Sheet:
         self._tiles = _Tiles(np.zeros(_CODE_POINTS, np.uint16), self._pairs)
 
     def page(self, layout: Layout, size: tuple[int, int]) -> Raster:
-        """Return the page at ``size``, at which its cells are this sheet's."""
+        """Return the page at ``size``, at which its cells are this cache's."""
         codes = layout.cells
         is_half = codes == WIDE
         if is_half.any():

@@ -1,4 +1,4 @@
-"""A run of text as one long row of cells, before it is cut into pages. Long runs come in blocks: memory is bounded."""
+"""A run of text as one long row of cells, before it is cut into pages. Long runs come in chunks: memory is bounded."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from optical_memory.renderers.visible import (
     escape,
 )
 
-BLOCK = 1 << 18
+CHUNK = 1 << 18
 """Characters of source that are turned into cells at a time."""
 Flow = Literal["reflow", "lines"]
 Cells = npt.NDArray[np.uint32]
@@ -34,7 +34,7 @@ _Mask = npt.NDArray[np.bool_]
 
 @dataclass(slots=True)
 class Stream:
-    """Cells of one block of a run, and the plain text that they stand for.
+    """Cells of one chunk of a run, and the plain text that they stand for.
 
     ``places`` gives the cell of each character of ``text``; None: character i lies in cell i. ``marks`` are
     combining marks by cell.
@@ -62,7 +62,7 @@ def streams_of(
     """
     start, column = 0, 0
     while start < len(source):
-        end = _block_end(source, start, repertoire)
+        end = _chunk_end(source, start, repertoire)
         text, codes, classes = escape(source[start:end], repertoire)
         if header and start == 0:
             text = HEADER_MARK + text
@@ -74,12 +74,12 @@ def streams_of(
         start = end
 
 
-def _block_end(source: str, start: int, repertoire: Repertoire) -> int:
-    r"""Return where a block ends: not inside ``\u{``, nor, if it can be, before a combining mark."""
-    end = start + BLOCK
+def _chunk_end(source: str, start: int, repertoire: Repertoire) -> int:
+    r"""Return where a chunk ends: not inside ``\u{``, nor, if it can be, before a combining mark."""
+    end = start + CHUNK
     if end >= len(source):
         return len(source)
-    while end > start + BLOCK - 2 * MAX_MARKS and repertoire.classes[ord(source[end])] == COMBINING:
+    while end > start + CHUNK - 2 * MAX_MARKS and repertoire.classes[ord(source[end])] == COMBINING:
         end -= 1
     return end - next((back for back in (1, 2) if source.startswith("\\u{", end - back)), 0)
 

@@ -20,7 +20,7 @@ def simulated(price: Price, *, growth: int, low: int, archive: int, turns: int, 
     dollars, requests = 0.0, 0
     for _ in range(epochs):
         tail = low
-        dollars += archive * price.written + tail * price.written  # the prefix broke at the archive's first page
+        dollars += archive * price.written + tail * price.written  # the prefix broke at the first page of the past
         for _ in range(turns):
             dollars += (archive + tail) * price.cached + growth * price.written
             tail += growth
@@ -56,7 +56,7 @@ def test_free_cache_reads_make_epochs_as_long_as_there_is_room() -> None:
 def test_there_is_room_for_more_than_20_turns_at_16_000(name: str, growth: int) -> None:
     marks = choose_watermarks(16_000, get_profile(name).price, growth)
     assert (marks.high - marks.low) / growth >= 20
-    assert 16_000 - marks.high >= 16_000 // 5, "the archive has room"
+    assert 16_000 - marks.high >= 16_000 // 5, "the past has room"
 
 
 @given(st.integers(2, 1_000_000), st.floats(0.1, 1e6), st.integers(0, 2_000_000), st.sampled_from([CLAUDE, GPT]))

@@ -279,7 +279,7 @@ def test_blocks_do_not_show(source: str, flow: Flow, size: int) -> None:
     source = source.replace("\u0301", "")
     whole = lay(source, header="user:", flow=flow)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream, "BLOCK", size + 8)
+        patch.setattr(stream, "CHUNK", size + 8)
         cut = lay(source, header="user:", flow=flow)
     assert [layout.id for layout in cut] == [layout.id for layout in whole]
     assert [layout.text for layout in cut] == [layout.text for layout in whole]
@@ -333,7 +333,7 @@ def test_ten_megabytes_take_bounded_time_and_memory(unit: str) -> None:
     tracemalloc.stop()
     pages = sum(layout.cells.nbytes + 4 * len(layout.text) for layout in layouts)
     assert unescape("".join(layout.text for layout in layouts)).endswith(unit)
-    assert peak < pages + 60_000_000, "more than the pages and one block"
+    assert peak < pages + 60_000_000, "more than the pages and one chunk"
     assert seconds < 20
 
 
