@@ -48,8 +48,9 @@ class Store(Protocol):
     def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Store turns atomically, in order, and return them with their ``seq``.
 
-        Where ``expected`` is given and the session has another birth, length or version, ConflictError. A turn whose id is stored already with an equal digest is returned as it is stored; one with another
-        digest raises DuplicateTurnError and nothing of the call is stored. Ids of forgotten turns stay taken.
+        Where ``expected`` is given and the session has another birth, length or version, ConflictError. A turn whose
+        id is stored already with an equal digest is returned as it is stored; one with another digest raises
+        DuplicateTurnError and nothing of the call is stored. Ids of forgotten turns stay taken.
         """
 
     def turns(
