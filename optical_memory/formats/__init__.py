@@ -15,7 +15,8 @@ from typing import Any
 
 from optical_memory.errors import InputError
 from optical_memory.formats.anthropic import Anthropic
-from optical_memory.formats.base import Calls, Fields, Format, Message, content_fields, copied, stable_id, travelling
+from optical_memory.formats.base import Calls, Fields, Format, Message, content_fields, travelling
+from optical_memory.formats.checked import copied, stable_id
 from optical_memory.formats.gemini import Gemini
 from optical_memory.formats.huggingface import HuggingFace
 from optical_memory.formats.openai import OpenAI

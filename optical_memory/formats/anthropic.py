@@ -8,7 +8,8 @@ from typing import Any
 
 from optical_memory.errors import InputError
 from optical_memory.formats import base
-from optical_memory.formats.base import Calls, Fields, Format, Message, want
+from optical_memory.formats.base import Calls, Fields, Format, Message
+from optical_memory.formats.checked import want
 from optical_memory.formats.media import data_url, is_web_url, split_data_url
 from optical_memory.formats.openai import parse_content, part_types
 from optical_memory.turns import Part, Role, Turn

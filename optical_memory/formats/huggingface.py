@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optical_memory.formats import base
-from optical_memory.formats.base import Calls, Fields, Format, Message, want
+from optical_memory.formats.base import Calls, Fields, Format, Message
+from optical_memory.formats.checked import want
 from optical_memory.formats.media import data_url
 from optical_memory.formats.openai import parse_calls, parse_content, parse_name, parse_part, part_types
 from optical_memory.turns import Part, Role, Turn

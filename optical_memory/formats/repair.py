@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from optical_memory.formats.base import Format, stable_id
+from optical_memory.formats.base import Format
+from optical_memory.formats.checked import stable_id
 from optical_memory.turns import Part, ToolCall, Turn
 
 NO_RESULT = "[no result was recorded]"

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optical_memory.formats import base
-from optical_memory.formats.base import Calls, Fields, Format, Message, want
+from optical_memory.formats.base import Calls, Fields, Format, Message
+from optical_memory.formats.checked import stable_id, want
 from optical_memory.formats.media import is_web_url, split_data_url
 from optical_memory.formats.openai import DETAILS, file_fields, parse_content, parse_file, part_types
 from optical_memory.turns import Part, Role, Turn
@@ -148,7 +149,7 @@ def _assistant(turn: Turn, said: Sequence[Part]) -> list[Message]:
     refused = [part.text for part in said if base.kind_of(part) == "refusal"]
     if refused and len(refused) == len(said):
         parts = [{"type": "refusal", "refusal": text} for text in refused]
-        item_id = base.stable_id(turn.id).replace("call_", "msg_")
+        item_id = stable_id(turn.id).replace("call_", "msg_")
         return [{"type": "message", "id": item_id, "role": "assistant", "status": "completed", "content": parts}]
     if said or not (turn.parts or turn.tool_calls):
         return [{"role": "assistant", "content": base.flat(turn)}]
