@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from optical_memory.errors import InputError, NotFoundError, OpticalMemoryError
+from optical_memory.errors import NotFoundError, OpticalMemoryError
+from optical_memory.formats import get_format
 from optical_memory.stores.base import Store
 from optical_memory.turns import Turn, transcript
 
@@ -73,17 +74,8 @@ class RecallTool:
         return self.schema_for("openai")
 
     def schema_for(self, format: str) -> dict[str, Any]:
-        """Return the tool as ``format`` ("openai", "responses", "anthropic", "gemini", "huggingface") wants it."""
-        named = {"name": self.name, "description": self.description}
-        if format in ("openai", "huggingface"):
-            return {"type": "function", "function": named | {"parameters": self.parameters}}
-        if format == "responses":
-            return {"type": "function"} | named | {"parameters": self.parameters}
-        if format == "anthropic":
-            return named | {"input_schema": self.parameters}
-        if format == "gemini":
-            return {"functionDeclarations": [named | {"parametersJsonSchema": self.parameters}]}
-        raise InputError(f"unknown format {format!r}; use openai, responses, anthropic, gemini or huggingface")
+        """Return the tool as a format's provider takes it. Raises NotFoundError for an unknown format."""
+        return get_format(format).tool(self.name, self.description, self.parameters)
 
     def __iter__(self) -> Iterator[Any]:
         """Unpack as ``schema, call``."""

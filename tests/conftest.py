@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tiny_checkpoint", "transcripts"]
+pytest_plugins = ["tiny_checkpoint", "transcripts", "provider_server"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -131,22 +131,7 @@ def split_system(messages: Sequence[Message], format: str) -> tuple[Any, list[Me
     "anthropic": ``system`` is a string, or a list of text blocks. "gemini": the ``systemInstruction`` content.
     Other formats keep instructions in the list: ``system`` is None. None as well where there are none.
     """
-    target = get_format(format)
-    if not target.system_apart:
-        return None, list(messages)
-    system = [message for message in messages if message.get("role") == "system"]
-    rest = [message for message in messages if message.get("role") != "system"]
-    if not system:
-        return None, rest
-    if target.body == "parts":
-        return {"parts": [part for message in system for part in message["parts"]]}, rest
-    if len(system) == 1:
-        return system[0]["content"], rest
-    blocks: list[Message] = []
-    for message in system:
-        content = message["content"]
-        blocks += content if isinstance(content, list) else [target.text_part(content)]
-    return blocks, rest
+    return get_format(format).split(messages) if get_format(format).system_apart else (None, list(messages))
 
 
 def _listed(messages: Iterable[Any]) -> list[Any]:

@@ -105,6 +105,36 @@ class Anthropic(Format):
         result["content"] = turn.text if plain else [build_block(part) for part in said]
         return [result | ({"is_error": True} if base.is_error(turn) else {})]
 
+    def split(self, messages: Sequence[Message]) -> tuple[Any, list[Message]]:
+        """Take the instructions out: a string, or a list of text blocks."""
+        system = [message["content"] for message in messages if message.get("role") == "system"]
+        rest = [message for message in messages if message.get("role") != "system"]
+        if len(system) < 2:
+            return (system[0] if system else None), rest
+        lists = [content if isinstance(content, list) else [self.text_part(content)] for content in system]
+        return [block for blocks in lists for block in blocks], rest
+
+    def request(self, system: Any, messages: list[Message], tools: list[Message]) -> Message:
+        """Return ``system``, ``messages`` and ``tools``."""
+        return ({"system": system} if system else {}) | super().request(system, messages, tools)
+
+    def tool(self, name: str, description: str | None, parameters: Mapping[str, Any]) -> Message:
+        """Return a tool with an ``input_schema``."""
+        said = {"description": description} if description else {}
+        return {"name": name} | said | {"input_schema": dict(parameters)}
+
+    def is_own_tool(self, tool: Mapping[str, Any]) -> bool:
+        """By its schema."""
+        return "input_schema" in tool
+
+    def as_sent(self, message: Message) -> Message | None:
+        """Leave out blank texts, messages of nothing else, and all fields but role and content, which are refused."""
+        content = message["content"]
+        if not isinstance(content, str):
+            content = [block for block in content if block.get("type") != "text" or str(block.get("text")).strip()]
+        said = content.strip() if isinstance(content, str) else content
+        return {"role": message["role"], "content": content} if said else None
+
     def text_part(self, text: str) -> Message:
         """Return ``{"type": "text"}``."""
         return {"type": "text", "text": text}

@@ -80,6 +80,41 @@ class Format(ABC):
         """Return a user message of these parts."""
         return {"role": "user", self.body: list(parts)}
 
+    def split(self, messages: Sequence[Message]) -> tuple[Any, list[Message]]:
+        """Take the instructions out, as the provider wants them apart; (None, the messages) where it does not."""
+        return None, list(messages)
+
+    def request(self, system: Any, messages: list[Message], tools: list[Message]) -> Message:
+        """Return the arguments of the provider's client; ``system`` is what :meth:`split` took out."""
+        return {"messages": messages} | ({"tools": tools} if tools else {})
+
+    def tool(self, name: str, description: str | None, parameters: Mapping[str, Any]) -> Message:
+        """Return a function that the model may call; ``parameters`` is the JSON schema of its arguments."""
+        said = {"description": description} if description else {}
+        return {"type": "function", "function": {"name": name} | said | {"parameters": dict(parameters)}}
+
+    def is_own_tool(self, tool: Mapping[str, Any]) -> bool:
+        """Whether a function has this provider's shape."""
+        return tool.get("type") == "function" and "function" in tool
+
+    def joined_tools(self, tools: list[Message]) -> list[Message]:
+        """Return the list of tools as it is sent."""
+        return tools
+
+    def is_users(self, message: Mapping[str, Any]) -> bool:
+        """Whether a message is the user's."""
+        return message.get("role") == "user"
+
+    def as_sent(self, message: Message) -> Message | None:
+        """Return a message without the fields and the empty contents that the provider refuses; None: nothing is left.
+
+        An ``id`` of the caller's goes; other fields stay, as servers of this shape have fields of their own.
+        """
+        message = {key: value for key, value in message.items() if key != "id"}
+        if message.get(self.body) or message.get("role") in ("tool", "function"):
+            return message
+        return message if any(message.get(key) for key in ("tool_calls", "function_call", "refusal", "audio")) else None
+
     def together(self, run: Sequence[Turn]) -> list[list[Turn]]:
         """Split a run of neighbouring assistant turns into those that leave in one message.
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from optical_memory.errors import InputError
@@ -85,6 +86,42 @@ class Gemini(Format):
             return [build_part(part) for part in said]
         return [{"text": base.as_text(part)} for part in said] + [_function_call(call) for call in turn.tool_calls]
 
+    def split(self, messages: Sequence[Message]) -> tuple[Any, list[Message]]:
+        """Take the instructions out, as one content."""
+        system = [part for message in messages if message.get("role") == "system" for part in message["parts"]]
+        return {"parts": system} if system else None, [m for m in messages if m.get("role") != "system"]
+
+    def request(self, system: Any, messages: list[Message], tools: list[Message]) -> Message:
+        """Return ``contents``, and ``config`` with ``system_instruction`` and ``tools``."""
+        config = {"system_instruction": system} if system else {}
+        config |= {"tools": tools} if tools else {}
+        return {"contents": list(_stepwise(messages))} | ({"config": config} if config else {})
+
+    def tool(self, name: str, description: str | None, parameters: Mapping[str, Any]) -> Message:
+        """Return a tool with one function declaration."""
+        said = {"description": description} if description else {}
+        return {"functionDeclarations": [{"name": name} | said | {"parametersJsonSchema": dict(parameters)}]}
+
+    def is_own_tool(self, tool: Mapping[str, Any]) -> bool:
+        """By its declarations."""
+        return bool(tool.keys() & {"functionDeclarations", "function_declarations"})
+
+    def joined_tools(self, tools: list[Message]) -> list[Message]:
+        """Return all declarations in one tool: Gemini takes several tools only of different kinds."""
+        keys = ("functionDeclarations", "function_declarations")
+        declared = [one for tool in tools if len(tool) == 1 for key in keys for one in tool.get(key) or ()]
+        rest = [tool for tool in tools if len(tool) != 1 or not tool.keys() & set(keys)]
+        return ([{"functionDeclarations": declared}] if declared else []) + rest
+
+    def is_users(self, message: Mapping[str, Any]) -> bool:
+        """Whether a content is the user's; one without a role is."""
+        return (message.get("role") or "user") == "user"
+
+    def as_sent(self, message: Message) -> Message | None:
+        """Leave out empty texts without a signature, contents of nothing else, and fields but role and parts."""
+        parts = [part for part in message.get("parts") or () if part not in ({}, {"text": ""})]
+        return {"role": message.get("role") or "user", "parts": parts} if parts else None
+
     def text_part(self, text: str) -> Message:
         """Return ``{"text"}``."""
         return {"text": text}
@@ -92,6 +129,16 @@ class Gemini(Format):
     def user_part(self, part: Part) -> Message:
         """Return a part with ``text``, ``inlineData`` or ``fileData``; detail becomes a ``mediaResolution``."""
         return build_part(part)
+
+
+def _stepwise(contents: Iterable[Message]) -> Iterator[Message]:
+    """Join a call with the model's contents before it: it must come right after a user's content or a response."""
+    for role, group in groupby(contents, key=lambda content: content["role"]):
+        run = list(group)
+        parts = [part for content in run for part in content["parts"]]
+        if role == "model" and len(run) > 1 and any(_get(part, "functionCall") is not None for part in parts):
+            run = [{"role": role, "parts": parts}]
+        yield from run
 
 
 def _get(part: Mapping[str, Any], key: str) -> Any:

@@ -65,6 +65,37 @@ class Responses(Format):
             {"role": role, "parts": [base.other(kind)], "id": None if kind == "item_reference" else message.get("id")}
         ]
 
+    def split(self, messages: Sequence[Message]) -> tuple[Any, list[Message]]:
+        """Take out the instructions at the beginning, as one text; later ones, and images, stay where they are."""
+        texts: list[str] = []
+        for message in messages:
+            text = _instruction(message)
+            if text is None:
+                break
+            texts.append(text)
+        return "\n\n".join(texts) or None, list(messages[len(texts) :])
+
+    def request(self, system: Any, messages: list[Message], tools: list[Message]) -> Message:
+        """Return ``instructions``, ``input`` and ``tools``."""
+        head = {"instructions": system} if system else {}
+        return head | {"input": messages} | ({"tools": tools} if tools else {})
+
+    def tool(self, name: str, description: str | None, parameters: Mapping[str, Any]) -> Message:
+        """Return a function tool. It is not strict: a strict one may have no optional arguments."""
+        said = {"description": description} if description else {}
+        return {"type": "function", "name": name} | said | {"parameters": dict(parameters), "strict": False}
+
+    def is_own_tool(self, tool: Mapping[str, Any]) -> bool:
+        """By the name beside the type, and the field ``strict``, which the API requires."""
+        return tool.get("type") == "function" and "name" in tool and "strict" in tool
+
+    def as_sent(self, message: Message) -> Message | None:
+        """Leave out ids of messages that the API did not give, and empty messages; other items stay whole."""
+        if "role" not in message or str(message.get("id")).startswith("msg"):
+            return message
+        message = {key: value for key, value in message.items() if key != "id"}
+        return message if message.get("content") else None
+
     def together(self, run: Sequence[Turn]) -> list[list[Turn]]:
         """Each turn leaves alone: an item is never part of a message."""
         return [[turn] for turn in run]
@@ -98,6 +129,16 @@ class Responses(Format):
     def user_part(self, part: Part) -> Message:
         """Return an ``input_text``, ``input_image`` or ``input_file`` part."""
         return build_part(part)
+
+
+def _instruction(message: Message) -> str | None:
+    """Return the text of a system or developer message; None for any other, or one with more than text."""
+    content = message.get("content")
+    if message.get("role") not in ("system", "developer"):
+        return None
+    if isinstance(content, str):
+        return content
+    return "\n".join(part["text"] for part in content or ()) if part_types(content) == {"input_text"} else None
 
 
 def parse_part(part: Message, path: str) -> Part:

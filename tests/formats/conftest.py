@@ -21,6 +21,9 @@ PNG_URL = f"data:image/png;base64,{PNG}"
 WAV = base64.b64encode(b"RIFF\x24\0\0\0WAVEfmt ").decode()
 PDF = base64.b64encode(b"%PDF-1.7\n").decode()
 
+CITATION = {"type": "url_citation", "url": "u", "title": "Red", "start_index": 0, "end_index": 5}
+FOUND = {"type": "web_search_result", "encrypted_content": "x", "title": "Red", "url": "https://example.com"}
+CITED = {"type": "web_search_result_location", "url": "u", "title": None, "cited_text": "r", "encrypted_index": "x"}
 PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": PDF}
 
 OPENAI: list[dict[str, Any]] = [
@@ -101,6 +104,7 @@ RESPONSES: list[dict[str, Any]] = [
         "id": "cu_1",
         "call_id": "call_D",
         "action": {"type": "screenshot"},
+        "pending_safety_checks": [],
         "status": "completed",
     },
     {
@@ -118,7 +122,7 @@ RESPONSES: list[dict[str, Any]] = [
         "status": "completed",
         "phase": "final_answer",
         "content": [
-            {"type": "output_text", "text": "A red square", "annotations": [{"type": "url_citation", "url": "u"}]},
+            {"type": "output_text", "text": "A red square", "annotations": [CITATION]},
             {"type": "output_text", "text": ".", "annotations": []},
         ],
     },
@@ -182,9 +186,9 @@ ANTHROPIC: list[dict[str, Any]] = [
         "role": "assistant",
         "content": [
             {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "red"}},
-            {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result"}]},
+            {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [FOUND]},
             {"type": "text", "text": "It is "},
-            {"type": "text", "text": "red", "citations": [{"type": "web_search_result_location", "url": "u"}]},
+            {"type": "text", "text": "red", "citations": [CITED]},
             {"type": "text", "text": "."},
             {"type": "tool_use", "id": "toolu_C", "name": "end", "input": {}},
         ],

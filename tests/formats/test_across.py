@@ -8,12 +8,9 @@ import warnings
 from io import BytesIO
 from typing import Any
 
+import provider_rules
 import pytest
-from anthropic.types import MessageParam
-from openai.types.chat import ChatCompletionMessageParam
-from openai.types.responses import ResponseInputItemParam
 from PIL import Image
-from pydantic import TypeAdapter
 
 from optical_memory.formats import FORMATS, from_turns, get_format, split_system, to_turns
 from optical_memory.turns import Turn, open_calls
@@ -25,12 +22,8 @@ PAIRS = [(source, target) for source in FORMATS for target in FORMATS if source 
 def assert_accepted(messages: list[dict[str, Any]], name: str) -> None:
     """Raise where the provider's own library does not know these shapes."""
     system, rest = split_system(messages, name)
-    if name == "openai":
-        TypeAdapter(list[ChatCompletionMessageParam]).validate_python(rest, strict=True)
-    elif name == "responses":
-        TypeAdapter(list[ResponseInputItemParam]).validate_python(rest, strict=True)
-    elif name == "anthropic":
-        TypeAdapter(list[MessageParam]).validate_python(rest, strict=True)
+    if name in ("openai", "responses", "anthropic"):
+        provider_rules.typed(f"{name} {'input' if name == 'responses' else 'messages'}", rest)
         assert system is None or isinstance(system, str) or all(block["type"] == "text" for block in system)
     elif name == "gemini":
         with warnings.catch_warnings():
