@@ -42,10 +42,10 @@ _HOMES = {
     "Page": "renderers.base",
     "Profile": "budget.profile",
     "Turn": "turns",
-    "get_profile": "budget.profile",
+    "get_profile": "budget.catalog",
     "load_model": "model",
     "load_reader": "readers",
-    "profiles": "budget.profile",
+    "profiles": "budget.catalog",
     "render": "pages",
 }
 

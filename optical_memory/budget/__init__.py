@@ -1,7 +1,20 @@
 """What text and images cost a target model: profiles, token counts and the price of images."""
 
-from optical_memory.budget.images import image_tokens
-from optical_memory.budget.profile import Price, Profile, get_profile, profiles
+from optical_memory.budget.catalog import AssumedProfileWarning, get_profile, load_profile, models, profiles
+from optical_memory.budget.images import detail_for, image_tokens
+from optical_memory.budget.profile import Price, Profile
 from optical_memory.budget.tokens import count_message, count_tokens
 
-__all__ = ["Price", "Profile", "count_message", "count_tokens", "get_profile", "image_tokens", "profiles"]
+__all__ = [
+    "AssumedProfileWarning",
+    "Price",
+    "Profile",
+    "count_message",
+    "count_tokens",
+    "detail_for",
+    "get_profile",
+    "image_tokens",
+    "load_profile",
+    "models",
+    "profiles",
+]

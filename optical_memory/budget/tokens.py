@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from optical_memory.budget.profile import Profile, get_profile
+from optical_memory.budget.catalog import get_profile
+from optical_memory.budget.images import known_detail
+from optical_memory.budget.profile import Profile
 from optical_memory.turns import Part, Turn
 
 PIECE = 32_768
@@ -46,8 +48,9 @@ def count_tokens(text: str, profile: str | Profile) -> int:
 def count_message(turn: Turn, profile: str | Profile) -> int:
     """Return what a turn costs as a message: its text, name, calls, images, and what the format adds.
 
-    Images are priced by the profile's formula; one of unknown size as the dearest there is. Other parts (sound,
-    files) count as the text of what is sent.
+    Images are priced by the profile's formula, as they are sent: with the setting that the part names, else by the
+    provider's default (:func:`~optical_memory.budget.detail_for` finds a cheaper one). One of unknown size counts as
+    the dearest there is. Other parts (sound, files) count as the text of what is sent.
     """
     profile = get_profile(profile)
     tokens = profile.message_tokens + sum(_part_tokens(part, profile) for part in turn.parts)
@@ -63,9 +66,10 @@ def count_message(turn: Turn, profile: str | Profile) -> int:
 def _part_tokens(part: Part, profile: Profile) -> int:
     text = count_tokens(part.text, profile) if part.text else 0
     if part.kind == "image":
+        detail = known_detail(profile, (part.raw or {}).get("detail"))
         if part.width is None or part.height is None:
-            return text + profile.formula.most
-        return text + profile.image_tokens(max(part.width, 1), max(part.height, 1))
+            return text + profile.formula.most_for(detail)
+        return text + profile.image_tokens(max(part.width, 1), max(part.height, 1), detail)
     if part.kind == "other":
         sent = part.url + (json.dumps(part.raw, ensure_ascii=False, default=str) if part.raw else "")
         return text + (count_tokens(sent, profile) if sent else 0)

@@ -29,7 +29,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
     """Print a table; the first column is words, the others are figures. Content is never markup."""
     shown = Table(title=title, title_justify="left")
     for place, column in enumerate(columns):
-        shown.add_column(column, justify="left" if place == 0 else "right")
+        shown.add_column(column, justify="left" if place == 0 else "right", no_wrap=place == 0)
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))
     out.print(shown)

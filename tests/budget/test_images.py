@@ -1,33 +1,39 @@
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optical_memory.budget.images import (
-    AnthropicPatches,
-    DeepSeekViews,
-    Formula,
-    GeminiFlat,
-    GeminiTiles,
-    OpenAIPatches,
-    OpenAITiles,
-    PatchRows,
-    QwenGrid,
-    image_tokens,
-)
+from optical_memory.budget import detail_for, get_profile, models, profiles
+from optical_memory.budget.formulas import Formula
+from optical_memory.budget.formulas.anthropic import AnthropicPatches
+from optical_memory.budget.formulas.deepseek import DeepSeekGrid, DeepSeekQueries, DeepSeekViews, PatchRows
+from optical_memory.budget.formulas.google import GeminiFlat, GeminiTiles
+from optical_memory.budget.formulas.grids import LlamaTiles, Megapixels, MistralRows, QwenGrid
+from optical_memory.budget.formulas.openai import OpenAIPatches, OpenAITiles
+from optical_memory.budget.images import image_tokens, known_detail
 from optical_memory.errors import InputError
 
 FORMULAS = [
     AnthropicPatches(),
     AnthropicPatches(side=2576, cap=4784),
+    DeepSeekGrid(),
+    DeepSeekQueries(),
     DeepSeekViews(),
     GeminiFlat(),
     GeminiTiles(),
     OpenAIPatches(cap=1536, factor=1.62),
+    LlamaTiles(),
+    Megapixels(rate=1000, cap=1792),
+    MistralRows(),
     OpenAIPatches(cap=2500, factor=1.2),
+    OpenAIPatches(cap=2500, factor=1.2, original=10_000, original_side=6000),
     OpenAITiles(base=85, tile=170),
     PatchRows(),
+    QwenGrid(patch=28, least=1, cap=4096, pad=True),
     QwenGrid(patch=28, least=4),
     QwenGrid(patch=32, least=64),
 ]
@@ -66,7 +72,7 @@ def test_deepseek_shows_a_small_image_in_one_view() -> None:
         ((1092, 1092), 1521, 1521),
         ((1920, 1080), 1560, 2691),
         ((2000, 1500), 1564, 3888),
-        ((3840, 2160), 1560, 4784),
+        ((3840, 2160), 1600, 4824),  # and the note that was measured for images over 2000 px
     ],
 )
 def test_anthropic_published_examples(size: tuple[int, int], standard: int, newer: int) -> None:
@@ -152,3 +158,95 @@ def test_what_is_no_image_or_no_setting_is_refused(formula: Formula) -> None:
         image_tokens(formula, 0, 10)
     with pytest.raises(InputError, match="'sharpest'"):
         image_tokens(formula, 10, 10, "sharpest")
+
+
+MEASURED = Path(__file__).parents[2] / "benchmarks" / "measured" / "image_tokens.csv"
+
+
+def measured() -> list[dict[str, int]]:
+    """Rows of huggingface.co/datasets/JOHNISKING/image-token-cost (CC BY 4.0), as read on 2026-11-28."""
+    lines = [line for line in MEASURED.read_text("utf-8").splitlines() if not line.startswith("#")]
+    return [{key: int(value) for key, value in row.items()} for row in csv.DictReader(lines)]
+
+
+@pytest.mark.parametrize(
+    ("column", "model", "detail", "exact"),
+    [
+        ("gpt6_auto", "gpt-6-astra", None, True),
+        ("gpt6_high", "gpt-6-astra", "high", True),
+        ("gpt55_auto", "gpt-5.5", None, True),
+        ("claude45", "claude-haiku-4-5", None, False),
+        ("claude55", "claude-opus-5-5", None, False),
+        ("gemini", "gemini-3.8-flash", None, False),
+    ],
+)
+def test_each_rule_against_what_others_measured(column: str, model: str, detail: str | None, exact: bool) -> None:
+    profile = get_profile(model)
+    prompt = {"claude45": 65, "claude55": 77}.get(column, 0)  # the same for every size: what is left is the image
+    for row in measured():
+        counted, billed = profile.image_tokens(row["width"], row["height"], detail), row[column] - prompt
+        assert counted == billed if exact else counted >= billed, row
+
+
+def test_claudes_rule_is_exact_up_to_two_thousand_pixels() -> None:
+    for row in measured():
+        if max(row["width"], row["height"]) <= 2000:
+            assert get_profile("claude-opus-5-5").image_tokens(row["width"], row["height"]) == row["claude55"] - 77
+            assert get_profile("claude-haiku-4-5").image_tokens(row["width"], row["height"]) == row["claude45"] - 65
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens"),
+    [((1260, 1260), 932), ((544, 544), 184), ((100, 100), 184), ((4000, 4000), 994), ((9000, 300), 757)],
+)
+def test_deepseek_v4_grids_stay_within_their_cap(size: tuple[int, int], tokens: int) -> None:
+    assert image_tokens(DeepSeekGrid(), *size) == tokens <= 1024
+
+
+@pytest.mark.parametrize(("size", "tokens"), [((768, 768), 257), ((1024, 1024), 833), ((3000, 900), 257 + 3 * 144)])
+def test_deepseek_ocr_2_views_and_tiles(size: tuple[int, int], tokens: int) -> None:
+    assert image_tokens(DeepSeekQueries(), *size) == tokens
+
+
+def test_rules_of_open_models() -> None:
+    assert image_tokens(MistralRows(), 1120, 784) == 28 * 41
+    assert image_tokens(LlamaTiles(), 336, 336) == 148 and image_tokens(LlamaTiles(), 5000, 5000) == LlamaTiles().most
+    assert image_tokens(Megapixels(rate=1000, cap=1792), 1000, 1000) == 1000
+    padded = QwenGrid(patch=28, least=1, cap=4096, pad=True)
+    assert image_tokens(padded, 29, 28) == 2 + 2 and image_tokens(QwenGrid(patch=28, least=1), 29, 28) == 1 + 2
+
+
+# -- the setting that is sent ----------------------------------------------------------------------------------------
+
+
+def test_a_screenshot_without_a_setting_is_priced_as_it_is_sent_and_given_one_where_it_matters() -> None:
+    gpt = get_profile("gpt-6-astra")
+    assert gpt.image_tokens(3840, 2160) == 9_792
+    assert detail_for(gpt, 3840, 2160) == "high" and gpt.image_tokens(3840, 2160, "high") == 2_931
+    assert detail_for(gpt, 1280, 720) is None  # costs the same
+    assert detail_for(gpt, None, None) == "high" and gpt.formula.most == 36_000
+    assert detail_for(gpt, 3840, 2160, most=10_000) is None
+    assert detail_for(get_profile("claude"), 3840, 2160, most=10) is None, "it takes no setting"
+
+
+@pytest.mark.parametrize("name", [*profiles(), *models()])
+def test_the_setting_that_is_named_is_one_that_the_model_has_and_never_dearer(name: str) -> None:
+    profile = get_profile(name)
+    for size in [(64, 64), (1920, 1080), (4032, 3024), (300, 9000)]:
+        for most in (None, 100, 1_000, 5_000):
+            detail = detail_for(profile, *size, most=most)
+            assert detail is None or detail in profile.formula.settings
+            cost, default = profile.image_tokens(*size, detail), profile.image_tokens(*size)
+            assert cost <= default
+            if most and detail is None and profile.formula.settings:
+                assert default <= most or all(
+                    profile.image_tokens(*size, d) >= default for d in profile.formula.settings
+                )
+        for detail in (None, *profile.formula.settings):
+            assert profile.image_tokens(*size, detail) <= profile.formula.most_for(detail)
+
+
+def test_settings_are_known_by_the_names_of_other_providers() -> None:
+    assert known_detail(get_profile("gemini-3"), "high") == "media_resolution_high"
+    assert known_detail(get_profile("gpt-5.6"), "MEDIA_RESOLUTION_LOW") == "low"
+    assert known_detail(get_profile("claude"), "high") is None and known_detail(get_profile("gpt-5"), None) is None

@@ -14,16 +14,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transcripts import Transcripts
+from typer.testing import CliRunner
 
-from optical_memory.budget import Profile, count_message, count_tokens, get_profile, profile, profiles, tokens
+from optical_memory.budget import Profile, count_message, count_tokens, get_profile, models, profiles, tokens
+from optical_memory.cli import app
 from optical_memory.errors import InputError, NotFoundError
 from optical_memory.turns import Part, ToolCall, Turn
 
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs/profiles.md"
 NAMED = ["deepseek-ocr", "mini", "gpt-5", "gpt-5-mini", "gpt-4o", "gpt-4.1", "claude", "gemini-2.5", "gemini-3"]
 
 
 def test_profiles_are_found_by_name_and_alias() -> None:
     assert {*NAMED, "qwen2.5-vl", "qwen3-vl"} <= set(profiles()) == {get_profile(name).name for name in profiles()}
+    assert set(models()) == {get_profile(name).name for name in models()} and not set(models()) & set(profiles())
     assert get_profile("gemini") is get_profile("gemini-3")
     own = replace(get_profile("mini"), name="own")
     assert get_profile(own) is own
@@ -31,17 +36,15 @@ def test_profiles_are_found_by_name_and_alias() -> None:
         get_profile("gtp-5")
 
 
-def test_no_alias_names_two_profiles() -> None:
-    names = [name for key, data in profile._table().items() for name in (key, *data["aliases"])]
-    assert len(names) == len(set(names))
-
-
-@pytest.mark.parametrize("name", profiles())
+@pytest.mark.parametrize("name", [*profiles(), *models()])
 def test_every_profile_is_whole(name: str) -> None:
     profile = get_profile(name)
-    assert profile.source and date(2025, 1, 1) < date.fromisoformat(profile.date) <= date(2026, 11, 25)
+    assert profile.source and date(2025, 1, 1) < date.fromisoformat(profile.date) <= date(2026, 11, 28)
     assert set(profile.legibility) <= {tier.name for tier in (*profile.tiers, profile.gist)}
     assert 0 < profile.price.cached <= profile.price.fresh <= profile.price.written or profile.price.fresh == 0
+    assert profile.price.output > profile.price.fresh or profile.price.fresh == 0
+    assert get_profile(profile.base).grid == profile.grid and (profile.confirmed or profile.note)
+    assert profile.legibility_source or not profile.legibility
     costs = [tier.tokens for tier in profile.tiers]
     assert costs == sorted(costs, reverse=True) and len(set(costs)) == len(costs)
     for tier in (*profile.tiers, profile.gist):
@@ -220,8 +223,13 @@ def test_counting_is_imported_when_it_is_needed() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_documentation_shows_the_profiles_as_they_are() -> None:
-    root = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "benchmarks.profiles"]
-    table = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
-    assert table.stdout in (root / "docs/profiles.md").read_text("utf-8")
+@pytest.mark.parametrize("options", [(), ("--models",), ("--pages",)])
+def test_the_documentation_shows_the_profiles_as_they_are(options: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, ["profiles", *options, "--markdown"])
+    assert shown.exit_code == 0 and shown.stdout in DOCS.read_text("utf-8")
+
+
+def test_the_documentation_shows_what_others_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.image_tokens"]
+    table = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert table.stdout and table.stdout in DOCS.read_text("utf-8")
