@@ -78,6 +78,11 @@ def table(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(shape).uniform_(-0.02, 0.02))
 
 
+def quick_gelu(x: Tensor) -> Tensor:
+    """Approximate GELU as CLIP does: x * sigmoid(1.702 x)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
 class Mlp(nn.Module):
     """Two linear layers with an activation between them.
 
@@ -145,7 +150,7 @@ class Residual(nn.Module):
 class Layers(nn.ModuleList):
     """Layers one behind the other.
 
-    On CUDA in 16 bits and without gradients, products add to the residual stream where it lies (``kernels/stream.py``).
+    On CUDA in 16 bits and without gradients, products add to the residual stream where it lies (``run_in_place``).
     ``in_place`` False is the layers as written, which PyTorch can compile.
     """
 
@@ -154,12 +159,39 @@ class Layers(nn.ModuleList):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., D) to (..., D); ``x`` may be overwritten."""
         if self.in_place and sixteen_bits(x) and not torch.is_grad_enabled():
-            from optical_memory.model.kernels.stream import run_in_place
-
             return run_in_place(cast(Iterable[Residual], self), x)
         for layer in self:
             x = layer(x)  # (..., D)
         return x
+
+
+def run_in_place(layers: Iterable[Residual], x: Tensor) -> Tensor:
+    """Run layers on a residual stream (..., D), which is overwritten, and return it. Needs Triton.
+
+    A layer as written reads and writes the stream five times beside its products: two sums, two norms. Here the matrix
+    units add what they compute to the stream as they store it. Their bias would be a further pass: instead, the biases
+    so far are one vector for all tokens, which the norms add as they read, and the end of the last layer.
+    """
+    from optical_memory.model.kernels import stream
+
+    x = x.contiguous()
+    late = torch.zeros(x.shape[-1], device=x.device)  # (D,)
+    for layer in layers:
+        mixed = layer.attention.mix(stream.norm(x, late, layer.norm1))  # (..., D)
+        late = _add_product(x, mixed, layer.attention.out, late)
+        y = stream.norm(x, late, layer.norm2)  # (..., D)
+        if layer.mlp.activation is quick_gelu:
+            inner = stream.quick_gelu_(layer.mlp.up(y))  # (..., I)
+        else:
+            inner = layer.mlp.inner(y)  # (..., I)
+        late = _add_product(x, inner, layer.mlp.down, late)
+    return x.add_(late)
+
+
+def _add_product(x: Tensor, y: Tensor, layer: nn.Linear, late: Tensor) -> Tensor:
+    """Add a linear layer's product to the stream, and return the late biases with its own."""
+    x.view(-1, x.shape[-1]).addmm_(y.reshape(-1, y.shape[-1]), layer.weight.t())
+    return late + layer.bias
 
 
 def sixteen_bits(x: Tensor) -> bool:

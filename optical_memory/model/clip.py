@@ -9,13 +9,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from optical_memory.model.blocks import ATTENTION, AttentionKind, Layers, Mixing, Mlp, Residual, resized, table
+from optical_memory.model.blocks import (
+    ATTENTION,
+    AttentionKind,
+    Layers,
+    Mixing,
+    Mlp,
+    Residual,
+    quick_gelu,
+    resized,
+    table,
+)
 from optical_memory.model.config import ClipConfig
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """Approximate GELU as CLIP does: x * sigmoid(1.702 x)."""
-    return x * torch.sigmoid(1.702 * x)
 
 
 class Attention(Mixing):

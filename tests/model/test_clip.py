@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from optical_memory.model.clip import Clip, quick_gelu, table_for
+from optical_memory.model.blocks import quick_gelu
+from optical_memory.model.clip import Clip, table_for
 from optical_memory.model.config import ClipConfig
 
 SMALL = ClipConfig(image_size=42, patch_size=14, width=32, layers=3, heads=4, mlp_width=96)

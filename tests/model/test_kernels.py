@@ -17,7 +17,7 @@ from optical_memory.model.clip import Clip
 from optical_memory.model.config import ClipConfig, DecoderConfig, SamConfig
 from optical_memory.model.decoder import Decoder
 from optical_memory.model.graphs import GraphStep, SingleStep
-from optical_memory.model.kernels import relative, stream
+from optical_memory.model.kernels import relative
 from optical_memory.model.sam import Attention, Sam, resampled_table
 from optical_memory.model.step import EagerStep, prefill
 
@@ -79,7 +79,7 @@ for layers, shape in zip(stacks, ((2, 5, 5, 24), (2, 10, 40))):
     layers, x = layers.to(device), torch.randn(shape, device=device)
     with torch.no_grad():
         wanted = layers(x)
-        assert error(stream.run_in_place(layers, x), wanted) < (1e-5 if device == "cpu" else 1e-3), shape
+        assert error(blocks.run_in_place(layers, x), wanted) < (1e-5 if device == "cpu" else 1e-3), shape
         if device == "cuda":  # the products of the matrix library with GELU, in 16 bits
             layers, x = layers.bfloat16(), torch.randn(shape, device=device, dtype=torch.bfloat16)
             wanted = layers(x)

@@ -1,8 +1,6 @@
-"""The encoder's residual stream where it lies: products are added to it in place, and their biases later.
+"""Kernels for the encoder's layers on CUDA: norms that add late biases, and activations in place or in the product.
 
-A layer as written reads and writes the stream five times beside its products: two sums, two norms. Here the matrix
-units add what they compute to the stream as they store it. Their bias would be a further pass: the biases so far are
-one vector for all tokens instead, which the norms add as they read, and the last layer's end.
+``run_in_place`` in ``model/blocks.py`` puts them together.
 
 Shapes: R tokens of all images, D channels, I an MLP's inner size.
 """
@@ -13,15 +11,10 @@ Shapes: R tokens of all images, D channels, I an MLP's inner size.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
-
-from optical_memory.model.blocks import Residual
-from optical_memory.model.clip import quick_gelu
 
 
 @triton.jit
@@ -82,25 +75,3 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 @linear_gelu.register_fake
 def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return x.new_empty(*x.shape[:-1], len(weight))
-
-
-def run_in_place(layers: Iterable[Residual], x: Tensor) -> Tensor:
-    """Run layers on a stream (..., D), which is overwritten, and return it."""
-    x = x.contiguous()
-    late = torch.zeros(x.shape[-1], device=x.device)  # (D,)
-    for layer in layers:
-        mixed = layer.attention.mix(norm(x, late, layer.norm1))  # (..., D)
-        late = _add_product(x, mixed, layer.attention.out, late)
-        y = norm(x, late, layer.norm2)  # (..., D)
-        if layer.mlp.activation is quick_gelu:
-            inner = quick_gelu_(layer.mlp.up(y))  # (..., I)
-        else:
-            inner = layer.mlp.inner(y)  # (..., I)
-        late = _add_product(x, inner, layer.mlp.down, late)
-    return x.add_(late)
-
-
-def _add_product(x: Tensor, y: Tensor, layer: nn.Linear, late: Tensor) -> Tensor:
-    """Add a linear layer's product to the stream, and return the late biases with its own."""
-    x.view(-1, x.shape[-1]).addmm_(y.reshape(-1, y.shape[-1]), layer.weight.t())
-    return late + layer.bias
