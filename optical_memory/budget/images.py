@@ -1,14 +1,9 @@
-"""What one image costs in a model's sequence, and which setting to send with it. Sizes in px, costs in tokens."""
+"""What one image costs in a model's sequence. Sizes in px, costs in tokens."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from optical_memory.budget.formulas.base import Formula
 from optical_memory.errors import InputError
-
-if TYPE_CHECKING:
-    from optical_memory.budget.profile import Profile
 
 
 def image_tokens(formula: Formula, width: int, height: int, detail: str | None = None) -> int:
@@ -20,41 +15,3 @@ def image_tokens(formula: Formula, width: int, height: int, detail: str | None =
     if width < 1 or height < 1:
         raise InputError(f"an image has at least 1 px a side, not {width!r} × {height!r}")
     return formula.tokens(width, height, detail)
-
-
-def known_detail(profile: Profile, detail: object) -> str | None:
-    """Return the setting as this profile's provider has it, or None where it has none of that name.
-
-    "high" is Gemini's "media_resolution_high" and the other way round, whatever the case.
-    """
-    name = str(detail).lower()
-    for known in (name, f"media_resolution_{name}", name.removeprefix("media_resolution_")):
-        if known in profile.formula.settings:
-            return known
-    return None
-
-
-def detail_for(profile: Profile, width: int | None, height: int | None, *, most: int | None = None) -> str | None:
-    """Return the setting to send with a user's image whose caller left it open; None: send none.
-
-    ``width`` and ``height`` are in px, None where they are not known (then the dearest size is assumed). The
-    provider's default stays where it costs at most ``most`` tokens (default: what it costs with the dearest setting
-    that pages are sent with). Otherwise the sharpest setting that costs no more is named, or the cheapest there is.
-    """
-    formula = profile.formula
-
-    def cost(detail: str | None) -> int:
-        if width is None or height is None:
-            return formula.most_for(detail)
-        return image_tokens(formula, width, height, detail)
-
-    if most is None:
-        most = max((cost(detail) for detail in set(profile.detail.values())), default=cost(None))
-    if cost(None) <= most or not formula.settings:
-        return None
-    costs = {detail: cost(detail) for detail in formula.settings}
-    cheaper = [detail for detail, tokens in costs.items() if tokens < cost(None)]
-    if not cheaper:
-        return None
-    fitting = [detail for detail in cheaper if costs[detail] <= most]
-    return max(reversed(fitting), key=costs.__getitem__) if fitting else min(cheaper, key=costs.__getitem__)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 from optical_memory.budget.catalog import get_profile
-from optical_memory.budget.images import known_detail
+from optical_memory.budget.detail import known_detail
 from optical_memory.budget.profile import Profile
 from optical_memory.turns import Part, Turn
 

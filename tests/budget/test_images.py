@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optical_memory.budget import detail_for, get_profile, models, profiles
+from optical_memory.budget.detail import known_detail
 from optical_memory.budget.formulas import Formula
 from optical_memory.budget.formulas.anthropic import AnthropicPatches
 from optical_memory.budget.formulas.deepseek import DeepSeekGrid, DeepSeekQueries, DeepSeekViews, PatchRows
 from optical_memory.budget.formulas.google import GeminiFlat, GeminiTiles
 from optical_memory.budget.formulas.grids import LlamaTiles, Megapixels, MistralRows, QwenGrid
 from optical_memory.budget.formulas.openai import OpenAIPatches, OpenAITiles
-from optical_memory.budget.images import image_tokens, known_detail
+from optical_memory.budget.images import image_tokens
 from optical_memory.errors import InputError
 
 FORMULAS = [
