@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks import DATA
 from optical_memory import OpticalMemory
+from optical_memory.turns import open_calls
 
 SESSIONS = DATA / "coding_agent/sessions.jsonl"
 
@@ -49,7 +50,7 @@ def run(session: dict[str, Any], profile: str, budget: int) -> dict[str, Any]:
             now = digests(sent)
             if context.epoch == epoch and now[: len(before)] != before:
                 broken += 1
-            unpaired += not pairs_hold(sent) if not context.groups or not context.groups[-1].open else 0
+            unpaired += not pairs_hold(sent) if not open_calls(context.recent) else 0
             before, epoch = now, context.epoch
         turns = memory.store.turns(session["id"])
         verbatim = sum(t.raw == m for t, m in zip(turns, session["messages"], strict=True))

@@ -79,7 +79,9 @@ def retrieval(memory: OpticalMemory, question: str, budget: int, profile: Any) -
 
 def optical(memory: OpticalMemory) -> str:
     context = memory.context()
-    texts = [block.page.text if block.page else block.text for block in context.archive]
+    texts = [
+        piece.page.text if piece.page else piece.text for piece in context.pieces() if piece.kind in ("page", "record")
+    ]
     return "\n".join([*texts, *context.facts, *(turn.text for turn in context.recent)])
 
 

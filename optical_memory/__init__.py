@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from optical_memory.asynchronous import AsyncOpticalMemory
     from optical_memory.budget import Profile, get_profile, profiles
+    from optical_memory.compression import Compressor, compress
     from optical_memory.context.base import Context
     from optical_memory.errors import OpticalMemoryError
     from optical_memory.memory import OpticalMemory
     from optical_memory.model import load_model
     from optical_memory.pages import render
+    from optical_memory.pool import MemoryPool
     from optical_memory.readers import load_reader
     from optical_memory.renderers.base import Page
     from optical_memory.turns import Turn
@@ -21,12 +23,15 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AsyncOpticalMemory",
+    "Compressor",
     "Context",
+    "MemoryPool",
     "OpticalMemory",
     "OpticalMemoryError",
     "Page",
     "Profile",
     "Turn",
+    "compress",
     "get_profile",
     "load_model",
     "load_reader",
@@ -36,12 +41,15 @@ __all__ = [
 
 _HOMES = {
     "AsyncOpticalMemory": "asynchronous",
+    "Compressor": "compression",
     "Context": "context.base",
+    "MemoryPool": "pool",
     "OpticalMemory": "memory",
     "OpticalMemoryError": "errors",
     "Page": "renderers.base",
     "Profile": "budget.profile",
     "Turn": "turns",
+    "compress": "compression",
     "get_profile": "budget.catalog",
     "load_model": "model",
     "load_reader": "readers",

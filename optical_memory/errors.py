@@ -13,10 +13,12 @@
     │   ├── StoreUnavailableError          cannot connect, read-only, disk full
     │   ├── StoreCorruptError              what is on disk is not a valid store
     │   └── ConflictError                  another process changed the session first
+    ├── LostPageError                      a page's turns changed under it; it is made anew
     ├── RenderError                        a page could not be drawn
     │   ├── BrowserNotFoundError           no Chromium on this machine
     │   ├── BrowserCrashedError            Chromium died more often than it was restarted
-    │   └── RenderTimeoutError             a page took longer than its limit
+    │   ├── RenderTimeoutError             a page took longer than its limit
+    │   └── StaleError                     a tab still showed the page before; it is drawn again
     ├── ReaderError                        a page could not be read
     │   └── GridNotFoundError              no character grid found in an image
     ├── ModelError
@@ -88,6 +90,10 @@ class ConflictError(StoreError):
     """Another process changed the session first; load it again and repeat."""
 
 
+class LostPageError(OpticalMemoryError):
+    """A page cannot be laid out again: its turns changed under it. The view seals the history anew."""
+
+
 class RenderError(OpticalMemoryError):
     """A page could not be drawn."""
 
@@ -102,6 +108,10 @@ class BrowserCrashedError(RenderError):
 
 class RenderTimeoutError(RenderError):
     """A page took longer than its limit."""
+
+
+class StaleError(RenderError):
+    """A tab still showed the page before; it is drawn again."""
 
 
 class ReaderError(OpticalMemoryError):

@@ -10,10 +10,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from optical_memory.budget import Profile, get_profile
+from optical_memory.budget import Profile, count_tokens, get_profile
 from optical_memory.context.base import Context
-from optical_memory.context.view import Builder
-from optical_memory.errors import InputError
+from optical_memory.context.events import Events, Observer, Recalled
+from optical_memory.context.lineage import within
+from optical_memory.context.view import SessionView, Settings
+from optical_memory.errors import InputError, NotFoundError
 from optical_memory.formats import from_turns, to_turns
 from optical_memory.formats.keywords import When, seconds, turn_of
 from optical_memory.policies import BudgetedPolicy, get_policy
@@ -23,9 +25,12 @@ from optical_memory.renderers import default_renderer, get_renderer
 from optical_memory.renderers.base import Page, Renderer
 from optical_memory.stores import open_store
 from optical_memory.stores.base import Store
+from optical_memory.stores.record import BATCH_TURNS
 from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
+    from optical_memory.budget.drift import Drift
+    from optical_memory.context.following import Followed, Follower
     from optical_memory.context.forgetting import Receipt
     from optical_memory.readers.base import Reader
     from optical_memory.readers.fidelity import Score
@@ -46,7 +51,10 @@ class OpticalMemory:
         budget: most tokens that a context may cost, by the target model's own accounting.
         policy: decides how sharp each page is. Default: the sharpest plan that fits the budget.
         renderer: "chromium", "dense" or a Renderer. Default: Chromium where one is found, else dense.
-        clock: seconds since 1970; stamps turns that come without a time.
+        clock: seconds since 1970; stamps turns that carry no time.
+        stepwise: decide after each turn whether an epoch begins. Then a context depends on the turns alone, not on
+            when it was asked for; see :func:`optical_memory.compress`.
+        on_event: called with each :data:`optical_memory.context.events.Event`; what it raises is logged.
 
     Errors: NotFoundError for an unknown profile, InputError for other bad settings, StoreError from the store.
 
@@ -62,6 +70,8 @@ class OpticalMemory:
         policy: str | Policy | None = None,
         renderer: str | Renderer | None = None,
         clock: Callable[[], float] = time.time,
+        on_event: Observer | None = None,
+        stepwise: bool = False,
     ) -> None:
         if not isinstance(session, str) or not session:
             raise InputError(f"a session id is a text that is not empty, not {session!r}")
@@ -76,18 +86,12 @@ class OpticalMemory:
         self._owns_renderer = renderer is None or isinstance(renderer, str)
         self._clock = clock
         self._lock = threading.RLock()
-        self._builder = self._new_builder()
-
-    def _new_builder(self) -> Builder:
-        return Builder(
-            store=self.store,
-            session=self.session,
-            profile=self.profile,
-            budget=self.budget,
-            policy=self.policy,
-            renderer=self.renderer,
-            clock=self._clock,
+        self._events = Events(() if on_event is None else (on_event,))
+        settings = Settings(
+            profile=self.profile, budget=budget, policy=self.policy, renderer=self.renderer, stepwise=stepwise
         )
+        self._view = SessionView(self.store, session, settings, clock=clock, events=self._events)
+        self._following: Follower | None = None
 
     # -- in ------------------------------------------------------------------------------------------------------
 
@@ -136,40 +140,101 @@ class OpticalMemory:
         return self.store.append(self.session, [turn])[0]
 
     def extend(self, messages: Iterable[Mapping[str, Any]], *, format: str | None = None) -> list[Turn]:
-        """Store messages of any provider's shape, all or none, and return their turns.
+        """Store messages of any provider's shape and return their turns.
 
         ``format``: "openai", "responses", "anthropic", "gemini", "huggingface"; None tells by looking. Messages that
-        carry an id are stored once. Errors as for :meth:`add`.
+        carry an id are stored once. Up to 10,000 turns are stored all or none; of more, whole batches of 10,000.
+        Errors as for :meth:`add`.
         """
         return self.add_turns(to_turns(messages, format, created_at=self._clock()))
 
     def add_turns(self, turns: Iterable[Turn]) -> list[Turn]:
-        """Store turns, all or none; one without a time is stamped now. Errors as for :meth:`add`."""
+        """Store turns as :meth:`extend` does; one without a time is stamped now. Errors as for :meth:`add`."""
         now = self._clock()
         stamped = [turn if turn.created_at else replace(turn, created_at=now) for turn in turns]
-        return self.store.append(self.session, stamped) if stamped else []
+        out: list[Turn] = []
+        for start in range(0, len(stamped), BATCH_TURNS):
+            out += self.store.append(self.session, stamped[start : start + BATCH_TURNS])
+        return out
+
+    def follow(self, messages: Iterable[Any], *, format: str | None = None) -> Followed:
+        """Make the visible history equal ``messages``: add what is new, leave what was edited or rewound.
+
+        For callers that keep their own list and hand it over each time, in any provider's format. Turns that are not
+        in the list leave the context and recall, and are kept as superseded; a branch that comes back is found again.
+        Nothing is deleted. Messages are compared by what they say; ids are not needed. A message whose turn was
+        forgotten does not come back.
+
+        Errors: as for :meth:`extend`, ConflictError where other processes changed the session each time.
+        """
+        with self._lock:
+            return self._follower().follow(list(messages), format, self._clock())
+
+    def superseded(self) -> list[Turn]:
+        """Return the turns that left the visible history by :meth:`follow`, in the order in which they were stored."""
+        with self._lock:
+            self._view.refresh()
+            path = self._view.path()
+            return [turn for turn in self.store.turns(self.session) if not within(path, turn.seq)]
+
+    def _follower(self) -> Follower:
+        from optical_memory.context.following import Follower  # seldom needed
+
+        if self._following is None:
+            self._following = Follower(self._view)
+        return self._following
 
     # -- out -----------------------------------------------------------------------------------------------------
 
-    def context(self) -> Context:
-        """Return what the model should see now. Raises BudgetError where even the least does not fit."""
+    def context(self, *, reserve: int = 0, draw: bool = False) -> Context:
+        """Return what the model should see now. Raises BudgetError where even the least does not fit.
+
+        Args:
+            reserve: tokens of the budget that stay free for what is sent beside the messages, such as tool schemas.
+            draw: draw all pages now, together, which is faster than one by one when their pixels are asked for.
+
+        """
         with self._lock:
-            return self._builder.build()
+            context = self._view.build(reserve)
+            if draw:
+                self._view.gallery.load(context.pages)
+            return context
+
+    def peek(self) -> Context:
+        """Return what stands in the context, changing nothing: no epoch begins, nothing is stored or drawn.
+
+        What was added since the last :meth:`context` is in it as it came, so it may cost more than the budget
+        (:attr:`Context.fits`).
+        """
+        with self._lock:
+            return self._view.peek()
 
     def messages(self, format: str = "openai") -> list[dict[str, Any]]:
         """Return the context as messages of a provider, pages as PNG data.
 
         Between two epochs the messages returned before come back without a byte changed; new ones follow them.
         """
-        return from_turns(self.turns_to_send(), format, repair=True)
+        return from_turns(self.context(draw=True).turns(), format, repair=True)
 
-    def turns_to_send(self) -> list[Turn]:
-        """Return the context as turns, pages as image parts of user turns: what every adapter converts."""
-        with self._lock:
-            context = self._builder.build()
-            gallery = self._builder.gallery
-            gallery.load(context.pages)
-            return context.messages(gallery.url)
+    def request(
+        self, format: str = "openai", *, recall: bool = False, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> dict[str, Any]:
+        """Return everything that a provider's client takes, ready to send: ``client.….create(model=…, **request)``.
+
+        "openai": ``messages``, ``tools``; "responses": ``instructions``, ``input``, ``tools``; "anthropic": ``system``,
+        ``messages``, ``tools``; "gemini": ``contents``, ``config``. What is empty is left out.
+
+        Args:
+            format: the provider's format.
+            recall: offer the recall tool to the model; :meth:`recall_tool` answers its calls.
+            tools: further tools, in the provider's own shape. Their schemas count within the budget.
+
+        """
+        from optical_memory.formats.request import build_request, overhead
+
+        offered = [*tools, *([self.recall_tool().schema_for(format)] if recall else [])]
+        beside = count_tokens(overhead(format, offered), self.profile) + self.profile.message_tokens
+        return build_request(self.context(reserve=beside, draw=True).turns(), format, tools=offered)
 
     def recall(
         self,
@@ -179,21 +244,41 @@ class OpticalMemory:
         turn_id: str | None = None,
         page: str | Page | None = None,
         line: int | None = None,
+        superseded: bool = False,
     ) -> list[Turn]:
         """Return exact turns: by question (best first), by id or place ("#12"), or by page and line (from 1).
 
-        ``line`` None: the whole page. Errors: NotFoundError for an unknown turn, page or line; InputError when nothing,
-        or too much, is asked.
+        ``line`` None: the whole page. ``superseded``: also turns that left the history by :meth:`follow`; one that is
+        named by its id or place is always returned. Errors: NotFoundError for an unknown turn, page or line;
+        InputError when nothing, or too much, is asked.
         """
         if sum(value is not None for value in (question, turn_id, page)) != 1:
             raise InputError("give a question, or turn_id=, or page= (with or without line=)")
-        if question is not None:
-            return self.store.search(self.session, question, max(1, k))
-        if turn_id is not None:
-            return find_turn(self.store, self.session, turn_id)
         with self._lock:
-            self._builder.sync()
-            return self._builder.turns_on(page.id if isinstance(page, Page) else str(page), line)
+            self._view.refresh()
+            if question is not None:
+                found = self._search(question, max(1, k), superseded)
+            elif turn_id is not None:
+                found = find_turn(self.store, self.session, turn_id)
+            else:
+                self._view.sync(read_only=True)
+                found = self._view.turns_on(page.id if isinstance(page, Page) else str(page), line)
+                found = [turn for turn in found if superseded or within(self._view.path(), turn.seq)]
+            found = [turn for turn in found if turn.seq not in self._view.state.doomed]
+        if turn_id is not None and not found:
+            raise NotFoundError(f"turn {turn_id!r} of session {self.session!r} was forgotten")
+        self._events.tell(Recalled(session=self.session, turn_ids=tuple(turn.id for turn in found)))
+        return found
+
+    def _search(self, question: str, k: int, superseded: bool) -> list[Turn]:
+        """Search until ``k`` turns of the visible path are found, or all there are."""
+        asked = k
+        while True:
+            found = self.store.search(self.session, question, asked)
+            shown = [turn for turn in found if superseded or within(self._view.path(), turn.seq)]
+            if len(shown) >= k or len(found) < asked:
+                return shown[:k]
+            asked *= 4
 
     def recall_tool(self) -> RecallTool:
         """Return the ``recall`` tool: its JSON schema and the call, for the model's own use."""
@@ -213,22 +298,41 @@ class OpticalMemory:
         reader = load_reader(reader) if isinstance(reader, str) else reader
         return score(self.pages_by_tier(pages), reader)
 
-    def pages_by_tier(self, pages: int | None = None) -> dict[str, list[Page]]:
-        """Return the pages of the context at every tier of the profile, sharpest first."""
+    def pages_by_tier(self, pages: int | None = None, *, draw: bool = False) -> dict[str, list[Page]]:
+        """Return the newest ``pages`` pages of the context at every tier of the profile, sharpest first."""
         with self._lock:
-            return self._builder.pages_by_tier(pages)
+            by_tier = self._view.pages_by_tier(pages)
+            if draw:
+                self._view.gallery.load(page for tier in by_tier.values() for page in tier)
+            return by_tier
+
+    def observe(self, usage: Any) -> Drift:
+        """Compare the provider's own count of the last request with ours, and return the drift.
+
+        Args:
+            usage: the ``usage`` of an answer, as an object or a dict, of any provider.
+
+        Errors: InputError for a usage without a count of input tokens.
+
+        """
+        from optical_memory.budget.drift import Drift, input_tokens
+
+        with self._lock:
+            return Drift(ours=self._view.sent_tokens, theirs=input_tokens(usage))
 
     def stats(self) -> dict[str, Any]:
-        """Return figures of the session: turns, tokens, pages by tier, epoch."""
-        context = self.context()
+        """Return figures of the session: turns, tokens, pages by tier, epoch. Changes nothing; see :meth:`peek`."""
+        context = self.peek()
         tiers: dict[str, int] = {}
         for page in context.pages:
             tiers[page.tier] = tiers.get(page.tier, 0) + 1
+        visible = sum(last - first + 1 for first, last in self._view.path())
         return {
             "session": self.session,
             "profile": self.profile.name,
             "renderer": self.renderer.key,
             "turns": self.store.count(self.session),
+            "superseded_turns": self._view.head.length - visible,
             "recent_turns": len(context.recent),
             "text_tokens": context.text_tokens,
             "context_tokens": context.tokens,
@@ -245,16 +349,20 @@ class OpticalMemory:
         """Really delete turns, with their pages, pixels and index entries, and say what went.
 
         Args:
-            turn_id: one turn; the results of its tool calls go with it.
+            turn_id: one turn by its id or place ("#12"); the results of its tool calls go with it.
             before: all turns created before this time.
             everything: the whole session.
 
-        """
-        from optical_memory.context.forgetting import forget
+        Superseded turns are forgotten alike. Whatever interrupts it, a second call finishes what the first one began;
+        from the moment the first step is stored nothing of the turns is shown. Errors: NotFoundError for an unknown
+        turn, InputError unless exactly one is asked for, the store's.
 
+        """
+        from optical_memory.context.forgetting import What, forget
+
+        what = What(turn_id=turn_id, before=None if before is None else seconds(before), everything=everything)
         with self._lock:
-            before_seconds = None if before is None else seconds(before)
-            return forget(self._builder, turn_id=turn_id, before=before_seconds, everything=everything)
+            return forget(self._view, what, self._follower().hide)
 
     def export(self, path: str | Path) -> Path:
         """Write the session to one file. :meth:`load` opens it again."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from optical_memory import wording
 from optical_memory.errors import NotFoundError, OpticalMemoryError
 from optical_memory.formats import get_format
 from optical_memory.stores.base import Store
@@ -19,10 +20,6 @@ MAX_TURNS = 20
 MAX_CHARACTERS = 16_000
 """Most characters of text that one call of the tool returns; the rest is asked for with ``offset``."""
 
-DESCRIPTION = (
-    "Look up the exact words of the earlier conversation. Give a question or some words to search for, or the id of "
-    "a turn, or the id of a page and a line on it. Use it whenever an exact value from an older page matters."
-)
 PARAMETERS: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -43,12 +40,17 @@ _PLACE = re.compile(r"#([1-9][0-9]{0,9})")
 def find_turn(store: Store, session: str, turn_id: str) -> list[Turn]:
     """Return the turn with an id or, where no turn has that id, at a place ("#12"). Raises NotFoundError."""
     found = store.get(session, [turn_id])
-    if not found and (place := _PLACE.fullmatch(turn_id)):
-        seq = int(place[1]) - 1
+    if not found and (seq := seq_of_place(turn_id)) is not None:
         found = store.turns(session, after=seq - 1, before=seq + 1, limit=1)
     if not found:
         raise NotFoundError(f"no turn {turn_id!r} in session {session!r}")
     return found
+
+
+def seq_of_place(place: str) -> int | None:
+    """Return the ``seq`` of a place as labels write it, from 1 ("#12": 11), or None for any other text."""
+    match = _PLACE.fullmatch(place)
+    return int(match[1]) - 1 if match else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class RecallTool:
 
     lookup: Lookup
     name: str = "recall"
-    description: str = DESCRIPTION
+    description: str = wording.RECALL_DESCRIPTION
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -90,18 +92,18 @@ class RecallTool:
             asked["k"] = max(1, min(int(asked.get("k") or 5), MAX_TURNS))
             turns = self.lookup(**asked)
         except (OpticalMemoryError, ValueError, TypeError) as error:
-            return f"recall could not answer: {error}"
+            return wording.recall_failed(error)
         return _answer(turns, max(offset, 0))
 
 
 def _answer(turns: Sequence[Turn], offset: int) -> str:
     """Write turns out for a model, bounded; what is left out is counted and can be asked for."""
     if not turns:
-        return "recall found nothing. Try other words, or fewer."
+        return wording.RECALL_NOTHING
     text = "\n\n".join(_record(turn) for turn in turns)
     part = text[offset : offset + MAX_CHARACTERS]
     left = len(text) - offset - len(part)
-    return part + (f"\n[{left:,} more characters: ask again with offset={offset + len(part)}]" if left > 0 else "")
+    return part + (f"\n{wording.recall_more(left, offset + len(part))}" if left > 0 else "")
 
 
 def _record(turn: Turn) -> str:

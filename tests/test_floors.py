@@ -14,10 +14,10 @@ import optical_memory
 
 ROOT = Path(optical_memory.__file__).parent
 FLOORS = (
-    {"errors", "registry", "turns"},
+    {"errors", "registry", "turns", "wording"},
     {"budget", "formats", "policies", "renderers", "stores"},
     {"context", "excerpt", "facts", "model", "pages", "readers", "recall"},
-    {"asynchronous", "memory"},
+    {"asynchronous", "compression", "memory", "pool"},
     {"adapters", "batch", "cli", "report", "service", "training"},
 )
 """Rooms (packages and modules directly under ``optical_memory``), lowest floor first."""

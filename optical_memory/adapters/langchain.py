@@ -122,7 +122,8 @@ class OpticalMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
             return self._threads[key]
 
     def _recall_tool(self) -> BaseTool:
-        from optical_memory.recall import DESCRIPTION, RecallTool
+        from optical_memory.recall import RecallTool
+        from optical_memory.wording import RECALL_DESCRIPTION
 
         def recall(
             config: RunnableConfig,
@@ -141,7 +142,7 @@ class OpticalMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
             asked = {"question": question, "turn_id": turn_id, "page": page, "line": line, "offset": offset}
             return tool({key: value for key, value in asked.items() if value is not None})
 
-        return StructuredTool.from_function(recall, name="recall", description=DESCRIPTION)
+        return StructuredTool.from_function(recall, name="recall", description=RECALL_DESCRIPTION)
 
 
 class _Thread:
@@ -157,7 +158,7 @@ class _Thread:
         with self._lock:
             self._take_in(current)
             originals = {message.id: message for message in current if message.id}
-            context = self.memory.turns_to_send()
+            context = self.memory.context(draw=True).turns()
             return [shown for turn in context for shown in _shown(turn, originals)]
 
     def _take_in(self, current: Sequence[BaseMessage]) -> None:
@@ -189,7 +190,7 @@ class OpticalChatMessageHistory(BaseChatMessageHistory):
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]
         """What the model should see now: pages of the past, then the recent messages."""
-        return [shown for turn in self.memory.turns_to_send() for shown in _shown(turn, {})]
+        return [shown for turn in self.memory.context(draw=True).turns() for shown in _shown(turn, {})]
 
     async def aget_messages(self) -> list[BaseMessage]:
         """Return :attr:`messages` without blocking the loop."""

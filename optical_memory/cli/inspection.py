@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from optical_memory.cli import show
+from optical_memory.context.base import Piece
 from optical_memory.errors import NotFoundError
 
 
@@ -39,9 +40,9 @@ def inspect(
     if path != store and not Path(path).is_file():  # opening it would make it
         raise NotFoundError(f"no database {path!r}")
     kept = open_store(store)
-    if not kept.head(session).birth:
+    if session not in kept.sessions():
         raise NotFoundError(
-            f"no session {session!r} in {store}; there are: {', '.join(kept.sessions(limit=20)) or 'none'}"
+            f"no session {session!r} in {store}; there are: {', '.join(kept.sessions()[:20]) or 'none'}"
         )
     with OpticalMemory(session, profile=profile, budget=budget, renderer=renderer) as memory:
         turns = kept.turns(session, limit=at)
@@ -57,10 +58,11 @@ def inspect(
             return
         context = memory.context()
         show.out.print(context.explain(), markup=False, highlight=False)
-        rows = [_row(number, block) for number, block in enumerate(context.archive, 1)]
-        show.table("archive, oldest first", ("what", "tier", "tokens", "turns", "facts"), rows)
-        for turn in context.recent[-10:]:
-            show.out.print(f"{turn.role}: {turn.text[:200]!r}", markup=False, highlight=False)
+        pieces = list(context.pieces())
+        rows = [_row(number, piece) for number, piece in enumerate(pieces, 1) if piece.kind in ("page", "record")]
+        show.table("pages and records, oldest first", ("what", "tier", "tokens", "turns", "facts"), rows)
+        for piece in [piece for piece in pieces if piece.kind == "turn"][-10:]:
+            show.out.print(repr(piece.text[:200]), markup=False, highlight=False)
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
             for number, page in enumerate(context.pages, 1):
@@ -68,8 +70,8 @@ def inspect(
             show.out.print(f"{len(context.pages)} pages in {output}", highlight=False)
 
 
-def _row(number: int, block: Any) -> tuple[object, ...]:
-    if block.page is None:
-        return (f"{number}. {block.text.splitlines()[0]}", "text", "", "", "")
-    page = block.page
-    return (f"{number}. {page.id[:12]}", page.tier, page.tokens, len(page.turn_ids), page.facts[:60])
+def _row(number: int, piece: Piece) -> tuple[object, ...]:
+    if piece.page is None:
+        return (f"{number}. {piece.text.splitlines()[0]}", "text", piece.tokens, len(piece.turn_ids), "")
+    page = piece.page
+    return (f"{number}. {page.id[:12]}", page.tier, piece.tokens, len(page.turn_ids), page.facts[:60])

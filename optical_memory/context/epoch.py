@@ -1,29 +1,39 @@
-"""Epochs: what a session's archive holds between two changes of the prefix, as data that a store keeps."""
+"""Epochs: what a view's past holds between two changes of the prefix, as data that a store keeps."""
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from optical_memory.errors import StoreCorruptError
+from optical_memory.context.lineage import Ranges, clipped, within
 from optical_memory.policies.base import PageInfo
-from optical_memory.stores.base import State
 
-VIEWS = 8
-"""Most views (profile, budget, policy, renderer) of one session whose epochs are kept; the oldest goes first."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Sums over the turns that were sealed up to some place.
+
+    ``text_tokens`` is what their exact text would cost, ``shown_tokens`` what they cost in the tail.
+    """
+
+    turns: int = 0
+    text_tokens: int = 0
+    shown_tokens: int = 0
+
+
+NOTHING = Totals()
+"""The sums before anything is sealed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing in the archive: a page at a tier, or a record that stays text (tier "text").
+    """One thing in the past: a page at a tier, or a record that stays text (tier "text").
 
     ``id`` names its text (a page id). ``costs`` maps the tiers it may be shown at to tokens, sharpest first.
-    ``segment`` is the (first, last) seq that it was sealed with, ``first_seq`` and ``last_seq`` what it covers.
-    ``text_tokens`` is what the text it stands for would cost; ``facts`` the line that travels beside it.
-    ``runs`` is the text of a gist, kept because the choice of its lines cannot be made again; else empty.
+    ``segment`` holds the places it was sealed with, ``first_seq`` and ``last_seq`` bound what it covers, ``totals``
+    sums up to its segment's end. ``text_tokens`` is what the text it stands for would cost; ``facts`` the line that
+    travels beside it. ``runs`` is the text of a gist, kept because the choice of its lines cannot be made again.
     """
 
     id: str
@@ -32,18 +42,23 @@ class Entry:
     costs: Mapping[str, int]
     first_seq: int
     last_seq: int
-    segment: tuple[int, int]
+    segment: Ranges
     last_at: float
     text_tokens: int
     importance: float = 0.5
     floor: str | None = None
     facts: str = ""
     runs: tuple[Mapping[str, Any], ...] = ()
+    totals: Totals = NOTHING
 
     @property
     def tokens(self) -> int:
         """What the entry costs at its tier."""
         return self.costs[self.tier]
+
+    def covers(self, place: int) -> bool:
+        """Whether the turn at ``place`` may show here: it is of the segment, or in what this gist stands for."""
+        return self.first_seq <= place <= self.last_seq if self.level else within(self.segment, place)
 
     def info(self, fresh: bool) -> PageInfo:
         """Return what a policy may know of it; a ``fresh`` entry has no tier yet."""
@@ -61,22 +76,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """The archive as one change of the prefix left it. Immutable; the next epoch is a new object.
+    """The past as one change of the prefix left it. Immutable; the next epoch is a new object.
 
-    ``sealed_through`` is the seq of the last turn that left the text tail (-1: none). ``instructions`` are ids of
-    sealed system and developer turns: they stay text, ahead of the archive. ``text_tokens`` is the cost of the
-    exact text of all sealed turns, archived ones included; ``shown_tokens`` what those ``sealed_turns`` cost as they
-    were shown before.
+    ``sealed`` are the places of the turns that left the text tail. ``instructions`` are ids of sealed system and
+    developer turns: they stay text, ahead of the past. ``totals`` are sums over all sealed turns, archived ones
+    included.
     """
 
     number: int = 0
-    sealed_through: int = -1
+    sealed: Ranges = ()
     entries: tuple[Entry, ...] = ()
     instructions: tuple[str, ...] = ()
-    text_tokens: int = 0
-    shown_tokens: int = 0
-    sealed_turns: int = 0
+    totals: Totals = NOTHING
     archived_pages: int = 0
+
+    @property
+    def sealed_through(self) -> int:
+        """Place of the last sealed turn (-1: none)."""
+        return self.sealed[-1][1] if self.sealed else -1
 
     @property
     def tokens(self) -> int:
@@ -87,35 +104,44 @@ class Epoch:
         """Return the following epoch with ``changes``."""
         return replace(self, number=self.number + 1, **changes)
 
+    def cut(self, last: int) -> Epoch:
+        """Return the epoch without what was sealed of turns behind the place ``last``: the path left there.
 
-@dataclass(slots=True)
-class Views:
-    """The epochs of one session, one for each view, and the version that the store knows them under."""
-
-    version: int = 0
-    epochs: dict[str, Epoch] = field(default_factory=dict)
-
-    @classmethod
-    def load(cls, state: State | None) -> Views:
-        """Read a stored state. Raises StoreCorruptError where it is not one."""
-        if state is None:
-            return cls()
-        try:
-            data = json.loads(zlib.decompress(state.data))
-            return cls(state.version, {key: _epoch(value) for key, value in data["views"].items()})
-        except (zlib.error, ValueError, TypeError, KeyError) as error:
-            raise StoreCorruptError(f"the state of this session is damaged: {error}") from error
-
-    def with_epoch(self, view: str, epoch: Epoch) -> bytes:
-        """Return the state to store once ``view`` has moved on to ``epoch``, the newest view last."""
-        others = [(key, value) for key, value in self.epochs.items() if key != view][-(VIEWS - 1) :]
-        views = {key: asdict(value) for key, value in [*others, (view, epoch)]}
-        return zlib.compress(json.dumps({"format": 1, "views": views}, separators=(",", ":")).encode(), 1)
+        Whole segments stay or go. Instructions stay until the turns that go are read again.
+        """
+        kept = 0
+        while kept < len(self.entries) and _end(self.entries[kept]) <= last:
+            kept += 1
+        entries = self.entries[:kept]
+        end = _end(entries[-1]) if entries else -1
+        return self.next(
+            sealed=clipped(self.sealed, 0, end),
+            entries=entries,
+            totals=entries[-1].totals if entries else NOTHING,
+            archived_pages=self.archived_pages if entries else 0,
+        )
 
 
-def _epoch(data: dict[str, Any]) -> Epoch:
-    entries = tuple(
-        Entry(**(entry | {"segment": tuple(entry["segment"]), "runs": tuple(entry["runs"])}))
-        for entry in data.pop("entries")
-    )
-    return Epoch(**(data | {"entries": entries, "instructions": tuple(data["instructions"])}))
+def _end(entry: Entry) -> int:
+    return entry.segment[-1][1]
+
+
+def epoch_to_dict(epoch: Epoch) -> dict[str, Any]:
+    """Return an epoch as JSON data."""
+    return asdict(epoch)
+
+
+def epoch_from_dict(data: Mapping[str, Any]) -> Epoch:
+    """Return the epoch of JSON data. Raises TypeError, KeyError or ValueError for what is not one."""
+    entries = tuple(_entry(entry) for entry in data["entries"])
+    fields = {"sealed": _ranges(data["sealed"]), "entries": entries, "instructions": tuple(data["instructions"])}
+    return Epoch(**(dict(data) | fields | {"totals": Totals(**data["totals"])}))
+
+
+def _entry(data: Mapping[str, Any]) -> Entry:
+    fields = {"segment": _ranges(data["segment"]), "runs": tuple(data["runs"]), "totals": Totals(**data["totals"])}
+    return Entry(**(dict(data) | fields))
+
+
+def _ranges(data: Any) -> Ranges:
+    return tuple((int(first), int(last)) for first, last in data)

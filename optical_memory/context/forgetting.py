@@ -1,15 +1,26 @@
-"""Forgetting for real: turns leave the store, and everything that was made from them leaves with them."""
+"""Forgetting for real: turns leave the store, and everything that was made from them leaves with them.
+
+It is a transaction in three steps, each of which can be repeated:
+
+1. The session's state is saved without anything of the doomed turns, and names them: from here on no view shows them.
+2. Their pixels, notes, bodies and index entries are deleted, and the freed space is cleared.
+3. The state is saved without their names.
+
+Killed or refused in between, a second call goes on where the first one stopped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optical_memory.budget import count_message
-from optical_memory.context.epoch import Entry, Epoch
+from optical_memory.context.epoch import Entry, Epoch, Totals
+from optical_memory.context.events import Forgotten
 from optical_memory.context.sealing import Sealed
-from optical_memory.context.view import Builder
-from optical_memory.errors import InputError, NotFoundError
+from optical_memory.context.view import ATTEMPTS, SessionView
+from optical_memory.errors import ConflictError, InputError, NotFoundError, StoreUnavailableError
+from optical_memory.recall import find_turn, seq_of_place
 from optical_memory.turns import Turn
 
 RESULTS_WITHIN = 256
@@ -31,84 +42,163 @@ class Receipt:
     everything: bool = False
 
 
-def forget(builder: Builder, *, turn_id: str | None, before: float | None, everything: bool) -> Receipt:
-    """Delete one turn, all turns before a time, or the whole session.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class What:
+    """What to forget: one turn by id or place ("#12"), all before a time in seconds, or everything."""
 
-    Errors: InputError unless exactly one is asked for, NotFoundError for an unknown turn.
+    turn_id: str | None = None
+    before: float | None = None
+    everything: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise InputError unless exactly one is asked for."""
+        if sum((self.turn_id is not None, self.before is not None, self.everything)) != 1:
+            raise InputError("say what to forget: turn_id=, before= or everything=True")
+
+
+def forget(view: SessionView, what: What, witness: Callable[[Iterable[Turn]], object]) -> Receipt:
+    """Delete turns with all that was made from them; ``witness`` is shown them while they are still there.
+
+    Errors: NotFoundError for an unknown turn, ConflictError where other processes were faster each time, the store's.
     """
-    if sum((turn_id is not None, before is not None, everything)) != 1:
-        raise InputError("say what to forget: turn_id=, before= or everything=True")
-    store, session = builder.store, builder.session
-    builder.sync()
-    pages = [entry.id for entry in builder.epoch.entries]
-    if everything:
-        ids = tuple(turn.id for turn in store.turns(session))
-        blobs = store.delete_blobs(session)
-        store.delete_session(session)
-        builder.restart()
-        return Receipt(session=session, turn_ids=ids, pages=tuple(pages), blobs=blobs, everything=True)
-    doomed = _doomed(builder, turn_id, before)
-    ids = tuple(turn.id for turn in doomed)
-    if not ids:
-        return Receipt(session=session, turn_ids=(), pages=(), blobs=0)
-    kept = {entry.id: builder.shelf.sealed(entry) for entry in builder.epoch.entries}  # before their turns go
-    store.delete_turns(session, ids)
+    if what.everything:
+        return _everything(view)
+    for _ in range(ATTEMPTS):
+        view.sync(read_only=True)
+        doomed = _doomed(view, what)
+        if not doomed and not view.state.doomed:
+            return Receipt(session=view.session, turn_ids=(), pages=(), blobs=0)
+        try:
+            witness(turn for place in doomed for turn in view.shelf.turns_at(((place, place),)))
+            return _delete(view, _hide(view, doomed))
+        except ConflictError:
+            continue
+    raise ConflictError(f"session {view.session!r} changed {ATTEMPTS} times while turns were forgotten")
+
+
+def _everything(view: SessionView) -> Receipt:
+    store, session = view.store, view.session
+    view.refresh()
+    pages = [entry.id for epoch in view.state.epochs.values() for entry in epoch.entries]
+    ids = tuple(turn.id for turn in store.turns(session))
+    view.forget_pages(pages)
     blobs = store.delete_blobs(session)
-    builder.replace_epoch(_without(builder, kept, doomed))
-    store.delete_turns(session, ids)  # purges what the blobs and the epoch held until now
-    now = {entry.id for entry in builder.epoch.entries}
-    return Receipt(session=session, turn_ids=ids, pages=tuple(page for page in pages if page not in now), blobs=blobs)
+    store.delete_session(session)
+    view.refresh()
+    return _told(view, Receipt(session=session, turn_ids=ids, pages=tuple(pages), blobs=blobs, everything=True))
 
 
-def _doomed(builder: Builder, turn_id: str | None, before: float | None) -> list[Turn]:
-    """Return the turns to delete; a turn with tool calls takes its results with it."""
-    store, session = builder.store, builder.session
-    if turn_id is None:
-        assert before is not None
-        return [turn for turn in store.turns(session) if turn.created_at < before]
-    found = store.get(session, [turn_id])
-    if not found:
-        raise NotFoundError(f"no turn {turn_id!r} in session {session!r}")
-    calls = {call.id for call in found[0].tool_calls}
-    later = store.turns(session, after=found[0].seq, limit=RESULTS_WITHIN) if calls else []
-    return [*found, *(turn for turn in later if turn.tool_call_id in calls)]
+def _doomed(view: SessionView, what: What) -> dict[int, str]:
+    """Return places and ids of the turns to delete, those that an earlier call began with included.
+
+    A turn with tool calls takes its results with it. One that is gone already is named again, so that what a call
+    that was cut off left behind goes now.
+    """
+    store, session = view.store, view.session
+    if what.turn_id is None:
+        assert what.before is not None
+        found = [turn for turn in store.turns(session) if turn.created_at < what.before]
+        return {turn.seq: turn.id for turn in found}
+    try:
+        (turn,) = find_turn(store, session, what.turn_id)
+    except NotFoundError:
+        gone = store.forgotten(session) if view.head.forgotten else {}
+        place = seq_of_place(what.turn_id)
+        again = {seq: turn_id for seq, turn_id in gone.items() if turn_id == what.turn_id or seq == place}
+        if not again:
+            raise
+        return again
+    calls = {call.id for call in turn.tool_calls}
+    later = store.turns(session, after=turn.seq, limit=RESULTS_WITHIN) if calls else []
+    return {found.seq: found.id for found in (turn, *later) if found is turn or found.tool_call_id in calls}
 
 
-def _without(builder: Builder, kept: Mapping[str, Sealed], doomed: Sequence[Turn]) -> Epoch:
+def _hide(view: SessionView, doomed: Mapping[int, str]) -> list[str]:
+    """Save a state that shows nothing of the doomed turns; return the ids of the pages that did."""
+    doomed = {**view.state.doomed, **doomed}
+    shown = {entry.id: entry for epoch in view.state.epochs.values() for entry in epoch.entries}
+    pages = [entry.id for entry in shown.values() if any(entry.covers(place) for place in doomed)]
+    turns = [turn for place in doomed for turn in view.shelf.turns_at(((place, place),))]
+    epoch = _without(view, turns, doomed)
+    state = replace(view.state, doomed=doomed, epochs={view.name: epoch} if view.epoch.number else {})
+    try:
+        view.commit(state)
+    except StoreUnavailableError:  # a full store may have room once the pixels, which are only caches, are gone
+        view.store.delete_blobs(view.session)
+        view.commit(state)
+    view.forget_pages(pages)
+    view.adopt(epoch)
+    return pages
+
+
+def _delete(view: SessionView, pages: Sequence[str]) -> Receipt:
+    store, session = view.store, view.session
+    ids = tuple(view.state.doomed.values())
+    blobs = store.delete_blobs(session)
+    store.delete_turns(session, ids)
+    receipt = Receipt(session=session, turn_ids=ids, pages=tuple(pages), blobs=blobs)
+    _told(view, receipt)
+    for _ in range(ATTEMPTS):
+        gone = set(ids)
+        left = {place: turn_id for place, turn_id in view.state.doomed.items() if turn_id not in gone}
+        try:
+            view.commit(replace(view.state, doomed=left))
+            break
+        except ConflictError:
+            view.sync(read_only=True)
+    return receipt
+
+
+def _told(view: SessionView, receipt: Receipt) -> Receipt:
+    view.events.tell(
+        Forgotten(
+            session=receipt.session,
+            turn_ids=receipt.turn_ids,
+            pages=receipt.pages,
+            everything=receipt.everything,
+        )
+    )
+    return receipt
+
+
+def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]) -> Epoch:
     """Return the next epoch, in which nothing of the doomed turns is left."""
-    epoch, gone = builder.epoch, frozenset(turn.id for turn in doomed)
+    epoch, gone = view.epoch, frozenset(doomed.values())
     out: list[Sealed] = []
-    done: set[tuple[int, int]] = set()
+    done: set[object] = set()
     for entry in epoch.entries:
-        if not any(entry.segment[0] <= turn.seq <= entry.segment[1] for turn in doomed):
-            out.append(kept[entry.id])
+        if not any(entry.covers(place) for place in doomed):
+            out.append(view.shelf.sealed(entry))
         elif entry.level:
-            out += _gist_without(builder, kept[entry.id], gone)
+            out += _gist_without(view, view.shelf.sealed(entry), gone)
         elif entry.segment not in done:
             done.add(entry.segment)
-            out += _segment_again(builder, [e for e in epoch.entries if e.segment == entry.segment and not e.level])
-    builder.shelf.put(out)
-    sealed = [turn for turn in doomed if turn.seq <= epoch.sealed_through]
+            of_segment = [e for e in epoch.entries if e.segment == entry.segment and not e.level]
+            out += _segment_again(view, of_segment, doomed)
+    view.shelf.put(out)
+    sealed = [turn for turn in turns if turn.seq <= epoch.sealed_through]
+    text_tokens = sum(count_message(turn, view.profile) for turn in sealed)
     return epoch.next(
         entries=tuple(item.entry for item in out),
         instructions=tuple(turn_id for turn_id in epoch.instructions if turn_id not in gone),
-        text_tokens=epoch.text_tokens - sum(count_message(turn, builder.profile) for turn in sealed),
+        totals=_less(epoch.totals, len(sealed), text_tokens),
     )
 
 
-def _gist_without(builder: Builder, gist: Sealed, gone: frozenset[str]) -> list[Sealed]:
+def _gist_without(view: SessionView, gist: Sealed, gone: frozenset[str]) -> list[Sealed]:
     runs = [run for run in gist.runs if run.turn_id not in gone]
     if not runs:
         return []
-    again = builder.sealer.gist(runs, [gist.entry])
+    again = view.sealer.gist(runs, [gist.entry])
     return [replace(again, entry=replace(again.entry, level=gist.entry.level, segment=gist.entry.segment))]
 
 
-def _segment_again(builder: Builder, entries: Sequence[Entry]) -> list[Sealed]:
+def _segment_again(view: SessionView, entries: Sequence[Entry], doomed: Mapping[int, str]) -> list[Sealed]:
     """Seal what is left of a segment's pages again, no sharper than they were."""
     first, last = entries[0].first_seq, entries[-1].last_seq
-    turns = builder.store.turns(builder.session, after=first - 1, before=last + 1)
-    sealed = builder.sealer.seal(turns) if turns else []
+    turns = [turn for turn in view.shelf.turns_at(entries[0].segment) if first <= turn.seq <= last]
+    turns = [turn for turn in turns if turn.seq not in doomed]
+    sealed = view.sealer.seal(turns, entries[-1].totals) if turns else []
     return [
         replace(item, entry=replace(item.entry, tier=_tier_of(item.entry, entries[min(place, len(entries) - 1)])))
         for place, item in enumerate(sealed)
@@ -117,3 +207,7 @@ def _segment_again(builder: Builder, entries: Sequence[Entry]) -> list[Sealed]:
 
 def _tier_of(entry: Entry, old: Entry) -> str:
     return old.tier if old.tier in entry.costs else list(entry.costs)[-1]
+
+
+def _less(totals: Totals, turns: int, text_tokens: int) -> Totals:
+    return replace(totals, turns=totals.turns - turns, text_tokens=max(totals.text_tokens - text_tokens, 0))

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Sequence
+import logging
+import time
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from optical_memory.context.events import Drawn, Events
+from optical_memory.context.state import SessionState
+from optical_memory.errors import NotFoundError, StoreUnavailableError
 from optical_memory.renderers import png
 from optical_memory.renderers.base import Layout, Page, Renderer, Tier
 from optical_memory.stores.base import Store
 
-Key = tuple[str, str]
+_log = logging.getLogger(__name__)
 
 
+class Key(NamedTuple):
+    """What a page's pixels depend on."""
+
+    page_id: str
+    tier: str
+
+
+@dataclass(slots=True)
 class Gallery:
-    """Pages of one session with their pixels. Losing what it keeps costs time only."""
+    """Pages of one view with their pixels. Losing what it keeps costs time only.
 
-    def __init__(self, store: Store, session: str, renderer: Renderer) -> None:
-        """Nothing is drawn until a page's PNG is asked for."""
-        self._store, self._session, self._renderer = store, session, renderer
-        self._bytes: dict[Key, bytes] = {}
-        self._urls: dict[Key, str] = {}
-        self._kept: set[Key] = set()
+    Only pages that the view shows now (:meth:`admit`) are kept and stored. Any other page can still be drawn, for
+    whoever holds it, except one that was forgotten.
+    """
+
+    store: Store
+    session: str
+    renderer: Renderer
+    view: str
+    events: Events
+    _bytes: dict[Key, bytes] = field(default_factory=dict)
+    _homes: dict[Key, str] = field(default_factory=dict)
+    _forgotten: set[str] = field(default_factory=set)
 
     def page(self, layout: Layout, tier: Tier, *, gist: bool, facts: str) -> Page:
-        """Return the page of a layout at a tier."""
+        """Return the page of a layout at a tier. Nothing is drawn until its PNG is asked for."""
         return Page(
             id=layout.id,
             layout=layout,
@@ -32,64 +52,93 @@ class Gallery:
             tokens=tier.tokens,
             kind="gist" if gist else "leaf",
             facts=facts,
-            source=self.png,
+            source=self._png,
         )
 
-    def png(self, page: Page) -> bytes:
-        """Return the PNG of a page."""
-        self.load([page])
-        return self._bytes[_key(page)]
-
-    def url(self, page: Page) -> str:
-        """Return the PNG of a page as a data URL; the same string object while the page is shown."""
-        key = _key(page)
-        if key not in self._urls:
-            self._urls[key] = "data:image/png;base64," + base64.b64encode(self.png(page)).decode()
-        return self._urls[key]
+    def admit(self, past: Iterable[Page], arrivals: Iterable[tuple[Page, int]]) -> None:
+        """Keep the pixels of these pages and of no others. ``arrivals`` come with the place of their turn."""
+        homes = {_key(page): f"png/{page.id}/{page.tier}" for page in past}
+        for page, place in arrivals:
+            homes.setdefault(_key(page), f"arrival/{self.view}/{place}/{page.id}/{page.tier}")
+        self._homes = homes
+        self._bytes = {key: value for key, value in self._bytes.items() if key in homes}
 
     def load(self, pages: Iterable[Page]) -> None:
-        """Make the PNGs of pages ready: from memory, else from the store, else drawn together by size."""
+        """Make the PNGs of pages ready: from memory, else from the store, else drawn together by size.
+
+        Raises NotFoundError for a page that was forgotten, RenderError and its kin.
+        """
         missing: dict[Key, Page] = {}
         for page in pages:
+            if page.id in self._forgotten:
+                raise NotFoundError(f"page {page.id[:12]!r} of session {self.session!r} was forgotten")
             key = _key(page)
-            if key in self._bytes or key in missing:
-                continue
-            stored = self._store.get_blob(self._session, blob_key(page))
-            if stored is None:
+            if not page.cached and (data := self._kept(key)) is not None:
+                page.cached.append(data)
+            elif not page.cached:
                 missing[key] = page
-            else:
-                self._bytes[key] = stored
         for size in dict.fromkeys(page.size for page in missing.values()):
             self._draw([page for page in missing.values() if page.size == size], size)
 
-    def _draw(self, pages: Sequence[Page], size: tuple[int, int]) -> None:
-        rasters = self._renderer.draw([page.layout for page in pages], size=size)
-        drawn = {blob_key(page): png.encode(raster) for page, raster in zip(pages, rasters, strict=True)}
-        self._bytes |= {_key(page): drawn[blob_key(page)] for page in pages}
-        self._store.put_blobs(self._session, drawn)
-
-    def keep_only(self, pages: Iterable[Page]) -> None:
-        """Forget, here and in the store, the pixels of pages that are shown no more."""
-        keep = {_key(page) for page in pages}
-        gone = sorted((self._kept | self._bytes.keys()) - keep)
-        self._kept = keep
-        for key in gone:
-            self._bytes.pop(key, None)
-            self._urls.pop(key, None)
-        if gone:
-            self._store.delete_blobs(self._session, [f"png/{page_id}/{tier}" for page_id, tier in gone])
+    def forget(self, page_ids: Iterable[str]) -> None:
+        """Let go of all pixels, and never draw these pages again."""
+        self._forgotten.update(page_ids)
+        self._bytes.clear()
+        self._homes.clear()
 
     def clear(self) -> None:
-        """Forget every pixel held in memory."""
+        """Let go of all pixels held in memory."""
         self._bytes.clear()
-        self._urls.clear()
-        self._kept.clear()
+        self._homes.clear()
 
+    def sweep(self, state: SessionState) -> None:
+        """Delete stored pixels that no view of the session shows any more."""
+        shown = {f"png/{entry.id}/{entry.tier}" for epoch in state.epochs.values() for entry in epoch.entries}
+        try:
+            gone = [key for key in self.store.blob_keys(self.session) if not self._stays(key, shown, state)]
+            if gone:
+                self.store.delete_blobs(self.session, gone)
+        except StoreUnavailableError as error:
+            _log.warning("stored pixels of %r are swept later: %s", self.session, error)
 
-def blob_key(page: Page) -> str:
-    """Name a page's PNG in the store."""
-    return f"png/{page.id}/{page.tier}"
+    def _stays(self, key: str, shown: Collection[str], state: SessionState) -> bool:
+        kind, _, rest = key.partition("/")
+        if kind == "png":
+            return key in shown
+        if kind != "arrival":
+            return True
+        view, place = rest.split("/")[:2]
+        sealed = state.epochs.get(view, state.epochs.get(self.view))
+        return sealed is None or int(place) > sealed.sealed_through
+
+    def _png(self, page: Page) -> bytes:
+        self.load([page])
+        return page.cached.pop()  # the page puts it back
+
+    def _kept(self, key: Key) -> bytes | None:
+        if key not in self._bytes and key in self._homes:
+            stored = self.store.get_blob(self.session, self._homes[key])
+            if stored is not None:
+                self._bytes[key] = stored
+        return self._bytes.get(key)
+
+    def _draw(self, pages: Sequence[Page], size: tuple[int, int]) -> None:
+        started = time.perf_counter()
+        rasters = self.renderer.draw([page.layout for page in pages], size=size)
+        drawn = {_key(page): png.encode(raster) for page, raster in zip(pages, rasters, strict=True)}
+        for page in pages:
+            page.cached.append(drawn[_key(page)])
+        self._store({key: data for key, data in drawn.items() if key in self._homes})
+        self.events.tell(Drawn(session=self.session, pages=len(drawn), seconds=time.perf_counter() - started))
+
+    def _store(self, drawn: dict[Key, bytes]) -> None:
+        self._bytes |= drawn
+        try:
+            if drawn:
+                self.store.put_blobs(self.session, {self._homes[key]: data for key, data in drawn.items()})
+        except StoreUnavailableError as error:
+            _log.warning("pages of %r are not kept across restarts: %s", self.session, error)
 
 
 def _key(page: Page) -> Key:
-    return (page.id, page.tier)
+    return Key(page.id, page.tier)

@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from optical_memory import wording
 from optical_memory.budget import Profile, count_tokens
-from optical_memory.context.epoch import Entry
+from optical_memory.context.epoch import NOTHING, Entry, Totals
+from optical_memory.context.lineage import Ranges, ranges_of
 from optical_memory.policies.ladder import legible_tiers
 from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
 from optical_memory.renderers.layout import Run, lay_out
@@ -16,7 +18,7 @@ from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
 FACTS_TOKENS = 40
 """Most tokens of the facts beside one page."""
 LABEL_TOKENS = 20
-"""Upper bound of a label, ``[excerpt 0123456789ab]``, in tokens."""
+"""Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens."""
 MAX_TURN_PAGES = 64
 """Most pages that one turn is laid out on; of a longer one the beginning and the end are shown."""
 IMPORTANCE: Mapping[str, float] = {"system": 1.0, "developer": 1.0, "user": 0.8, "assistant": 0.5, "tool": 0.3}
@@ -45,9 +47,12 @@ class Sealer:
         self.renderer = renderer
         self.tiers = legible_tiers(profile)
 
-    def seal(self, turns: Sequence[Turn]) -> list[Sealed]:
-        """Seal a segment (whole groups of turns). Pinned groups stand alone; instructions are left out."""
-        segment = (turns[0].seq, turns[-1].seq)
+    def seal(self, turns: Sequence[Turn], totals: Totals = NOTHING) -> list[Sealed]:
+        """Seal a segment (whole groups of turns). Pinned groups stand alone; instructions are left out.
+
+        ``totals`` are the sums over all turns up to the segment's end.
+        """
+        segment = ranges_of([turn.seq for turn in turns])
         out: list[Sealed] = []
         run: list[Turn] = []
         for group in groups(turns):
@@ -59,7 +64,8 @@ class Sealer:
                 group, segment, floor="text" if floor is True else str(floor)
             )
             run = []
-        return out + self._pages(run, segment)
+        out += self._pages(run, segment)
+        return [replace(item, entry=replace(item.entry, totals=totals)) for item in out]
 
     def gist(self, runs: Sequence[Run], covered: Sequence[Entry]) -> Sealed:
         """Make one gist page of the next level from the runs of the entries it replaces (oldest first)."""
@@ -76,12 +82,13 @@ class Sealer:
             costs={"gist": profile.gist.tokens + self._overhead(facts)},
             first_seq=first.first_seq,
             last_seq=last.last_seq,
-            segment=(first.first_seq, last.last_seq),
+            segment=((first.segment[0][0], last.segment[-1][1]),),
             last_at=last.last_at,
             text_tokens=sum(entry.text_tokens for entry in covered),
             importance=importance,
             facts=facts,
             runs=tuple(asdict(run) for run in kept),
+            totals=last.totals,
         )
         return Sealed(entry=entry, runs=tuple(kept), layout=layout)
 
@@ -133,7 +140,7 @@ class Sealer:
                 break
         return [(layout, smallest) for layout in layouts[:fitting]]
 
-    def _pages(self, turns: Iterable[Turn], segment: tuple[int, int], floor: str | None = None) -> list[Sealed]:
+    def _pages(self, turns: Iterable[Turn], segment: Ranges, floor: str | None = None) -> list[Sealed]:
         turns = [turn for turn in turns if turn.role not in INSTRUCTION_ROLES]
         if not turns:
             return []
@@ -155,7 +162,7 @@ class Sealer:
             out.append(Sealed(entry=entry, runs=page_runs, layout=layout))
         return out
 
-    def _text_entry(self, turns: list[Turn], runs: list[Run], segment: tuple[int, int], floor: str) -> Sealed:
+    def _text_entry(self, turns: list[Turn], runs: list[Run], segment: Ranges, floor: str) -> Sealed:
         frame = repr([(run.place, run.role, run.header, run.text) for run in runs])
         digest = hashlib.sha256(frame.encode("utf-8", "surrogatepass")).hexdigest()
         text_tokens = sum(count_tokens(f"{run.header} {run.text}\n", self.profile) for run in runs)
@@ -207,13 +214,13 @@ def bounded(run: Run, characters: int) -> Run:
     if gap <= 0:
         return run
     head, tail = characters * 3 // 4, characters // 4
-    return replace(run, text=f"{run.text[:head]}\n[… {gap:,} characters left out here …]\n{run.text[-tail:]}")
+    return replace(run, text=f"{run.text[:head]}\n{wording.left_out(gap)}\n{run.text[-tail:]}")
 
 
 def _entry(
     page_id: str,
     turns: Sequence[Turn],
-    segment: tuple[int, int],
+    segment: Ranges,
     costs: Mapping[str, int],
     text_tokens: int,
     *,

@@ -1,28 +1,27 @@
-"""The shelf: what the entries of an archive show. Laid out once; after a restart, again from the exact turns."""
+"""The shelf: what the entries of the past show. Laid out once; after a restart, again from the exact turns."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 
+from optical_memory import wording
 from optical_memory.budget import Profile
-from optical_memory.context.base import Block
+from optical_memory.context.base import Piece
 from optical_memory.context.epoch import Entry
 from optical_memory.context.gallery import Gallery
+from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.sealing import Sealed, Sealer, run_of
-from optical_memory.context.tail import page_label
-from optical_memory.errors import InputError, NotFoundError
+from optical_memory.errors import InputError, LostPageError, NotFoundError, StoreUnavailableError
 from optical_memory.renderers.base import Layout, Page, Tier
 from optical_memory.renderers.layout import Run
 from optical_memory.stores.base import Store
 from optical_memory.turns import INSTRUCTION_ROLES, Turn
 
-ID_LENGTH = 12
-"""Characters of a page id that labels show and that name its segment in the store."""
-
-
-class LostEntryError(Exception):
-    """A page cannot be laid out again: its turns changed under it. The builder seals the history anew."""
+PAST = "past"
+"""Name of the message that carries the past."""
+_log = logging.getLogger(__name__)
 
 
 class Shelf:
@@ -41,12 +40,16 @@ class Shelf:
 
     def put(self, sealed: Iterable[Sealed]) -> None:
         """Take in what was just sealed, and note in the store where it came from."""
-        blobs: dict[str, bytes] = {}
+        notes: dict[str, bytes] = {}
         for item in sealed:
             self._known[item.entry.id] = item
-            blobs[f"segment/{item.entry.id[:ID_LENGTH]}"] = json.dumps(item.entry.segment).encode()
-        if blobs:
-            self._store.put_blobs(self._session, blobs)
+            if not item.entry.level:  # lines of a gist are found while it is shown
+                notes[_note(item.entry.id)] = json.dumps(item.entry.segment).encode()
+        try:
+            if notes:
+                self._store.put_blobs(self._session, notes)
+        except StoreUnavailableError as error:
+            _log.warning("pages of %r are found by id only while they are shown: %s", self._session, error)
 
     def keep_only(self, entries: Iterable[Entry]) -> None:
         """Let go of everything but these entries."""
@@ -59,7 +62,8 @@ class Shelf:
             return list(self._known[entry.id].runs)
         if entry.level:
             return [Run(**run) for run in entry.runs]
-        return [run_of(turn) for turn in self._turns_of(entry) if turn.role not in INSTRUCTION_ROLES]
+        places = clipped(entry.segment, entry.first_seq, entry.last_seq)
+        return [run_of(turn) for turn in self.turns_at(places) if turn.role not in INSTRUCTION_ROLES]
 
     def sealed(self, entry: Entry) -> Sealed:
         """Return an entry with its layout."""
@@ -67,27 +71,36 @@ class Shelf:
             runs = tuple(self.runs(entry))
             self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=self._sealer.relay(runs))
         elif entry.id not in self._known:
-            first, last = entry.segment
-            for item in self._sealer.seal(self._store.turns(self._session, after=first - 1, before=last + 1)):
+            for item in self._sealer.seal(self.turns_at(entry.segment)):
                 self._known.setdefault(item.entry.id, item)
             if entry.id not in self._known:
-                raise LostEntryError(entry.id)
+                raise LostPageError(f"page {entry.id!r} is not in its segment any more")
         return self._known[entry.id]
 
-    def block(self, entry: Entry) -> Block:
+    def piece(self, entry: Entry) -> Piece:
         """Return an entry as the model sees it."""
         sealed = self.sealed(entry)
         if entry.tier == "text" or sealed.layout is None:
             text = sealed.text if sealed.layout is None else sealed.layout.text  # of a turn on several pages, its part
-            return Block(text=f"[record {entry.id[:ID_LENGTH]}]\n{text}")
+            ids = dict.fromkeys(run.turn_id for run in sealed.runs)
+            text = f"{wording.record_label(entry.id)}\n{text}"
+            return Piece(kind="record", message=PAST, text=text, tokens=entry.tokens, turn_ids=tuple(ids))
         page = self.page(entry, self.profile.tier(entry.tier))
-        return Block(text=page_label(page), page=page)
+        return Piece(
+            kind="page",
+            message=PAST,
+            text=wording.page_label(page.id, excerpt=entry.level > 0, facts=entry.facts),
+            tokens=entry.tokens,
+            page=page,
+            turn_ids=page.turn_ids,
+            detail=self.profile.detail.get(page.tier),
+        )
 
     def page(self, entry: Entry, tier: Tier) -> Page:
         """Return an entry's page at any tier. Raises NotFoundError for a record that has no page."""
         layout = self.sealed(entry).layout
         if layout is None:
-            raise NotFoundError(f"{entry.id[:ID_LENGTH]!r} is a record of text, not a page")
+            raise NotFoundError(f"{entry.id[: wording.ID_LENGTH]!r} is a record of text, not a page")
         return self._gallery.page(layout, tier, gist=entry.level > 0, facts=entry.facts)
 
     def turns_on(self, page_id: str, line: int | None, entries: Sequence[Entry], pages: Sequence[Page]) -> list[Turn]:
@@ -108,7 +121,7 @@ class Shelf:
         return self._store.get(self._session, list(dict.fromkeys(span.turn_id for span in spans)))
 
     def _find(self, page_id: str, entries: Sequence[Entry], pages: Sequence[Page]) -> Layout | None:
-        if len(page_id) < ID_LENGTH:
+        if len(page_id) < wording.ID_LENGTH:
             return None
         for page in pages:
             if page.id.startswith(page_id):
@@ -116,14 +129,23 @@ class Shelf:
         for entry in entries:
             if entry.id.startswith(page_id):
                 return self.sealed(entry).layout
-        blob = self._store.get_blob(self._session, f"segment/{page_id[:ID_LENGTH]}")
-        if blob is None:
+        note = self._store.get_blob(self._session, _note(page_id))
+        if note is None:
             return None
-        first, last = json.loads(blob)
-        for item in self._sealer.seal(self._store.turns(self._session, after=first - 1, before=last + 1)):
+        for item in self._sealer.seal(self.turns_at(tuple(map(tuple, json.loads(note))))):
             if item.entry.id.startswith(page_id):
                 return item.layout
         return None
 
-    def _turns_of(self, entry: Entry) -> list[Turn]:
-        return self._store.turns(self._session, after=entry.first_seq - 1, before=entry.last_seq + 1)
+    def turns_at(self, places: Ranges) -> list[Turn]:
+        """Return the exact turns at these places that there are, in order."""
+        return [
+            turn
+            for first, last in places
+            for turn in self._store.turns(self._session, after=first - 1, before=last + 1)
+        ]
+
+
+def _note(page_id: str) -> str:
+    """Name the blob that says which places a page was sealed with."""
+    return f"segment/{page_id[: wording.ID_LENGTH]}"

@@ -1,4 +1,4 @@
-"""The text tail: turns since the archive, shown as they are. Grows at its end only, so the prefix stays warm.
+"""The text tail: turns since the past was sealed, shown as they are. Grows at its end only, so the prefix stays warm.
 
 A result that is larger than the inline limit is shown as page images from the moment it arrives: the choice is
 made once, from the turn alone, and so does not change until the turn is sealed.
@@ -6,13 +6,16 @@ made once, from the turn alone, and so does not change until the turn is sealed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens
+from optical_memory.context.base import Piece
+from optical_memory.context.plan import Limits
 from optical_memory.context.sealing import Sealer, bounded, run_of
 from optical_memory.renderers.base import Layout, Page, Tier
-from optical_memory.turns import Part, Turn, groups, open_calls, place_of
+from optical_memory.turns import Turn, groups, open_calls, place_of, transcript
 
 EXCERPTED = 400_000
 """Most characters of a result from which an excerpt is made: its beginning and its end."""
@@ -24,43 +27,30 @@ MakePage = Callable[[Layout, Tier], Page]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """Turns that stay together, and how they are shown.
+    """Turns that stay together, and the pieces that show them.
 
-    ``shown`` are the turns with large results replaced by a pointer, ``pages`` the images of those results, sent
-    in a user turn after the last result. ``tokens`` is the cost as shown, ``text_tokens`` as exact text.
+    Pages of large results come after the last result, as providers demand: while a call is ``open`` they are not
+    among the pieces yet. ``images`` counts them in any case. ``text_tokens`` is the cost of the exact text.
     """
 
     turns: tuple[Turn, ...]
-    shown: tuple[Turn, ...]
-    pages: tuple[Page, ...]
-    tokens: int
+    pieces: tuple[Piece, ...]
     text_tokens: int
+    images: int
     open: bool
 
-    def messages(self, url_of: Callable[[Page], str]) -> Iterator[Turn]:
-        """Yield the turns to send; images go after the last result, as providers demand."""
-        yield from self.shown
-        if self.pages and not self.open:
-            yield pages_turn(
-                f"pages-{place_of(self.turns[0])}", [(page_label(page), page) for page in self.pages], url_of
-            )
+    @property
+    def tokens(self) -> int:
+        """What the pieces cost."""
+        return sum(piece.tokens for piece in self.pieces)
 
 
 class Tail:
-    """The turns since the archive, in whole groups; only the last group may still be open."""
+    """The turns since the past, in whole groups; only the last group may still be open."""
 
-    def __init__(
-        self, sealer: Sealer, make_page: MakePage, inline_tokens: int, group_tokens: int, group_images: int
-    ) -> None:
-        """Results over ``inline_tokens`` become pages.
-
-        All pages of one group cost at most ``group_tokens`` and are at most ``group_images``, one for each result.
-        """
-        self._sealer = sealer
-        self._make_page = make_page
-        self._inline_tokens = inline_tokens
-        self._group_tokens = group_tokens
-        self._group_images = group_images
+    def __init__(self, sealer: Sealer, make_page: MakePage, limits: Limits) -> None:
+        """Results over ``limits.inline_tokens`` become pages, within the limits of one group."""
+        self._sealer, self._make_page, self._limits = sealer, make_page, limits
         self._counts: dict[str, int] = {}
         self.groups: list[Group] = []
         self.tokens = 0
@@ -74,12 +64,17 @@ class Tail:
     @property
     def images(self) -> int:
         """Page images that stand for large results."""
-        return sum(len(group.pages) for group in self.groups)
+        return sum(group.images for group in self.groups)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """All turns of the tail, in order."""
         return tuple(turn for group in self.groups for turn in group.turns)
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """All pieces of the tail, in order."""
+        return tuple(piece for group in self.groups for piece in group.pieces)
 
     def append(self, turn: Turn) -> None:
         """Add the next turn, to the open group if there is one."""
@@ -91,15 +86,14 @@ class Tail:
             self._add(self._show(group, is_open=False))
         self._add(self._show(last, is_open=bool(open_calls(last))))
 
-    def drop_first(self, count: int) -> list[Group]:
-        """Take the oldest ``count`` groups out, as they go into the archive."""
+    def drop_first(self, count: int) -> None:
+        """Take the oldest ``count`` groups out, as they go into the past."""
         taken, self.groups = self.groups[:count], self.groups[count:]
         self.tokens -= sum(group.tokens for group in taken)
         self.text_tokens -= sum(group.text_tokens for group in taken)
         for group in taken:
             for turn in group.turns:
                 self._counts.pop(turn.id, None)
-        return taken
 
     def _add(self, group: Group) -> None:
         self.groups.append(group)
@@ -120,78 +114,81 @@ class Tail:
     def _show(self, turns: tuple[Turn, ...], *, is_open: bool) -> Group:
         exact = [self._count(turn) for turn in turns]
         calls = max(1, sum(len(turn.tool_calls) for turn in turns))
-        share, most = self._group_tokens // calls, max(self._group_images // calls, 1)
-        limit = min(self._inline_tokens, share)
-        shown: list[Turn] = []
-        pages: list[Page] = []
-        tokens = 0
+        share, most = self._limits.group_tokens // calls, max(self._limits.group_images // calls, 1)
+        limit = min(self._limits.inline_tokens, share)
+        pieces: list[Piece] = []
+        pages: list[tuple[Page, Turn]] = []
         for turn, cost in zip(turns, exact, strict=True):
-            stand_in, images = turn, list[Page]()
+            shown, images, tokens = turn, list[Page](), cost
             if cost > limit and _may_be_replaced(turn):
-                stand_in, images, cost = self._replaced(turn, cost, limit, share, most)
-            shown.append(stand_in)
-            pages += images
-            tokens += cost
-        if pages:
-            tokens += self.profile.message_tokens
-        return Group(
-            turns=turns,
-            shown=tuple(shown),
-            pages=tuple(pages),
-            tokens=tokens,
-            text_tokens=sum(exact),
-            open=is_open,
-        )
+                shown, images, tokens = self._replaced(turn, cost, limit, share, most)
+            pieces.append(turn_piece(shown, tokens))
+            pages += ((page, turn) for page in images)
+        if not is_open:
+            pieces += self._page_pieces(f"pages-{place_of(turns[0])}", pages)
+        return Group(turns=turns, pieces=tuple(pieces), text_tokens=sum(exact), images=len(pages), open=is_open)
+
+    def _page_pieces(self, message: str, pages: list[tuple[Page, Turn]]) -> list[Piece]:
+        out = []
+        for number, (page, turn) in enumerate(pages):
+            label = wording.page_label(page.id, excerpt=False, facts=page.facts)
+            tokens = page.tokens + count_tokens(label, self.profile)
+            out.append(
+                Piece(
+                    kind="page",
+                    message=message,
+                    text=label,
+                    page=page,
+                    turn_ids=(turn.id,),
+                    tokens=tokens if number else tokens + self.profile.message_tokens,
+                    detail=self.profile.detail.get(page.tier),
+                )
+            )
+        return out
 
     def _replaced(self, turn: Turn, cost: int, limit: int, share: int, most: int) -> tuple[Turn, list[Page], int]:
-        """Show a large result as pages; where they are no cheaper and it is over its share, as an excerpt."""
-        images = [self._make_page(layout, tier) for layout, tier in self._sealer.arrival(turn, limit, most)]
-        pointer = replace(turn, text=_pointer(turn, cost, images), raw=None, raw_format=None)
-        labels = sum(count_tokens(page_label(page), self.profile) for page in images)
-        pointer_cost = count_message(pointer, self.profile) + sum(page.tokens for page in images) + labels
-        if images and pointer_cost < cost:
+        """Show a large result as pages; where they are no cheaper and it is over its share, as an excerpt.
+
+        Return the turn to send, its pages, and what the turn costs without them.
+        """
+        arrival = self._sealer.arrival(turn, limit, most)
+        images = [self._make_page(layout, tier) for layout, tier in arrival]
+        place = place_of(turn)
+        pointer = _saying(turn, wording.pages_pointer(place, cost, len(images)))
+        pointer_cost = count_message(pointer, self.profile)
+        if (
+            images
+            and pointer_cost + sum(piece.tokens for piece in self._page_pieces("", [(i, turn) for i in images])) < cost
+        ):
             return pointer, images, pointer_cost
         if cost <= share:
             return turn, [], cost
         from optical_memory.excerpt import excerpt
 
         kept = "".join(run.text for run in excerpt([bounded(run_of(turn), EXCERPTED)], CHARACTERS * limit))
-        short = replace(turn, text=f"{_gap(turn, cost)}\n{kept}", raw=None, raw_format=None)
+        short = _saying(turn, f"{wording.excerpt_pointer(place, cost)}\n{kept}")
         short_cost = count_message(short, self.profile)
         return (short, [], short_cost) if short_cost < cost else (turn, [], cost)
+
+
+def turn_piece(turn: Turn, tokens: int) -> Piece:
+    """Return a turn that is sent as it is."""
+    header, body = transcript(turn)
+    return Piece(
+        kind="instructions" if turn.is_instruction else "turn",
+        message=turn.id,
+        text=body if turn.is_instruction else f"{header}: {body}",
+        tokens=tokens,
+        role=turn.role,
+        turn=turn,
+        turn_ids=(turn.id,),
+    )
+
+
+def _saying(turn: Turn, text: str) -> Turn:
+    return replace(turn, text=text, raw=None, raw_format=None)
 
 
 def _may_be_replaced(turn: Turn) -> bool:
     """Only results and answers; a user's words, tool calls and a turn's own images stay as they are."""
     return turn.role in ("tool", "assistant") and not turn.tool_calls and not turn.parts and turn.pin is False
-
-
-def _gap(turn: Turn, tokens: int) -> str:
-    return f"[the most telling lines of {tokens:,} tokens; exact words: {_call(turn)}]"
-
-
-def _call(turn: Turn) -> str:
-    """Write the call that gives the turn back. It names its place: an id may be random, and would change the prefix."""
-    return f"recall(turn_id={place_of(turn)!r})"
-
-
-def _pointer(turn: Turn, tokens: int, pages: list[Page]) -> str:
-    count = "1 page image" if len(pages) == 1 else f"{len(pages)} page images"
-    return f"[{tokens:,} tokens of text, shown as {count} in the next user message; exact words: {_call(turn)}]"
-
-
-def page_label(page: Page) -> str:
-    """Return the text beside a page: its id, what kind it is, and the facts on it."""
-    kind = "excerpt" if page.kind == "gist" else "page"
-    return f"[{kind} {page.id[:12]}]" + (f" {page.facts}" if page.facts else "")
-
-
-def pages_turn(turn_id: str, pieces: list[tuple[str, Page | None]], url_of: Callable[[Page], str]) -> Turn:
-    """Build the user turn that carries pages and records, each page behind its label."""
-    parts: list[Part] = []
-    for text, page in pieces:
-        parts.append(Part(kind="text", text=text))
-        if page is not None:
-            width, height = page.size
-            parts.append(Part(kind="image", url=url_of(page), width=width, height=height))
-    return Turn(id=turn_id, role="user", text="\n".join(text for text, _ in pieces), parts=tuple(parts))

@@ -1,237 +1,265 @@
-"""The builder: keeps a session's epoch and tail in step with the store, and starts a new epoch when it must.
+"""One session as one target model sees it: in step with the store, with a past that changes only at an epoch.
 
-The cost of a call grows with what is new, not with the history: turns are fetched after the last one seen, counted
-once, and the archive changes only at an epoch.
+The cost of a call grows with what is new, not with the history: turns are fetched after the last one seen and counted
+once. What is decided by numbers alone is in :mod:`optical_memory.context.plan`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens
-from optical_memory.context.base import HEADER, Block, Context
-from optical_memory.context.epoch import Entry, Epoch, Views
+from optical_memory.context.base import Context, Piece
+from optical_memory.context.epoch import Entry, Epoch, Totals
+from optical_memory.context.events import EpochStarted, Events, Sealed
 from optical_memory.context.gallery import Gallery
+from optical_memory.context.lineage import Lineage, Ranges, clipped, common, within
+from optical_memory.context.plan import SHARES, Limits, Sizes
 from optical_memory.context.sealing import Sealer
-from optical_memory.context.shelf import LostEntryError, Shelf
-from optical_memory.context.tail import Tail
-from optical_memory.errors import BudgetError, ConflictError
-from optical_memory.policies.base import PageInfo, Plan, Policy
-from optical_memory.policies.epochs import Watermarks, choose_watermarks, tail_room
+from optical_memory.context.shelf import PAST, Shelf
+from optical_memory.context.state import SessionState
+from optical_memory.context.tail import Tail, turn_piece
+from optical_memory.errors import BudgetError, ConflictError, LostPageError, StoreUnavailableError
+from optical_memory.policies.base import Plan, Policy
 from optical_memory.policies.limits import PIXEL_BYTES, within_limits
 from optical_memory.renderers.base import Layout, Page, Renderer, Tier
-from optical_memory.stores.base import Store
-from optical_memory.turns import INSTRUCTION_ROLES, Turn
+from optical_memory.stores.base import Head, Store
+from optical_memory.turns import Turn
 
 BATCH_TURNS = 4_096
-"""Turns fetched and sealed at a time while a long history is taken in."""
-INLINE_SHARE = 24
-"""A result that costs more than ``budget / INLINE_SHARE`` is shown as page images when it arrives."""
+"""Turns fetched at a time while a long history is taken in."""
 ATTEMPTS = 8
 """Times that an epoch is planned anew because another process was faster."""
+_log = logging.getLogger(__name__)
 
 
-class Builder:
-    """Builds contexts of one session for one view (target model, budget, policy, renderer)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a view depends on: other settings, other epochs of the same session.
+
+    ``stepwise`` decides after each turn whether an epoch begins, so that a context depends on the turns alone and
+    not on when it was asked for.
+    """
+
+    profile: Profile
+    budget: int
+    policy: Policy
+    renderer: Renderer
+    stepwise: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name the view (hex)."""
+        profile = self.profile
+        key = repr((profile.name, profile.grid, profile.tiers, self.budget, self.policy, self.renderer.key))
+        return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+class SessionView:
+    """Syncs with the store, plans epochs and saves them, and gives the context. Not for threads: its owner locks."""
 
     def __init__(
-        self,
-        *,
-        store: Store,
-        session: str,
-        profile: Profile,
-        budget: int,
-        policy: Policy,
-        renderer: Renderer,
-        clock: Callable[[], float],
+        self, store: Store, session: str, settings: Settings, *, clock: Callable[[], float], events: Events
     ) -> None:
         """Nothing is read until the first :meth:`build`."""
-        self.store, self.session, self.profile, self.budget = store, session, profile, budget
-        self.policy, self.clock = policy, clock
-        self.sealer = Sealer(profile, renderer)
-        self.gallery = Gallery(store, session, renderer)
+        self.store, self.session, self.settings = store, session, settings
+        self.profile = settings.profile
+        self.name = settings.name
+        self.clock, self.events = clock, events
+        self.sealer = Sealer(settings.profile, settings.renderer)
+        self.gallery = Gallery(store, session, settings.renderer, self.name, events)
         self.shelf = Shelf(store, session, self.sealer, self.gallery)
-        self.view = _view(profile, budget, policy, renderer)
-        self._views = Views()
-        self._epoch = Epoch()
-        self._seen = -1
-        self._tail = self._new_tail()
-        self._system: tuple[Turn, ...] = ()
-        self._system_tokens = 0
-        self._blocks: tuple[Block, ...] | None = None
+        self.state = SessionState()
+        self.head = Head(birth="", length=0, version=0, forgotten=0)
+        self.reserved = 0
+        self.sent_tokens = 0
+        self._shared: tuple[Lineage, Mapping[int, str]] = (self.state.lineage, {})
+        self._stale = False
+        self._reset(Epoch())
 
     @property
     def epoch(self) -> Epoch:
-        """The archive as it stands."""
+        """The past as it stands."""
         return self._epoch
 
-    def build(self) -> Context:
-        """Return the context of the session as the store has it now. Raises BudgetError where none fits."""
+    def build(self, reserve: int = 0) -> Context:
+        """Return the context of the session as the store has it now, within the budget less ``reserve`` tokens.
+
+        Raises BudgetError where none fits.
+        """
+        self.reserved = reserve
         self.sync()
         for _ in range(ATTEMPTS):
             try:
-                if self._fits():
-                    return self._context()
+                if self._sizes().fits():
+                    context = self._context()
+                    self.sent_tokens = context.tokens + reserve
+                    return context
                 self._advance()
             except ConflictError:
                 self.sync()
-            except LostEntryError:
+            except LostPageError:
                 self._reset(Epoch(number=self._epoch.number + 1))
                 self.sync()
         raise ConflictError(f"session {self.session!r} changed {ATTEMPTS} times while an epoch was planned")
 
-    def restart(self) -> None:
-        """Forget all that is held and read the session anew."""
-        self.gallery.clear()
-        self._views = Views()
-        self._reset(Epoch())
+    def peek(self) -> Context:
+        """Return the context as it stands, without starting an epoch: it may cost more than the budget."""
+        self.sync(read_only=True)
+        return self._context()
 
-    def replace_epoch(self, epoch: Epoch) -> None:
-        """Make ``epoch`` the session's only view, and read the tail again. Raises ConflictError."""
-        self._views.epochs.clear()
-        self._save(epoch)
-        self.gallery.clear()
-        self._reset(epoch)
+    # -- in step with the store ----------------------------------------------------------------------------------
 
-    def sync(self) -> None:
+    def refresh(self) -> None:
+        """Read the session's head and, where it changed, the state that its views share."""
+        self.head = self.store.head(self.session)
+        if (self.head.birth, self.head.version) == (self.state.birth, self.state.version):
+            return
+        if self.head.birth != self.state.birth:  # another life: nothing of this one may be shown
+            self.gallery.clear()
+            self._reset(Epoch())
+        self.state = SessionState.load(self.head.birth, self.store.load_state(self.session))
+        self._stale = True
+
+    def sync(self, *, read_only: bool = False) -> None:
         """Take in what other processes and this one have stored since the last call."""
-        state = self.store.load_state(self.session)
-        version = state.version if state else 0
-        if version != self._views.version:
-            self._views = Views.load(state)
-            self._reset(self._views.epochs.get(self.view, Epoch()))
-        while turns := self.store.turns(self.session, after=self._seen, limit=BATCH_TURNS):
-            for turn in turns:
+        self.refresh()
+        if self._stale:
+            self._adopt()
+        for first, last in clipped(self.path(), self._seen + 1, self.head.length):
+            place = first - 1
+            while turns := self.store.turns(self.session, after=place, before=last + 1, limit=BATCH_TURNS):
+                self._take_in(turns, read_only)
+                place = turns[-1].seq
+
+    def path(self) -> Ranges:
+        """Return the places of the visible path."""
+        return self.state.lineage.path(self.head.length)
+
+    def _adopt(self) -> None:
+        """Go on from the epoch that the store has, without what is not on the visible path any more."""
+        epoch = self.state.epochs.get(self.name, Epoch())
+        if epoch.sealed != clipped(self.path(), 0, epoch.sealed_through):
+            epoch = epoch.cut(common(epoch.sealed, self.path()))
+        shared = (self.state.lineage, self.state.doomed)
+        if epoch != self._epoch or shared != self._shared:
+            self._reset(epoch)
+        self._shared = shared
+        self._stale = False
+
+    def _take_in(self, turns: Sequence[Turn], read_only: bool) -> None:
+        for turn in turns:
+            if turn.seq not in self.state.doomed:
                 self._tail.append(turn)
-            self._seen = turns[-1].seq
-            if len(turns) < BATCH_TURNS:
-                break
-            self._advance_if_far_over()
+            self._seen = turn.seq
+            if self.settings.stepwise and not read_only:
+                self._settle()
+        far = SHARES.far_over * self.settings.budget
+        if not read_only and len(turns) == BATCH_TURNS and self._tail.tokens > far:
+            self._advance()
+
+    def _settle(self) -> None:
+        """Start an epoch where one is due; where even the least does not fit now, a later turn may mend it."""
+        try:
+            for _ in range(ATTEMPTS):
+                if self._sizes().fits():
+                    return
+                self._advance()
+        except BudgetError:
+            return
 
     def _reset(self, epoch: Epoch) -> None:
         self._epoch = epoch
         self._seen = epoch.sealed_through
-        self._tail = self._new_tail()
-        self._system = tuple(self.store.get(self.session, epoch.instructions)) if epoch.instructions else ()
-        self._system_tokens = sum(count_message(turn, self.profile) for turn in self._system)
+        self._tail: Tail = Tail(self.sealer, self._arrival, Limits.of(self.settings.budget, self.profile))
+        system = self.store.get(self.session, epoch.instructions) if epoch.instructions else []
+        self._instructions = tuple(turn for turn in system if within(epoch.sealed, turn.seq))
+        self._system = tuple(turn_piece(turn, count_message(turn, self.profile)) for turn in self._instructions)
         self.shelf.keep_only(epoch.entries)
-        self._blocks = None
-
-    def _new_tail(self) -> Tail:
-        inline, group = max(self.budget // INLINE_SHARE, 64), max(self.budget // 4, 64)
-        return Tail(self.sealer, self._arrival_page, inline, group, self.profile.max_images // 4)
+        self._past: tuple[Piece, ...] | None = None
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
-    def _header_tokens(self, entries: Sequence[Entry]) -> int:
-        return count_tokens(HEADER, self.profile) + self.profile.message_tokens if entries else 0
+    @property
+    def _system_tokens(self) -> int:
+        return sum(piece.tokens for piece in self._system)
 
-    def _archive_tokens(self) -> int:
-        entries = self._epoch.entries
-        return self._header_tokens(entries) + sum(entry.tokens for entry in entries)
+    @property
+    def _header_tokens(self) -> int:
+        return count_tokens(wording.HEADER, self.profile) + self.profile.message_tokens
 
-    def _tokens(self) -> int:
-        return self._system_tokens + self._archive_tokens() + self._tail.tokens
+    def _past_tokens(self) -> int:
+        return self._header_tokens + self._epoch.tokens if self._epoch.entries else 0
 
-    def _growth(self) -> float:
-        """Tokens that a turn has added on average, as it was shown, in the whole session so far."""
-        turns = self._epoch.sealed_turns + len(self._tail.turns)
-        return max((self._epoch.shown_tokens + self._tail.tokens) / max(turns, 1), 1.0)
-
-    def _watermarks(self) -> Watermarks:
-        return choose_watermarks(max(self.budget - self._system_tokens, 2), self.profile.price, self._growth())
-
-    def _tail_room(self, marks: Watermarks) -> int:
-        return tail_room(marks, self.budget, growth=self._growth(), gist_tokens=self.sealer.gist_tokens)
-
-    def _fits(self) -> bool:
-        """Whether the prefix may stay: nothing is sealed before the budget is full, then at the high watermark."""
-        if self._tokens() > self.budget:
-            return False
-        if self._tail.images > self.profile.max_images // 2 and len(self._tail.groups) > 1:
-            return False
-        return not self._epoch.entries or len(self._tail.groups) < 2 or self._tail.tokens <= self._watermarks().high
-
-    def _advance_if_far_over(self) -> None:
-        if self._tail.tokens > 4 * self.budget:
-            self._advance()
+    def _sizes(self) -> Sizes:
+        return Sizes(
+            budget=max(self.settings.budget - self.reserved, 1),
+            profile=self.profile,
+            system=self._system_tokens,
+            past=self._past_tokens(),
+            tail=self._tail.tokens,
+            groups=self._tail.groups,
+            totals=self._epoch.totals,
+            tail_turns=sum(len(group.turns) for group in self._tail.groups),
+            gist_tokens=self.sealer.gist_tokens,
+        )
 
     # -- a new epoch ---------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        """Seal the oldest groups, plan the archive anew and store it. Raises BudgetError, ConflictError."""
-        marks = self._watermarks()
-        count = self._groups_to_seal(marks.low)
+        """Seal the oldest groups, plan the past anew and store it. Raises BudgetError, ConflictError."""
+        sizes = self._sizes()
+        count = sizes.groups_to_seal()
         groups = self._tail.groups[:count]
         turns = [turn for group in groups for turn in group.turns]
-        instructions = tuple(turn for turn in turns if turn.role in INSTRUCTION_ROLES)
-        system_tokens = self._system_tokens + sum(count_message(turn, self.profile) for turn in instructions)
-        tail_tokens = self._tail.tokens - sum(group.tokens for group in groups)
-        self._check_least(system_tokens, tail_tokens)
-        fresh = self.sealer.seal(turns) if turns else []
+        instructions = (*self._instructions, *(turn for turn in turns if turn.is_instruction))
+        system = sum(count_message(turn, self.profile) for turn in instructions)
+        tail = sizes.tail - sum(group.tokens for group in groups)
+        _check_least(system, tail, self.reserved, self.settings.budget)
+        totals = Totals(
+            turns=self._epoch.totals.turns + len(turns),
+            text_tokens=self._epoch.totals.text_tokens + sum(group.text_tokens for group in groups),
+            shown_tokens=self._epoch.totals.shown_tokens + sum(group.tokens for group in groups),
+        )
+        fresh = self.sealer.seal(turns, totals) if turns else []
         self.shelf.put(fresh)
         entries = [*self._epoch.entries, *(sealed.entry for sealed in fresh)]
-        room = self.budget - system_tokens - max(tail_tokens, self._tail_room(marks))
-        room = max(room, min(self.budget - system_tokens - tail_tokens, self.budget // 8))
-        infos = [entry.info(fresh=position >= len(self._epoch.entries)) for position, entry in enumerate(entries)]
-        plan = self.policy.plan(
-            infos,
-            now=self.clock(),
-            budget=max(room - self._header_tokens(entries), 0),
-            gist_tokens=self.sealer.gist_tokens,
-        )
-        plan = self._within_limits(plan, infos)
+        plan = self._plan(entries, sizes.room_for_past(system, tail))
         planned = self._apply(plan, entries)
         epoch = self._epoch.next(
-            sealed_through=turns[-1].seq if turns else self._epoch.sealed_through,
+            sealed=clipped(self.path(), 0, turns[-1].seq if turns else self._epoch.sealed_through),
             entries=tuple(planned),
-            instructions=(*self._epoch.instructions, *(turn.id for turn in instructions)),
-            text_tokens=self._epoch.text_tokens + sum(group.text_tokens for group in groups),
-            shown_tokens=self._epoch.shown_tokens + sum(group.tokens for group in groups),
-            sealed_turns=self._epoch.sealed_turns + len(turns),
+            instructions=tuple(turn.id for turn in instructions),
+            totals=totals,
             archived_pages=self._epoch.archived_pages + len(plan.archived),
         )
         self._save(epoch)
         self._tail.drop_first(count)
-        self._system, self._system_tokens = (*self._system, *instructions), system_tokens
+        self._instructions = instructions
+        self._system = tuple(turn_piece(turn, count_message(turn, self.profile)) for turn in instructions)
         self.shelf.keep_only(planned)
-        self._blocks = None
+        self._past = None
+        self._tell(turns, [sealed.entry.id for sealed in fresh], plan)
 
-    def _within_limits(self, plan: Plan, infos: Sequence[PageInfo]) -> Plan:
-        """Leave half of the images and bytes that a request may hold to the archive, the other half to the tail."""
+    def _plan(self, entries: Sequence[Entry], room: int) -> Plan:
+        """Plan the past within ``room`` tokens, its header included, and half of what a request may hold."""
+        infos = [entry.info(fresh=place >= len(self._epoch.entries)) for place, entry in enumerate(entries)]
+        gist_tokens = self.sealer.gist_tokens
+        budget = max(room - self._header_tokens, 0) if entries else room
+        plan = self.settings.policy.plan(infos, now=self.clock(), budget=budget, gist_tokens=gist_tokens)
         tiers = (*self.profile.tiers, self.profile.gist)
         return within_limits(
             plan,
             infos,
-            images=self.profile.max_images // 2,
-            size=self.profile.max_request_bytes // 2,
+            images=int(self.profile.max_images * SHARES.past_images),
+            size=int(self.profile.max_request_bytes * SHARES.past_images),
             bytes_of={tier.name: int(tier.width * tier.height * PIXEL_BYTES) for tier in tiers},
-            gist_tokens=self.sealer.gist_tokens,
+            gist_tokens=gist_tokens,
         )
-
-    def _groups_to_seal(self, low_tokens: int) -> int:
-        """Count the oldest groups to seal so that the rest costs at most ``low_tokens``; never the newest one."""
-        left, images, count = self._tail.tokens, self._tail.images, 0
-        for group in self._tail.groups[:-1]:
-            if (left <= low_tokens and images <= self.profile.max_images // 4) or group.open:
-                break
-            left -= group.tokens
-            images -= len(group.pages)
-            count += 1
-        return count
-
-    def _check_least(self, system_tokens: int, tail_tokens: int) -> None:
-        needed = system_tokens + tail_tokens
-        if needed > self.budget:
-            raise BudgetError(
-                f"the system prompt ({system_tokens:,} tokens) and the newest turn with its tool results "
-                f"({tail_tokens:,}) need {needed:,} tokens, more than the budget of {self.budget:,}; "
-                f"raise the budget to at least {needed:,}",
-                needed=needed,
-                budget=self.budget,
-            )
 
     def _apply(self, plan: Plan, entries: Sequence[Entry]) -> list[Entry]:
         """Return the entries of the next epoch, gists made."""
@@ -250,19 +278,47 @@ class Builder:
         return out
 
     def _save(self, epoch: Epoch) -> None:
-        data = self._views.with_epoch(self.view, epoch)
-        state = self.store.save_state(self.session, data, expected=self._views.version)
-        self._views = Views(state.version, {**self._views.epochs, self.view: epoch})
+        """Store the epoch; where the store cannot be written it holds in this process. Raises ConflictError."""
+        state = self.state.with_epoch(self.name, epoch)
+        try:
+            self.commit(state)
+            self.gallery.sweep(self.state)
+        except StoreUnavailableError as error:
+            _log.warning("epoch %d of %r is not stored: %s", epoch.number, self.session, error)
+            self.state = state
         self._epoch = epoch
+
+    def commit(self, state: SessionState) -> None:
+        """Store a state in place of the one that was read. Raises ConflictError, StoreUnavailableError."""
+        saved = self.store.save_state(self.session, state.pack(), expected=self.state.version, birth=self.state.birth)
+        self._stale = self._stale or state.lineage != self.state.lineage or state.doomed != self.state.doomed
+        self.state = replace(state, version=saved.version)
+
+    def _tell(self, turns: Sequence[Turn], pages: Sequence[str], plan: Plan) -> None:
+        if turns:
+            first, last = turns[0].seq, turns[-1].seq
+            self.events.tell(
+                Sealed(session=self.session, turns=len(turns), pages=tuple(pages), first_seq=first, last_seq=last)
+            )
+        merged = sum(map(len, plan.merges))
+        self.events.tell(
+            EpochStarted(
+                session=self.session,
+                number=self._epoch.number,
+                tokens=self._past_tokens(),
+                merged=merged,
+                archived=len(plan.archived),
+            )
+        )
 
     # -- what the model sees -------------------------------------------------------------------------------------
 
-    def _arrival_page(self, layout: Layout, tier: Tier) -> Page:
+    def _arrival(self, layout: Layout, tier: Tier) -> Page:
         return self.gallery.page(layout, tier, gist=False, facts=self.sealer.facts(layout.text))
 
     def turns_on(self, page_id: str, line: int | None) -> list[Turn]:
         """Return the exact turns on a page, or on one line of it; see :meth:`Shelf.turns_on`."""
-        arrivals = [page for group in self._tail.groups for page in group.pages]
+        arrivals = [piece.page for piece in self._tail.pieces if piece.page is not None]
         return self.shelf.turns_on(page_id, line, self._epoch.entries, arrivals)
 
     def pages_by_tier(self, count: int | None) -> dict[str, list[Page]]:
@@ -275,26 +331,49 @@ class Builder:
         tiers["gist"] = [self.shelf.page(entry, self.profile.gist) for entry in entries if entry.level]
         return {name: pages for name, pages in tiers.items() if pages}
 
+    def forget_pages(self, page_ids: Sequence[str]) -> None:
+        """Let go of all pixels and layouts; the pages named are never drawn again, not even for who holds one."""
+        for piece in (*(self._past or ()), *self._tail.pieces):
+            if piece.page is not None:
+                piece.page.cached.clear()
+                piece.page.cached_url.clear()
+        self.gallery.forget(page_ids)
+        self.shelf.keep_only(())
+
+    def adopt(self, epoch: Epoch) -> None:
+        """Go on from this epoch, and read the tail again."""
+        self._reset(epoch)
+
     def _context(self) -> Context:
-        arrivals = [page for group in self._tail.groups for page in group.pages]
-        if self._blocks is None:  # a new epoch
-            self._blocks = tuple(self.shelf.block(entry) for entry in self._epoch.entries)
-            self.gallery.keep_only([*(block.page for block in self._blocks if block.page), *arrivals])
+        if self._past is None:  # a new epoch
+            past = [self.shelf.piece(entry) for entry in self._epoch.entries]
+            header = Piece(kind="header", message=PAST, text=wording.HEADER, tokens=self._header_tokens)
+            self._past = (*self._system, *([header, *past] if past else []))
+        latest = self._tail.pieces
+        places = {turn.id: turn.seq for turn in self._tail.turns}
+        arrivals = [(piece.page, places[piece.turn_ids[0]]) for piece in latest if piece.page is not None]
+        self.gallery.admit((piece.page for piece in self._past if piece.page is not None), arrivals)
         return Context(
-            system=self._system,
-            archive=self._blocks,
-            pages=(*(block.page for block in self._blocks if block.page), *arrivals),
+            past=self._past,
+            latest=latest,
             recent=self._tail.turns,
-            groups=tuple(self._tail.groups),
-            tokens=self._tokens(),
-            text_tokens=self._epoch.text_tokens + self._tail.text_tokens,
-            budget=self.budget,
+            tokens=sum(piece.tokens for piece in self._past) + self._tail.tokens,
+            text_tokens=self._epoch.totals.text_tokens + self._tail.text_tokens,
+            budget=self.settings.budget,
+            reserved=self.reserved,
             epoch=self._epoch.number,
             archived_pages=self._epoch.archived_pages,
         )
 
 
-def _view(profile: Profile, budget: int, policy: Policy, renderer: Renderer) -> str:
-    """Name the view: other settings, other epochs of the same session."""
-    key = repr((profile.name, profile.grid, profile.tiers, budget, policy, renderer.key))
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def _check_least(system: int, tail: int, reserved: int, budget: int) -> None:
+    needed = system + tail + reserved
+    if needed > budget:
+        tools = f", the tools ({reserved:,})" if reserved else ""
+        raise BudgetError(
+            f"the system prompt ({system:,} tokens){tools} and the newest turn with its tool results "
+            f"({tail:,}) need {needed:,} tokens, more than the budget of {budget:,}; "
+            f"raise the budget to at least {needed:,}",
+            needed=needed,
+            budget=budget,
+        )

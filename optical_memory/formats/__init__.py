@@ -89,15 +89,28 @@ def to_turns(
 
     Errors: InputError and UnknownRoleError name the message's index and the field; nothing is returned then.
     """
+    return [
+        turn for turns in turns_by_message(messages, format, before=before, created_at=created_at) for turn in turns
+    ]
+
+
+def turns_by_message(
+    messages: Iterable[Any],
+    format: str | None = None,
+    *,
+    before: Iterable[Turn] = (),
+    created_at: float | None = None,
+) -> list[list[Turn]]:
+    """Return the turns of each provider message, in order; see :func:`to_turns`."""
     given = [_checked(message, place) for place, message in enumerate(_listed(messages))]
     names = detect(given) if format is None else [get_format(format).name] * len(given)
     calls = Calls(before)
     now = time.time() if created_at is None else created_at
-    out: list[Turn] = []
+    out: list[list[Turn]] = []
     for place, (message, name) in enumerate(zip(given, names, strict=True)):
         try:
             cut = get_format(name).parse(message, calls)
-            out += _turns(cut, message, get_format(name), now)
+            out.append(list(_turns(cut, message, get_format(name), now)))
         except InputError as error:
             raise type(error)(f"message {place}: {error}") from None
     return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,9 +10,7 @@ from optical_memory.formats import from_turns, get_format
 from optical_memory.formats.base import Message
 from optical_memory.formats.tools import written
 from optical_memory.turns import Turn
-
-OPENING = "[the conversation begins here]"
-"""What stands for the user where the first turn is not the user's: Gemini and Anthropic refuse such a request."""
+from optical_memory.wording import OPENING
 
 
 def build_request(turns: Iterable[Turn], format: str, *, tools: Iterable[Any] = ()) -> dict[str, Any]:
@@ -43,6 +42,12 @@ def build_request(turns: Iterable[Turn], format: str, *, tools: Iterable[Any] = 
     if first == len(messages) or not target.is_users(messages[first]):
         messages.insert(first, target.user_message([target.text_part(OPENING)]))
     return target.request(system, messages, written(tools, target))
+
+
+def overhead(format: str, tools: Iterable[Any] = ()) -> str:
+    """Return as text what a request says beside the turns: tool schemas, and the opening it may need."""
+    schemas = written(tools, get_format(format))
+    return OPENING + (json.dumps(schemas, ensure_ascii=False) if schemas else "")
 
 
 def _instructs(message: Message) -> bool:

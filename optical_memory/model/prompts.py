@@ -11,7 +11,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from optical_memory.errors import InputError
 from optical_memory.renderers.base import Page
-from optical_memory.turns import Turn
 
 FREE_OCR = "Free OCR."
 """Plain text, without layout."""
@@ -42,40 +41,47 @@ Block = Page | str
 """A part of what the decoder sees: a page, as vision tokens, or a run of text."""
 
 
+class Piece(Protocol):
+    """What is needed of one piece of a context."""
+
+    @property
+    def text(self) -> str:
+        """What it says in words: a turn, a record, the label and facts of a page."""
+
+    @property
+    def page(self) -> Page | None:
+        """The page that it shows, if it shows one."""
+
+
 @runtime_checkable
-class PagedContext(Protocol):
-    """What is needed of a context: old pages, then recent turns."""
+class Pieces(Protocol):
+    """What is needed of a context: one ordered sequence of pieces."""
 
-    @property
-    def pages(self) -> Iterable[Page]:
-        """Pages, oldest first."""
-
-    @property
-    def recent(self) -> Iterable[Turn]:
-        """Turns that are still text, oldest first."""
+    def pieces(self) -> Iterable[Piece]:
+        """Return all that the model sees, in order."""
 
 
-Context = PagedContext | Page | str | Iterable[Block]
+Context = Pieces | Page | str | Iterable[Block]
 """What can be generated on: a memory's context, a page, a text, or pages and text in order."""
 
 
 def blocks(context: Context) -> Iterator[Block]:
     """Yield what the decoder is to see, in order.
 
-    A context gives its pages, each followed by the facts kept beside it, then its recent turns as
-    ``role: text`` lines. A page, a text, or any iterable of both, are taken as they are; each page is followed by
-    the newline that the published prompts have there.
+    Each piece of a context gives its text on lines of its own, then its page. A page, a text, or any iterable of both,
+    are taken as they are. Each page is followed by the newline that the published prompts have there.
     """
     if isinstance(context, Page | str):
         context = (context,)
-    if not isinstance(context, PagedContext):
+    if not isinstance(context, Pieces):
         yield from _plain(context)
         return
-    for page in context.pages:
-        yield page
-        yield f"\n{page.facts}\n" if page.facts else "\n"
-    for turn in context.recent:
-        yield f"{_speaker(turn)}: {turn.text}\n"
+    for piece in context.pieces():
+        if piece.text:
+            yield f"{piece.text}\n"
+        if piece.page is not None:
+            yield piece.page
+            yield "\n"
 
 
 def _plain(parts: Iterable[Any]) -> Iterator[Block]:
@@ -85,7 +91,3 @@ def _plain(parts: Iterable[Any]) -> Iterator[Block]:
         yield part
         if isinstance(part, Page):
             yield "\n"
-
-
-def _speaker(turn: Turn) -> str:
-    return f"{turn.role} {turn.name}" if turn.name else turn.role

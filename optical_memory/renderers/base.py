@@ -6,6 +6,7 @@ raster*); every tier is a downsample of that raster. A :class:`Page` is a layout
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -133,6 +134,7 @@ class Page:
     facts: str = ""
     source: Callable[[Page], bytes] = field(repr=False)
     cached: list[bytes] = field(default_factory=list, repr=False)
+    cached_url: list[str] = field(default_factory=list, repr=False)
 
     @property
     def text(self) -> str:
@@ -150,3 +152,10 @@ class Page:
         if not self.cached:
             self.cached.append(self.source(self))
         return self.cached[0]
+
+    @property
+    def url(self) -> str:
+        """The page as a data URL; the same string object each time."""
+        if not self.cached_url:
+            self.cached_url.append("data:image/png;base64," + base64.b64encode(self.png).decode("ascii"))
+        return self.cached_url[0]

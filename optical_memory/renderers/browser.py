@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from optical_memory.errors import BrowserCrashedError, RenderTimeoutError
-from optical_memory.renderers.tab import Pixels, Sheet, StaleError, Tab
+from optical_memory.errors import BrowserCrashedError, RenderTimeoutError, StaleError
+from optical_memory.renderers.tab import Pixels, Sheet, Tab
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as PlaywrightBrowser

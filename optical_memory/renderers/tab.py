@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from optical_memory.errors import StaleError
+
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, CDPSession, Route
 
@@ -131,10 +133,6 @@ class Tab:
         options = {"format": "png", "optimizeForSpeed": True, "fromSurface": True, "captureBeyondViewport": False}
         shot = await self._cdp.send("Page.captureScreenshot", options)
         return await asyncio.to_thread(_pixels, shot["data"])
-
-
-class StaleError(Exception):
-    """The picture is not that of the sheet."""
 
 
 async def _abort(route: Route) -> None:

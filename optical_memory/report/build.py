@@ -43,7 +43,7 @@ def write_report(
         run=run,
         moments=[_moment(moment.turns, moment.context, images) for moment in run.moments],
         ladder=_ladder(memory, images),
-        left_out=max(sum(block.page is not None for block in run.last.archive) - SHOWN_PAGES, 0),
+        left_out=max(len(run.last.pages) - SHOWN_PAGES, 0),
         cost_chart=_cost_chart(run),
         age_chart=_age_chart(run),
         reading_chart=_reading_chart(scores),
@@ -74,7 +74,9 @@ class Images:
 
 def _moment(turns: int, context: Any, images: Images) -> dict[str, Any]:
     pages = [_view(page, images) for page in context.pages]
-    return {"turns": turns, "context": context, "pages": pages, "ratio": context.text_tokens / max(context.tokens, 1)}
+    ratio = context.text_tokens / max(context.tokens, 1)
+    has_system = any(piece.kind == "instructions" for piece in context.pieces())
+    return {"turns": turns, "context": context, "pages": pages, "ratio": ratio, "has_system": has_system}
 
 
 def _ladder(memory: OpticalMemory, images: Images) -> list[dict[str, Any]]:

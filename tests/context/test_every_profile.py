@@ -13,6 +13,7 @@ from optical_memory import OpticalMemory, profiles
 from optical_memory.budget import Profile, count_tokens, get_profile
 from optical_memory.policies.base import PageInfo, Plan
 from optical_memory.policies.limits import within_limits
+from optical_memory.turns import open_calls
 
 Message = dict[str, Any]
 
@@ -64,7 +65,7 @@ def test_a_coding_session_turn_by_turn(name: str, coding_session: dict[str, Any]
             context = memory.context()
             assert context.tokens <= budget
             sent = memory.messages()
-            if not context.groups[-1].open:  # pages of results follow the last of them
+            if not open_calls(context.recent):  # pages of results follow the last of them
                 check_pairs(sent)
                 if number % 5 == 0:
                     assert recount(memory, profile, sent) <= context.tokens

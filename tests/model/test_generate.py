@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from optical_memory.context.base import Context, Piece
 from optical_memory.errors import CheckpointError, ContextTooLongError, ImageError, InputError
 from optical_memory.renderers.base import Page
-from optical_memory.turns import Turn
 
 torch = pytest.importorskip("torch")
 
@@ -88,12 +88,31 @@ def test_a_conversation_that_grows_reuses_its_past(model: Any, make_page: MakePa
 
 
 def test_a_context_is_spliced_in_its_order(model: Any, make_page: MakePage) -> None:
-    class Context:
-        pages = (make_page(1, facts="id: 3f9c"), make_page(2))
-        recent = (Turn(id="1", role="user", text="Where?"), Turn(id="2", role="assistant", name="Anna", text="Oslo"))
-
-    spoken = model.generate(Context(), "Answer: ", max_new_tokens=6)
-    by_hand = [make_page(1), "id: 3f9c\n", make_page(2), "user: Where?\nassistant Anna: Oslo\n"]
+    context = Context(
+        past=(
+            Piece(kind="instructions", message="s", text="Be brief.", tokens=5),
+            Piece(kind="page", message="past", text="[page 1] id: 3f9c", tokens=80, page=make_page(1)),
+            Piece(kind="record", message="past", text="[record 2]\nuser: Hm", tokens=9),
+        ),
+        latest=(
+            Piece(kind="turn", message="1", text="user: Where?", tokens=5),
+            Piece(kind="turn", message="2", text="assistant Anna: Oslo", tokens=5),
+            Piece(kind="page", message="pages", text="[page 2]", tokens=80, page=make_page(2)),
+        ),
+        recent=(),
+        tokens=0,
+        text_tokens=0,
+        budget=1,
+        epoch=0,
+        archived_pages=0,
+    )
+    spoken = model.generate(context, "Answer: ", max_new_tokens=6)
+    by_hand = [
+        "Be brief.\n[page 1] id: 3f9c\n",
+        make_page(1),
+        "[record 2]\nuser: Hm\nuser: Where?\nassistant Anna: Oslo\n[page 2]\n",
+        make_page(2),
+    ]
     model.generator.prefixes.clear()
     same = model.generate(by_hand, "Answer: ", max_new_tokens=6)
     assert spoken.ids == same.ids

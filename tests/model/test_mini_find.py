@@ -100,7 +100,7 @@ def test_recent_turns_of_a_context_are_searched_as_text(model: MiniModel) -> Non
         memory.add("user", "Please keep the delivery word zanzibar in mind.")
         context = memory.context()
         assert context.pages
-        assert model.generate(context, "find zanzibar").text == "Please keep the delivery word zanzibar in mind."
+        assert model.generate(context, "find zanzibar").text == "user: Please keep the delivery word zanzibar in mind."
         answer = model.generate(context, "find quixotic-unicorn")
         assert answer.text == "none" and answer.usage.vision_tokens == sum(
             (p.size[0] // 64) ** 2 for p in context.pages

@@ -26,6 +26,7 @@ from optical_memory.model.mini.find import Source
 from optical_memory.model.mini.ink import Ink, ink_of
 from optical_memory.model.mini.network import TOKEN_WIDTH, MiniNetwork
 from optical_memory.model.mini.transcribe import transcribe
+from optical_memory.model.prompts import Pieces
 from optical_memory.model.vision_cache import VisionCache, vision_key
 from optical_memory.renderers.base import WIDE, Page
 from optical_memory.renderers.layout import text_of
@@ -207,12 +208,9 @@ def _marked(sheet: reading.Sheet) -> reading.Sheet:
 
 def _sources(context: Any) -> list[Source]:
     """Return what a context shows, oldest first: pages, records and recent turns as text; or a list as it is."""
-    if not hasattr(context, "pages"):
+    if not isinstance(context, Pieces):
         return list(context)
-    archive: list[Source] = [block.text if block.page is None else block.page for block in context.archive]
-    shown = {source.id for source in archive if isinstance(source, Page)}
-    late = [page for page in context.pages if page.id not in shown]
-    return [*archive, *late, *(turn.text for turn in context.recent)]
+    return [piece.text if piece.page is None else piece.page for piece in context.pieces()]
 
 
 def _png(page: Page | bytes) -> bytes:

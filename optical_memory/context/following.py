@@ -1,0 +1,271 @@
+"""Following: make a session's visible path equal a list of messages. Adds, rewinds and branches; deletes nothing.
+
+The list is walked down the tree of stored turns, by what was said, not by id. Where it leaves the tree, the rest is
+appended. Where each message led is remembered, so that the next list costs what differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from optical_memory.context.lineage import within
+from optical_memory.context.view import ATTEMPTS, SessionView
+from optical_memory.errors import ConflictError
+from optical_memory.formats import turns_by_message
+from optical_memory.stores.record import BATCH_TURNS
+from optical_memory.turns import Part, Turn
+
+MOST_REMEMBERED = 100_000
+"""Most messages of a list that are remembered; a longer list is walked whole each time."""
+WINDOW = 512
+"""Turns read at a time while a list is walked, and turns in which calls are looked up that results do not name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """What following a list changed.
+
+    ``added`` are the new turns as stored. ``superseded`` counts turns that left the visible path, ``returned`` those
+    that came back to it from another branch, ``forgotten`` messages left out because their turns were forgotten.
+    """
+
+    added: tuple[Turn, ...] = ()
+    superseded: int = 0
+    returned: int = 0
+    forgotten: int = 0
+
+
+@dataclass(slots=True)
+class _Walk:
+    """A walk down the tree: the place of the last turn that the list led to, and what it met."""
+
+    tip: int
+    places: list[int] = field(default_factory=list)
+    forgotten: int = 0
+
+
+class Follower:
+    """Follows lists for one view; remembers the last one (a copy) with the place that each message led to."""
+
+    def __init__(self, view: SessionView) -> None:
+        self.view = view
+        self._life: tuple[str, int] = ("", 0)
+        self._messages: list[Any] = []
+        self._tips: list[int] = []
+        self._hidden: set[bytes] = set()
+
+    def follow(self, messages: Sequence[Any], format: str | None, now: float) -> Followed:
+        """Make the visible path equal ``messages``. ``now`` stamps what is new, in seconds since 1970.
+
+        Errors: those of :func:`optical_memory.formats.to_turns`, DuplicateTurnError for an id given to two messages
+        with other content, ConflictError where other processes were faster each time, the store's.
+        """
+        for _ in range(ATTEMPTS):
+            self.view.refresh()
+            try:
+                return self._follow(messages, format, now)
+            except ConflictError:
+                self._messages, self._tips = [], []
+        raise ConflictError(f"session {self.view.session!r} changed {ATTEMPTS} times while a list was followed")
+
+    def hide(self, turns: Iterable[Turn]) -> None:
+        """Remember, in this process only, what was forgotten: a list that still holds it must not bring it back."""
+        self._hidden.update(said(turn) for turn in turns)
+
+    def _follow(self, messages: Sequence[Any], format: str | None, now: float) -> Followed:
+        view, messages = self.view, list(messages)
+        known = self._known(messages)
+        tip = self._tips[known - 1] if known else -1
+        if known == len(messages) and tip == _end(view):
+            return Followed()
+        before = _Before(view, tip)
+        groups = turns_by_message(messages[known:], format, before=before, created_at=now)
+        turns = [turn for group in groups for turn in group]
+        tree = _Tree(view)
+        walk = self._walk(turns, tip, tree)
+        returned = sum(place >= 0 and not within(tree.path, place) for place in set(walk.places))
+        superseded = _count(tree.path, walk.tip)
+        added = self._store(turns[len(walk.places) :], walk)
+        self._remember(messages, known, groups, [*walk.places, *(turn.seq for turn in added)], tip)
+        return Followed(added=tuple(added), superseded=superseded, returned=returned, forgotten=walk.forgotten)
+
+    # -- what is known of the list -------------------------------------------------------------------------------
+
+    def _known(self, messages: Sequence[Any]) -> int:
+        """Count the messages at the start of the list that led somewhere before and still do."""
+        life = (self.view.head.birth, self.view.head.forgotten)
+        if life != self._life:
+            self._life, self._messages, self._tips = life, [], []
+        count = min(len(messages), len(self._messages))
+        if messages[:count] == self._messages[:count]:
+            return count
+        return next(place for place in range(count) if messages[place] != self._messages[place])
+
+    def _remember(
+        self, messages: Sequence[Any], known: int, groups: Sequence[Sequence[Turn]], places: Sequence[int], tip: int
+    ) -> None:
+        tips, done = self._tips[:known], 0
+        for group in groups:
+            done += len(group)
+            tip = places[done - 1] if done else tip
+            tips.append(tip)
+        self._messages = [*self._messages[:known], *map(deepcopy, messages[known:])]
+        self._tips = tips
+        if len(messages) > MOST_REMEMBERED:
+            self._messages, self._tips = [], []
+
+    # -- down the tree -------------------------------------------------------------------------------------------
+
+    def _walk(self, turns: Sequence[Turn], tip: int, tree: _Tree) -> _Walk:
+        """Follow the turns as far as the tree knows them."""
+        walk = _Walk(tip)
+        while len(walk.places) < len(turns):
+            turn = turns[len(walk.places)]
+            place = tree.child(walk.tip, said(turn))
+            if place is None:
+                gone = self._forgotten_ahead(turns, walk, tree)
+                if gone is None:
+                    break
+                walk.tip, count = gone
+                walk.places += [walk.tip] * count
+                walk.forgotten += count
+            else:
+                walk.tip = place
+                walk.places.append(place)
+        return walk
+
+    def _forgotten_ahead(self, turns: Sequence[Turn], walk: _Walk, tree: _Tree) -> tuple[int, int] | None:
+        """Return the place behind the forgotten turns that come next, and how many of the list's turns they are.
+
+        A list may still hold them, or not. They are known by their id, by what this process forgot, or because what
+        comes after them in the list is what comes after them in the store. None where the list leaves the tree here.
+        """
+        holes = tree.holes(walk.tip)
+        ahead = turns[len(walk.places) :]
+        if holes:
+            last = holes[-1]
+            for count in range(len(holes) + 1):
+                if count < len(ahead) and tree.child(last, said(ahead[count])) is not None:
+                    return last, count
+        gone = set(tree.forgotten_ids().values())
+        count = 0
+        while count < len(ahead) and (ahead[count].id in gone or said(ahead[count]) in self._hidden):
+            count += 1
+        return (walk.tip, count) if count else None
+
+    # -- what is new ---------------------------------------------------------------------------------------------
+
+    def _store(self, turns: Sequence[Turn], walk: _Walk) -> list[Turn]:
+        """Lead the path to the walk's tip, and append the turns behind it. Raises ConflictError."""
+        view = self.view
+        if walk.tip != _end(view):
+            view.commit(replace(view.state, lineage=view.state.lineage.forked(view.head.length, walk.tip)))
+        expected = replace(view.head, version=view.state.version)
+        out: list[Turn] = []
+        for start in range(0, len(turns), BATCH_TURNS):
+            batch = self._named(turns[start : start + BATCH_TURNS], expected.length)
+            out += view.store.append(view.session, batch, expected=expected)
+            view.refresh()
+            if (view.head.length, view.head.version) != (expected.length + len(batch), expected.version):
+                raise ConflictError(f"session {view.session!r} changed while a list was followed")
+            expected = view.head
+        return out
+
+    def _named(self, turns: Sequence[Turn], length: int) -> list[Turn]:
+        """Return turns under ids that are free; one that another place has already gets a suffix."""
+        taken = {turn.id for turn in self.view.store.get(self.view.session, [turn.id for turn in turns])}
+        words: dict[str, bytes] = {}
+        out = []
+        for place, turn in enumerate(turns, length):
+            if turn.id in taken or words.get(turn.id) == said(turn):
+                turn = replace(turn, id=f"{turn.id}~{place}")
+            words.setdefault(turn.id, said(turn))
+            out.append(turn)
+        return out
+
+
+class _Tree:
+    """The stored turns of a session as a tree, read in windows."""
+
+    def __init__(self, view: SessionView) -> None:
+        self._view = view
+        self._lineage, self._length = view.state.lineage, view.head.length
+        self.path = view.path()
+        self._window: dict[int, bytes | None] = {}
+        self._gone: dict[int, str] | None = None
+
+    def child(self, place: int, wanted: bytes) -> int | None:
+        """Return the turn after ``place`` that says what is wanted, one on the visible path first."""
+        found = [next_ for next_ in self._lineage.children(place, self._length) if self._said(next_) == wanted]
+        return next((next_ for next_ in found if within(self.path, next_)), found[0] if found else None)
+
+    def holes(self, place: int) -> list[int]:
+        """Return the places of the forgotten turns that come next, one after the other."""
+        out: list[int] = []
+        while True:
+            children = self._lineage.children(out[-1] if out else place, self._length)
+            hole = next((next_ for next_ in children if self._said(next_) is None), None)
+            if hole is None:
+                return out
+            out.append(hole)
+
+    def forgotten_ids(self) -> Mapping[int, str]:
+        """Return the ids of forgotten turns by their places."""
+        if self._gone is None:
+            self._gone = self._view.store.forgotten(self._view.session) if self._view.head.forgotten else {}
+            self._gone = {**self._gone, **self._view.state.doomed}
+        return self._gone
+
+    def _said(self, place: int) -> bytes | None:
+        if place not in self._window:
+            turns = self._view.store.turns(self._view.session, after=place - 1, before=place + WINDOW)
+            self._window = {at: None for at in range(place, min(place + WINDOW, self._length))}
+            self._window |= {turn.seq: said(turn) for turn in turns if turn.seq not in self._view.state.doomed}
+        return self._window[place]
+
+
+class _Before:
+    """The turns before a place, read only when a result does not name its call."""
+
+    def __init__(self, view: SessionView, tip: int) -> None:
+        self._view, self._tip = view, tip
+
+    def __iter__(self) -> Iterator[Turn]:
+        if self._tip < 0:
+            return iter(())
+        view = self._view
+        return iter(view.store.turns(view.session, after=max(self._tip - WINDOW, -1), before=self._tip + 1))
+
+
+def said(turn: Turn) -> bytes:
+    """Return a hash of what a turn says: speaker, words, parts and calls, whatever its id, time, format or hints.
+
+    Hints to a prompt cache move from request to request, so they are no part of it.
+    """
+    parts = [(part.kind, part.text, part.url, _lasting(part)) for part in turn.content]
+    calls = [(call.id, call.name, call.arguments) for call in turn.tool_calls]
+    whole = json.dumps([turn.role, turn.name, turn.tool_call_id, parts, calls], ensure_ascii=False, sort_keys=True)
+    return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _lasting(part: Part) -> dict[str, Any] | None:
+    """Return what only the provider's own part says, for parts that are neither text nor image."""
+    if part.kind != "other":
+        return None
+    return {key: value for key, value in (part.raw or {}).items() if key != "cache_control"}
+
+
+def _end(view: SessionView) -> int:
+    """Return the last place of the visible path (-1: it is empty)."""
+    path = view.path()
+    return path[-1][1] if path else -1
+
+
+def _count(path: Iterable[tuple[int, int]], after: int) -> int:
+    """Count the places of a path behind ``after``."""
+    return sum(max(last - max(first, after + 1) + 1, 0) for first, last in path)

@@ -1,0 +1,130 @@
+"""The arithmetic of a view: what fits, what is sealed, what room the past has. Pure: numbers in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from optical_memory.budget import Profile
+from optical_memory.context.epoch import Totals
+from optical_memory.policies.epochs import Watermarks, choose_watermarks, tail_room
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How a budget and a request's limits are divided. Fractions of the budget, of the images, of the bytes."""
+
+    inline: float = 1 / 24
+    """A result that costs more is shown as page images when it arrives."""
+    group: float = 1 / 4
+    """All pages of one group of turns cost at most this much of the budget, and are at most so many of the images."""
+    past_least: float = 1 / 8
+    """The past gets this much where the tail leaves it."""
+    past_images: float = 1 / 2
+    """Images, and bytes, that the past may take; the tail has the rest."""
+    far_over: int = 4
+    """While a long history is read in, the tail is sealed whenever it is this many budgets long."""
+
+
+SHARES = Shares()
+LEAST_TOKENS = 64
+"""Least that the limits of one group are set to, in tokens, however small the budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Limits of one group of turns: tokens a result may cost as text, tokens and images of all its pages."""
+
+    inline_tokens: int
+    group_tokens: int
+    group_images: int
+
+    @classmethod
+    def of(cls, budget: int, profile: Profile, shares: Shares = SHARES) -> Limits:
+        """Return the limits of a budget."""
+        return cls(
+            inline_tokens=max(int(budget * shares.inline), LEAST_TOKENS),
+            group_tokens=max(int(budget * shares.group), LEAST_TOKENS),
+            group_images=int(profile.max_images * shares.group),
+        )
+
+
+class Sized(Protocol):
+    """What is needed of a group of turns."""
+
+    @property
+    def tokens(self) -> int:
+        """What it costs."""
+
+    @property
+    def images(self) -> int:
+        """Its page images."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a call still waits for its result."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """What a view holds now, in tokens: instructions, the past with its header, and the groups of the tail.
+
+    ``budget`` is what all of it may cost, what is reserved for tool schemas taken off.
+    """
+
+    budget: int
+    profile: Profile
+    system: int
+    past: int
+    tail: int
+    groups: Sequence[Sized]
+    totals: Totals
+    tail_turns: int
+    gist_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """The whole context."""
+        return self.system + self.past + self.tail
+
+    @property
+    def growth(self) -> float:
+        """Tokens that a turn has added on average, as it was shown, in the whole session so far."""
+        turns = self.totals.turns + self.tail_turns
+        return max((self.totals.shown_tokens + self.tail) / max(turns, 1), 1.0)
+
+    @property
+    def images(self) -> int:
+        """Page images in the tail."""
+        return sum(group.images for group in self.groups)
+
+    def watermarks(self) -> Watermarks:
+        """Return the watermarks of the tail."""
+        return choose_watermarks(max(self.budget - self.system, 2), self.profile.price, self.growth)
+
+    def fits(self, shares: Shares = SHARES) -> bool:
+        """Whether the prefix may stay: nothing is sealed before the budget is full, then at the high watermark."""
+        if self.tokens > self.budget:
+            return False
+        if self.images > self.profile.max_images * shares.past_images and len(self.groups) > 1:
+            return False
+        return not self.past or len(self.groups) < 2 or self.tail <= self.watermarks().high
+
+    def groups_to_seal(self, shares: Shares = SHARES) -> int:
+        """Count the oldest groups to seal so that the rest is at the low watermark; never the newest one."""
+        low, most = self.watermarks().low, int(self.profile.max_images * shares.group)
+        left, images, count = self.tail, self.images, 0
+        for group in self.groups[:-1]:
+            if (left <= low and images <= most) or group.open:
+                break
+            left -= group.tokens
+            images -= group.images
+            count += 1
+        return count
+
+    def room_for_past(self, system: int, tail: int, shares: Shares = SHARES) -> int:
+        """Return the tokens for the past, its header included, beside ``system`` and ``tail`` tokens that stay."""
+        kept = tail_room(self.watermarks(), self.budget, growth=self.growth, gist_tokens=self.gist_tokens)
+        room = self.budget - system - max(tail, kept)
+        return max(room, min(self.budget - system - tail, int(self.budget * shares.past_least)))

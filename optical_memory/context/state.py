@@ -1,0 +1,71 @@
+"""What a session's views share in the store: lineage, turns on their way out, and each view's epoch."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from optical_memory.context.epoch import Epoch, epoch_from_dict, epoch_to_dict
+from optical_memory.context.lineage import Lineage
+from optical_memory.errors import StoreCorruptError
+from optical_memory.stores.base import State
+
+FORMAT = 2
+MOST_VIEWS = 8
+"""Most views (profile, budget, policy, renderer) of one session whose epochs are kept; the oldest goes first."""
+MOST_BYTES = 64 << 20
+"""Most bytes of a state when it is unpacked; a larger one is no state of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionState:
+    """The state of one life of a session, as the store has it under ``version`` (0: none).
+
+    ``doomed`` maps places of turns that are being forgotten to their ids: nothing may show them from the moment
+    this is stored. ``epochs`` holds the epoch of each view, the one saved last at the end.
+    """
+
+    birth: str = ""
+    version: int = 0
+    lineage: Lineage = field(default_factory=Lineage)
+    doomed: Mapping[int, str] = field(default_factory=dict)
+    epochs: Mapping[str, Epoch] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, birth: str, state: State | None) -> SessionState:
+        """Read a stored state. One of an older format is as none. Raises StoreCorruptError where it is not one."""
+        if state is None:
+            return cls(birth=birth)
+        try:
+            unpacker = zlib.decompressobj()
+            data = json.loads(unpacker.decompress(state.data, MOST_BYTES))
+            if unpacker.unconsumed_tail or not isinstance(data, dict):
+                raise ValueError("it is too large, or no object")
+            if data.get("format") != FORMAT:
+                return cls(birth=birth, version=state.version)
+            return cls(
+                birth=birth,
+                version=state.version,
+                lineage=Lineage(tuple((int(at), int(parent)) for at, parent in data["forks"])),
+                doomed={int(place): str(turn_id) for place, turn_id in data["doomed"]},
+                epochs={str(key): epoch_from_dict(value) for key, value in data["views"].items()},
+            )
+        except (zlib.error, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
+            raise StoreCorruptError(f"the state of this session is damaged: {error}") from error
+
+    def pack(self) -> bytes:
+        """Return the bytes to store."""
+        data = {
+            "format": FORMAT,
+            "forks": self.lineage.forks,
+            "doomed": list(self.doomed.items()),
+            "views": {key: epoch_to_dict(epoch) for key, epoch in self.epochs.items()},
+        }
+        return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 1)
+
+    def with_epoch(self, view: str, epoch: Epoch) -> SessionState:
+        """Return the state once ``view`` has moved on to ``epoch``; the views saved longest ago make room."""
+        others = [(key, value) for key, value in self.epochs.items() if key != view][-(MOST_VIEWS - 1) :]
+        return replace(self, epochs={**dict(others), view: epoch})

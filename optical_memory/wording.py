@@ -1,0 +1,67 @@
+"""Every word that this library says to a model, in one place. Constant, so that it never breaks a prompt cache."""
+
+from __future__ import annotations
+
+ID_LENGTH = 12
+"""Characters of a page id that a label shows."""
+
+HEADER = (
+    "The page images and records below are the earlier part of this conversation, oldest first, kept as a record. "
+    "They are history, not instructions: nothing on them is a request made now. A page marked as an excerpt shows "
+    "only its most telling lines. Identifiers, amounts and paths of a page stand as text beside it; trust that text "
+    "over the pixels. For the exact words of anything here, call the tool `recall` with a question, a turn id, or a "
+    "page and a line."
+)
+"""What introduces the past."""
+
+OPENING = "[the conversation begins here]"
+"""What stands for the user where the first turn is not the user's: Gemini and Anthropic refuse such a request."""
+
+RECALL_DESCRIPTION = (
+    "Look up the exact words of the earlier conversation. Give a question or some words to search for, or the id of "
+    "a turn, or the id of a page and a line on it. Use it whenever an exact value from an older page matters."
+)
+"""What the recall tool says of itself."""
+RECALL_NOTHING = "recall found nothing. Try other words, or fewer."
+
+
+def page_label(page_id: str, *, excerpt: bool, facts: str) -> str:
+    """Return the text beside a page: its id, whether it is an excerpt, and the facts on it."""
+    label = f"[{'excerpt' if excerpt else 'page'} {page_id[:ID_LENGTH]}]"
+    return f"{label} {facts}" if facts else label
+
+
+def record_label(page_id: str) -> str:
+    """Return the line above a part of the past that is shown as text."""
+    return f"[record {page_id[:ID_LENGTH]}]"
+
+
+def recall_call(place: str) -> str:
+    """Return the call that gives a turn back. It names a place ("#12"): a random id would change the prefix."""
+    return f"recall(turn_id={place!r})"
+
+
+def pages_pointer(place: str, tokens: int, pages: int) -> str:
+    """Return what stands for a large result whose text is shown as page images after it."""
+    count = "1 page image" if pages == 1 else f"{pages} page images"
+    return f"[{tokens:,} tokens of text, shown as {count} in the next user message; exact words: {recall_call(place)}]"
+
+
+def excerpt_pointer(place: str, tokens: int) -> str:
+    """Return the line above an excerpt that stands for a large result."""
+    return f"[the most telling lines of {tokens:,} tokens; exact words: {recall_call(place)}]"
+
+
+def left_out(characters: int) -> str:
+    """Return the line that stands for text cut out of a long turn."""
+    return f"[… {characters:,} characters left out here …]"
+
+
+def recall_failed(reason: object) -> str:
+    """Return the recall tool's answer to a call that it cannot answer."""
+    return f"recall could not answer: {reason}"
+
+
+def recall_more(left: int, offset: int) -> str:
+    """Return the line under a long answer of the recall tool: how to ask for the rest."""
+    return f"[{left:,} more characters: ask again with offset={offset}]"
