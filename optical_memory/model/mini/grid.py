@@ -139,7 +139,8 @@ def _of_few_rows(ink: Ink, across: Beat, down: Beat, sight: Sight) -> Cells | No
     readable = [one for one in judged if one[1] >= _LEAST_STEADY and one[2].width >= _NARROWEST_CLEAR]
     _, agreement, best = max(readable or judged, key=lambda one: one[0])
     is_clear = across.strength(best.width) > 2 * _STRONG and _fit(ink, best) > _FITS
-    return best if is_clear or (agreement >= _LEAST and best.width >= _NARROWEST_CLEAR) else None
+    is_read = agreement >= _LEAST and best.width >= _NARROWEST_CLEAR and sight.has_borders(best)
+    return best if is_clear or is_read else None
 
 
 def _fit(ink: Ink, cells: Cells) -> float:
@@ -196,7 +197,7 @@ def _by_agreement(sight: Sight, side: int) -> Cells:
                 judged += [(sight.agreement(one), one) for one in moved]
     best = _coarsest(judged, _LEAST)
     placed = best and sight.centred(best)
-    if placed is None or sight.agreement(placed) < _LEAST:
+    if placed is None or sight.agreement(placed) < _LEAST or not sight.has_borders(placed):
         raise GridNotFoundError("no character grid was found in the image; pass the page itself, or its grid")
     return placed
 
