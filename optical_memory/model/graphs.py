@@ -7,6 +7,7 @@ that greedy decoding is one replay after another, with nothing between them.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import cast
 
@@ -23,11 +24,11 @@ PARTS = 8
 """Parts that a single sequence's attention is cut into, so that a few heads fill the device."""
 
 
-class GraphStep:
-    """The decoder's layers, with attention that reads only what each row has; for batches."""
+class _RecordedStep(ABC):
+    """A step of every row of a cache, recorded at its first call. Subclasses say in ``_run`` what is recorded."""
 
     def __init__(self, decoder: Decoder, cache: KeyValueCache) -> None:
-        """Bind ``decoder`` to ``cache``; the graph is recorded at the first call."""
+        """Bind ``decoder`` to ``cache``."""
         device = cache.keys.device
         self._decoder, self._cache = decoder, cache
         self._tokens = torch.zeros(cache.batch, dtype=torch.long, device=device)  # (B,)
@@ -48,6 +49,14 @@ class GraphStep:
                 self._positions.copy_(positions)
         assert self._replay is not None
         return self._replay()
+
+    @abstractmethod
+    def _run(self) -> Tensor:
+        """Compute the logits (B, V), put the likeliest tokens in place of the last, and move on by one position."""
+
+
+class GraphStep(_RecordedStep):
+    """The decoder's layers, with attention that reads only what each row has; for batches."""
 
     def _run(self) -> Tensor:
         decoder = self._decoder
@@ -72,19 +81,18 @@ class GraphStep:
         return mixed
 
 
-class SingleStep:
+class SingleStep(_RecordedStep):
     """One sequence, six kernels a layer; the residual stream is kept in float32."""
 
     def __init__(self, decoder: Decoder, cache: KeyValueCache) -> None:
-        """Bind ``decoder`` to ``cache`` of one row; the graph is recorded at the first call."""
+        """Bind ``decoder`` to ``cache`` of one row."""
+        super().__init__(decoder, cache)
         config, weight = decoder.config, decoder.head.weight
-        self._decoder, self._cache = decoder, cache
         heads, groups, channels = config.num_attention_heads, config.num_key_value_heads, config.head_dim
 
         def empty(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=weight.device)
 
-        self._token, self._position = empty(1, dtype=torch.long), empty(1, dtype=torch.long)
         self._x = empty(config.hidden_size)
         self._qkv = empty(heads + 2 * groups, channels, dtype=weight.dtype)
         self._parts = empty(heads, PARTS, channels)
@@ -101,9 +109,6 @@ class SingleStep:
         self._logits = empty(1, config.vocab_size, dtype=weight.dtype)
         parts = single.parts_of(config.vocab_size)
         self._likely = empty(parts), empty(parts, dtype=torch.int32)
-        self._angles = angles(decoder, cache.capacity, weight.device)
-        self._replay: Callable[[], Tensor] | None = None
-        self.best: Tensor | None = None
 
     @staticmethod
     def serves(decoder: Decoder, cache: KeyValueCache) -> bool:
@@ -112,30 +117,17 @@ class SingleStep:
         power = channels >= 16 and channels & (channels - 1) == 0
         return cache.batch == 1 and power and decoder.config.n_shared_experts > 0
 
-    @torch.no_grad()
-    def __call__(self, tokens: Tensor | None, positions: Tensor | None, extent: int) -> Tensor:
-        """Run one position; the logits (1, V) and ``best`` are overwritten by the next call."""
-        if tokens is not None and positions is not None:
-            self._token.copy_(tokens)
-            self._position.copy_(positions)
-            if self._replay is None:
-                self._replay = recorded(self._run) if self._x.is_cuda else self._run
-                self._token.copy_(tokens)  # recording moved on
-                self._position.copy_(positions)
-        assert self._replay is not None
-        return self._replay()
-
     def _run(self) -> Tensor:
         decoder, eps = self._decoder, self._decoder.config.rms_norm_eps
-        single.begin(self._token, decoder.embed.weight, self._x)
+        single.begin(self._tokens, decoder.embed.weight, self._x)
         for index, layer in enumerate(cast(Iterable[Layer], decoder.layers)):
             self._attention(index, layer, eps)
             self._mlp(layer, eps)
         single.choose(
-            self._x, decoder.norm.weight, decoder.head.weight, self._logits, self._likely, self._token, self._position,
-            last=self._cache.capacity - 1, eps=eps,
+            self._x, decoder.norm.weight, decoder.head.weight, self._logits, self._likely,
+            self._tokens, self._positions, last=self._cache.capacity - 1, eps=eps,
         )  # fmt: skip
-        self.best = self._token
+        self.best = self._tokens
         return self._logits
 
     def _attention(self, index: int, layer: Layer, eps: float) -> None:
@@ -145,7 +137,7 @@ class SingleStep:
         q, k, v = torch.split(self._qkv.unsqueeze(0), [heads, groups, groups], dim=1)  # (1, H or G, C) each
         keys, values = self._cache.keys[index], self._cache.values[index]  # (1, G, S, C) each
         cached.attend_parts(
-            q, k, v, keys, values, self._position, self._angles, self._parts.unsqueeze(0), self._best, self._total
+            q, k, v, keys, values, self._positions, self._angles, self._parts.unsqueeze(0), self._best, self._total
         )
         single.join(self._parts, self._best, self._total, layer.attention.out.weight, self._x)
 

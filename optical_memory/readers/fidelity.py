@@ -9,9 +9,8 @@ from rapidfuzz.distance import Levenshtein
 
 from optical_memory.readers.base import Reader
 from optical_memory.renderers.base import Page
+from optical_memory.renderers.visible import UNSURE
 
-UNSURE = "\ufffd"
-"""What a reader writes for a character that it will not guess."""
 MAX_LENGTH_RATIO = 4
 """A reading longer than this times the page (a repetition loop) is compared only so far; the rest counts as wrong."""
 

@@ -14,11 +14,10 @@ from optical_memory.errors import ImageError, InputError, MissingExtraError, Rea
 from optical_memory.readers.base import Doubt, Reading
 from optical_memory.renderers.base import WIDE, Page
 from optical_memory.renderers.layout import text_of
+from optical_memory.renderers.visible import UNSURE
 
 if TYPE_CHECKING:
     from optical_memory.model.mini.reading import Sheet
-
-UNSURE = "\ufffd"
 
 
 class MiniReader:

@@ -23,6 +23,7 @@ NEWLINE_MARK = "\u21b5"  # ↵
 TAB_MARK = "\u21e5"  # ⇥
 HEADER_MARK = "\u25ae"  # ▮ begins the header of a turn, and nothing else
 FILLER_MARK = "\u25b9"  # ▹ fills the odd cell before a wide character; readers drop it
+UNSURE = "\ufffd"  # what a reader writes for a character that it will not guess
 
 Classes = npt.NDArray[np.uint8]
 NARROW, WIDE, COMBINING, ESCAPED = range(4)

@@ -30,6 +30,7 @@ from optical_memory.model.prompts import Pieces
 from optical_memory.model.vision_cache import VisionCache, vision_key
 from optical_memory.renderers.base import WIDE, Page
 from optical_memory.renderers.layout import text_of
+from optical_memory.renderers.visible import UNSURE
 
 WEIGHTS = Path(__file__).with_name("weights")
 """Folder of the bundled weights."""
@@ -203,7 +204,7 @@ class MiniModel:
 def _marked(sheet: reading.Sheet) -> reading.Sheet:
     """Return the sheet with characters that are more likely wrong than right as U+FFFD."""
     doubtful = (reading.certainty(sheet) < _DOUBTFUL) & (sheet.cells != WIDE)
-    return replace(sheet, cells=np.where(doubtful, np.uint32(reading.UNSURE), sheet.cells))
+    return replace(sheet, cells=np.where(doubtful, np.uint32(ord(UNSURE)), sheet.cells))
 
 
 def _sources(context: Any) -> list[Source]:

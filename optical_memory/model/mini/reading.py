@@ -20,7 +20,6 @@ from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.model.mini.sight import Codes, Sight
 from optical_memory.renderers import base, visible
 
-UNSURE = 0xFFFD
 _CANDIDATES = 3
 """Code points named for a cell."""
 _SPACE = 32
