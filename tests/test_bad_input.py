@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -51,7 +50,6 @@ def test_one_enormous_result() -> None:
         call = {"id": "c", "type": "function", "function": {"name": "dump", "arguments": "{}"}}
         memory.add("user", "dump it")
         memory.add("assistant", None, tool_calls=[call])
-        start = time.perf_counter()
         turn = memory.add("tool", text, tool_call_id="c")
         context = memory.context()
         assert context.tokens <= 8_000
@@ -60,7 +58,6 @@ def test_one_enormous_result() -> None:
         memory.add("assistant", "done " * 2_000)
         memory.add("user", "and now? " * 600)
         assert memory.context().tokens <= 8_000
-        assert time.perf_counter() - start < 60
 
 
 def test_one_enormous_question_says_what_it_needs_and_passes_into_the_past() -> None:

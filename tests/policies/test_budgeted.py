@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
@@ -148,16 +147,6 @@ def test_a_long_history_at_once_is_thinned_out_towards_the_past() -> None:
     lengths = [len(run) for run in plan.merges]
     assert not plan.archived and lengths[0] > 4 * lengths[-1]
     assert planned(after(pages, plan), 12_000).tokens == plan.tokens
-
-
-def test_200_pages_are_planned_in_5_ms() -> None:
-    pages = [replace(old, importance=(place % 7) / 7) for place, old in enumerate(fresh(200))]
-    seconds = []
-    for _ in range(20):
-        start = time.perf_counter()
-        planned(pages, 60_000)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 0.005
 
 
 def test_settings_are_checked() -> None:

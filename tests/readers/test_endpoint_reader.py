@@ -3,7 +3,6 @@
 import io
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -127,13 +126,16 @@ def test_tries_are_counted(server: Server) -> None:
 
 
 def test_a_slow_endpoint_times_out(server: Server) -> None:
+    over = threading.Event()
+
     def slow() -> Reply:
-        time.sleep(1.0)
+        over.wait()
         return good()
 
     server.replies = [slow]
     with pytest.raises(ReaderError, match="ReadTimeout"):
         reader_for(server, timeout_seconds=0.2, retries=0).read(png())
+    over.set()
 
 
 def test_nothing_listens() -> None:

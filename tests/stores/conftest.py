@@ -53,7 +53,7 @@ class RedisServer:
         self._process.wait()
 
     @staticmethod
-    def _wait(is_ready: Callable[[], bool], seconds: float = 20.0) -> None:
+    def _wait(is_ready: Callable[[], bool], seconds: float = 120.0) -> None:
         deadline = time.monotonic() + seconds
         while True:
             try:

@@ -108,10 +108,10 @@ def test_killing_the_server_loses_nothing_acknowledged(start_redis: StartRedis) 
         command = [sys.executable, str(APPEND_FOREVER), server.url, "s", f"run{attempt}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
-            first = process.stdout.readline().strip()
-            time.sleep(0.1 * attempt)
+            told = [process.stdout.readline().strip() for _ in range(15)]
+            time.sleep(0.01 * attempt)
             server.kill()
-            acknowledged += [first, *process.stdout.read().split()]
+            acknowledged += [*told, *process.stdout.read().split()]
         assert process.returncode != 0
         server.start()
         with closing(RedisStore(server.url)) as store:
@@ -341,7 +341,7 @@ def test_the_files_of_the_server_are_rewritten_without_what_was_forgotten(
             bare.save()
         assert b"zzsecret" in files()
         assert store.delete_session("s") if everything else store.delete_turns("s", ["a"])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120  # a rewrite takes as long as the machine is busy
         while b"zzsecret" in files() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert b"zzsecret" not in files()
