@@ -13,13 +13,13 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from optical_memory.errors import InputError
+from optical_memory.errors import DuplicateTurnError, InputError
 from optical_memory.formats.anthropic import Anthropic
 from optical_memory.formats.base import Calls, Fields, Format, Message, content_fields, travelling
-from optical_memory.formats.checked import copied, stable_id
+from optical_memory.formats.checked import copied, sendable, stable_id
 from optical_memory.formats.gemini import Gemini
 from optical_memory.formats.huggingface import HuggingFace
-from optical_memory.formats.openai import OpenAI
+from optical_memory.formats.openai import OpenAI, part_types
 from optical_memory.formats.repair import repaired
 from optical_memory.formats.responses import Responses
 from optical_memory.registry import Registry
@@ -55,15 +55,22 @@ def detect(messages: Sequence[Mapping[str, Any]]) -> list[str]:
 
     A message is known by roles, keys and part types that only one format has. One that several formats share (plain
     text from a user) has the format of the nearest known message before it, else of the first known one, else
-    "openai".
+    "openai"; where that format has no such role, the first that has.
     """
     known = [_detected(message) for message in messages]
     last = next((name for name in known if name), OpenAI.name)
     out = []
-    for name in known:
+    for name, message in zip(known, messages, strict=True):
         last = name or last
-        out.append(last)
+        out.append(name or _with_role(message, last))
     return out
+
+
+def _with_role(message: Any, nearest: str) -> str:
+    """Return the nearest format, or the first that has the message's role where that one has not."""
+    role = message.get("role") if isinstance(message, Mapping) else None
+    names = [nearest, *FORMATS]
+    return next((name for name in names if isinstance(role, str) and role in FORMATS[name].roles), nearest)
 
 
 def _detected(message: Any) -> str | None:
@@ -87,7 +94,8 @@ def to_turns(
     :func:`detect`. ``before``: turns that came earlier, read only where a call or a result names no id.
     ``created_at`` is in seconds since 1970 (None: now). Objects of the providers' libraries are taken as their JSON.
 
-    Errors: InputError and UnknownRoleError name the message's index and the field; nothing is returned then.
+    Errors: InputError and UnknownRoleError name the message's index and the field, DuplicateTurnError two messages
+    with one id and different contents; nothing is returned then.
     """
     return [
         turn for turns in turns_by_message(messages, format, before=before, created_at=created_at) for turn in turns
@@ -107,13 +115,36 @@ def turns_by_message(
     calls = Calls(before)
     now = time.time() if created_at is None else created_at
     out: list[list[Turn]] = []
+    places: dict[str, tuple[int, Turn]] = {}
     for place, (message, name) in enumerate(zip(given, names, strict=True)):
         try:
-            cut = get_format(name).parse(message, calls)
-            out.append(list(_turns(cut, message, get_format(name), now)))
+            _refuse_mixture(message, name)
+            made = list(_turns(get_format(name).parse(message, calls), message, get_format(name), now))
         except InputError as error:
             raise type(error)(f"message {place}: {error}") from None
+        for turn in made:
+            first, same = places.setdefault(turn.id, (place, turn))
+            if same is not turn and same.digest != turn.digest:
+                raise DuplicateTurnError(
+                    f"message {place} has the id {turn.id!r} of message {first}, and other content"
+                )
+        out.append(made)
     return out
+
+
+_CALLS, _BLOCKS, _PARTS = ("tool_calls", "function_call"), ("tool_use", "tool_result"), ("parts",)
+"""What holds calls and results: keys of OpenAI's messages, types of Anthropic's blocks, the key of Gemini's parts."""
+
+
+def _refuse_mixture(message: Message, name: str) -> None:
+    """Raise InputError where a message holds calls or parts in another format's way: they would be lost unseen."""
+    types = part_types(message.get("content"))
+    ours = {OpenAI.name: _CALLS, HuggingFace.name: _CALLS, Anthropic.name: _BLOCKS, Gemini.name: _PARTS}.get(name, ())
+    for owner, keys in (("OpenAI", _CALLS), ("Anthropic", _BLOCKS), ("Gemini", _PARTS)):
+        for key in keys if keys is not ours and name in FORMATS else ():
+            if key in types if keys is _BLOCKS else message.get(key):
+                hint = "give each message in one format, or leave out format= to mix formats in a list"
+                raise InputError(f"{key} is of {owner}'s messages, and this one is taken as {name!r}; {hint}")
 
 
 def from_turns(turns: Iterable[Turn], format: str, *, repair: bool = True) -> list[Message]:
@@ -121,7 +152,8 @@ def from_turns(turns: Iterable[Turn], format: str, *, repair: bool = True) -> li
 
     A turn that came in this format leaves as it came, unknown fields included; turns that were one message are one
     again. Others are built from what they hold. ``repair`` pairs calls and results as the provider demands (see
-    :mod:`optical_memory.formats.repair`); without it, what came in this format leaves exactly, valid or not.
+    :mod:`optical_memory.formats.repair`) and makes what leaves strict JSON (see
+    :func:`optical_memory.formats.checked.sendable`); without it, what came in this format leaves exactly, valid or not.
     For "anthropic" and "gemini" instructions are messages of role "system" in the list: :func:`split_system`.
 
     Errors: NotFoundError for an unknown format.
@@ -135,7 +167,8 @@ def from_turns(turns: Iterable[Turn], format: str, *, repair: bool = True) -> li
             out += target.build(run)
         else:
             out += [copied(turn.raw) for turn in run]
-    return list(_rejoined(out, target))
+    whole = list(_rejoined(out, target))
+    return [sendable(message) for message in whole] if repair else whole
 
 
 def split_system(messages: Sequence[Message], format: str) -> tuple[Any, list[Message]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optical_memory.errors import InputError
@@ -18,6 +19,7 @@ ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "assistant": "a
 BLOCK_TYPES = frozenset(
     {"tool_use", "tool_result", "thinking", "redacted_thinking", "document", "server_tool_use", "search_result"}
 )
+ID_KEYS = {"tool_use": "id", "tool_result": "tool_use_id"}
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
@@ -25,6 +27,7 @@ class Anthropic(Format):
     """``{"role", "content"}`` with blocks. In lists of this library a system prompt is a message of role "system"."""
 
     name = "anthropic"
+    roles = ROLES
     system_apart = True
     unique_ids = True
     call_id = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -75,6 +78,16 @@ class Anthropic(Format):
                 made.append(calls.made(want(block, "name", str, path), arguments, want(block, "id", str, path)))
         parts = [part for part in parts if base.kind_of(part) != "tool_use"]
         return {"role": role, "parts": parts, "tool_calls": tuple(made)}
+
+    def identified(self, turn: Turn) -> Turn:
+        """Write the ids of calls, and of a result's call, into the blocks."""
+        ids = iter([call.id for call in turn.tool_calls] or [turn.tool_call_id or ""])
+        content = (turn.raw or {}).get("content")
+        blocks = [
+            block | {key: next(ids)} if (key := ID_KEYS.get(block.get("type"))) else block
+            for block in (content if isinstance(content, list) else ())
+        ]
+        return replace(turn, raw={**(turn.raw or {}), "content": blocks}) if blocks else turn
 
     def build(self, run: Sequence[Turn]) -> list[Message]:
         """Return one message with the blocks of the whole run."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from optical_memory.errors import UnknownRoleError
-from optical_memory.formats.checked import copied, stable_id
+from optical_memory.formats.checked import copied, parsed, stable_id
 from optical_memory.formats.media import image_size, png_url
 from optical_memory.turns import Part, Role, ToolCall, Turn, join_text, open_calls
 
@@ -37,6 +37,8 @@ class Format(ABC):
     """
 
     name: ClassVar[str]
+    roles: ClassVar[Mapping[str, Role]]
+    """The provider's roles, and what they are in a turn."""
     body: ClassVar[str] = "content"
     """The key that holds a message's parts."""
     system_apart: ClassVar[bool] = False
@@ -129,6 +131,10 @@ class Format(ABC):
                 out.append([turn])
         return out
 
+    def identified(self, turn: Turn) -> Turn:
+        """Return a turn of this format whose message has the turn's own call ids, where the provider demands ids."""
+        return turn
+
     def own(self, turn: Turn) -> Message | None:
         """Return a copy of the message that the turn came from, where it came in this format."""
         return copied(turn.raw) if self.is_own(turn) else None
@@ -158,8 +164,11 @@ class Calls:
         return call
 
     def answered(self, name: str | None, call_id: str | None = None) -> str | None:
-        """Return the id of the call that a result answers: its own, or that of the oldest fitting open call."""
-        if call_id is None:
+        """Return the id of the call that a result answers: its own, or that of the oldest fitting open call.
+
+        An empty id is none: some servers send it with calls and results.
+        """
+        if not call_id:
             self._read()
             fitting = (call.id for call in self._open.values() if name in (None, call.name))
             call_id = next(fitting, None)
@@ -268,7 +277,7 @@ def is_error(turn: Turn) -> bool:
 def arguments_object(arguments: str) -> dict[str, Any]:
     """Return arguments as the object that some formats want; what is none travels under RAW_ARGUMENTS."""
     try:
-        value = json.loads(arguments or "{}")
+        value = parsed(arguments or "{}")
     except (ValueError, RecursionError):
         value = None
     return value if isinstance(value, dict) else {RAW_ARGUMENTS: arguments}

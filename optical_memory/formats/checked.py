@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from optical_memory.errors import InputError
 
+LONE = re.compile("[\ud800-\udfff]")
+"""A half of a surrogate pair on its own, which UTF-8 cannot hold."""
 MAX_DEPTH = 100
 """Most levels of lists and objects inside a message."""
 
@@ -43,6 +47,29 @@ def copied(value: Any, path: tuple[Any, ...] = ()) -> Any:
         return copied(value.model_dump(mode="json", exclude_unset=True), path)
     hint = "; give binary data as base64 text" if isinstance(value, (bytes, bytearray)) else ""
     raise InputError(f"{_written(path)} is {type(value).__name__}, which JSON cannot hold{hint}")
+
+
+def sendable(value: Any) -> Any:
+    """Return JSON data that every parser takes: lone surrogates as U+FFFD, NaN and Infinity as null."""
+    if isinstance(value, str):
+        return value if value.isascii() else LONE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {sendable(key): sendable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [sendable(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def parsed(text: str) -> Any:
+    """Return the value of strict JSON text. Raises ValueError for NaN, Infinity and numbers too large for a float."""
+    return json.loads(text, parse_constant=_finite, parse_float=_finite)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text} is no JSON number")
+    return number
 
 
 def _written(path: tuple[Any, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -18,6 +19,7 @@ ROLES: Mapping[str, Role] = {"system": "system", "user": "user", "model": "assis
 FOREIGN_SIGNATURE = "skip_thought_signature_validator"
 """Gemini 3 refuses a step whose first function call has no thought signature; Google documents this value for
 calls that another model made (ai.google.dev/gemini-api/docs/thought-signatures, 2026-11-24)."""
+ID_HOLDERS = ("functionCall", "function_call", "functionResponse", "function_response")
 RESULT_KEYS = ("output", "result", "content", "error")
 """Keys under which a response holds one text. Written: "output", or "error" (Google's own names)."""
 RESOLUTIONS: Mapping[str, str] = {
@@ -33,6 +35,7 @@ class Gemini(Format):
     """
 
     name = "gemini"
+    roles = ROLES
     body = "parts"
     system_apart = True
     named_results = True
@@ -67,12 +70,24 @@ class Gemini(Format):
         """All or none: a function call must come right after a user's content or a response."""
         return [list(run)] if any(turn.tool_calls for turn in run) else [[turn] for turn in run]
 
+    def identified(self, turn: Turn) -> Turn:
+        """Write the ids of calls and responses into the parts that have one: the others pair by name and order."""
+        ids = iter([call.id for call in turn.tool_calls] or [turn.tool_call_id or ""])
+        parts = []
+        for part in (turn.raw or {}).get("parts") or ():
+            key = next(
+                (key for key in part if key.replace("_", "").lower() in ("functioncall", "functionresponse")), ""
+            )
+            call_id = next(ids) if key else None
+            parts.append(part | {key: part[key] | {"id": call_id}} if key and part[key].get("id") else part)
+        return replace(turn, raw={**(turn.raw or {}), "parts": parts})
+
     def build(self, run: Sequence[Turn]) -> list[Message]:
         """Return one content with the parts of the whole run."""
         role = {"assistant": "model", "tool": "user", "developer": "system"}.get(run[0].role, run[0].role)
         parts = [part for turn in run for part in self._parts(turn)]
-        calls = [part for part in parts if "functionCall" in part]
-        if calls and not any(_get(part, "thoughtSignature") for part in calls):
+        calls = [part for part in parts if _get(part, "functionCall") is not None]
+        if calls and not _get(calls[0], "thoughtSignature"):
             calls[0]["thoughtSignature"] = FOREIGN_SIGNATURE
         return [{"role": role, "parts": parts}] if parts else []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optical_memory.formats import base
@@ -28,6 +29,8 @@ class HuggingFace(Format):
     """Messages for ``apply_chat_template``. Calls and results may come without ids: they pair by name and order."""
 
     name = "huggingface"
+    roles = ROLES
+    strict = True
     named_results = True
 
     def recognises(self, message: Mapping[str, Any]) -> bool:
@@ -51,6 +54,15 @@ class HuggingFace(Format):
             call_id = want(message, "tool_call_id", (str, type(None))) if "tool_call_id" in message else None
             fields["tool_call_id"] = calls.answered(fields["name"], call_id)
         return [fields | {"tool_calls": parse_calls(message, calls)}]
+
+    def identified(self, turn: Turn) -> Turn:
+        """Write the ids of calls and results into the message where it has one: the others pair by name and order."""
+        raw = dict(turn.raw or {})
+        if raw.get("tool_call_id"):
+            raw["tool_call_id"] = turn.tool_call_id
+        pairs = zip(raw.get("tool_calls") or (), turn.tool_calls, strict=False)
+        calls = [{**call, "id": made.id} if call.get("id") else call for call, made in pairs]
+        return replace(turn, raw=raw | ({"tool_calls": calls} if calls else {}))
 
     def build(self, run: Sequence[Turn]) -> list[Message]:
         """Return an assistant's run as one message, and each result as one."""

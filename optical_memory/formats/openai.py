@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optical_memory.errors import InputError
@@ -30,6 +31,7 @@ class OpenAI(Format):
     """``{"role", "content", "tool_calls", …}``; a tool's result is a message of its own."""
 
     name = "openai"
+    roles = ROLES
     strict = True
     call_id = re.compile(r".{1,40}", re.DOTALL)
 
@@ -63,6 +65,16 @@ class OpenAI(Format):
             name, arguments = want(call, "name", str, "function_call"), want(call, "arguments", str, "function_call")
             fields["tool_calls"] += (calls.made(name, arguments),)
         return [fields]
+
+    def identified(self, turn: Turn) -> Turn:
+        """Write the ids of calls, and of a result's call, into the message."""
+        raw = dict(turn.raw or {})
+        if raw.get("role") == "tool":
+            raw["tool_call_id"] = turn.tool_call_id
+        if raw.get("tool_calls"):
+            pairs = zip(raw["tool_calls"], turn.tool_calls, strict=False)  # function_call is a call of its own
+            raw["tool_calls"] = [{**call, "id": made.id} for call, made in pairs]
+        return replace(turn, raw=raw)
 
     def build(self, run: Sequence[Turn]) -> list[Message]:
         """Return an assistant's run as one message, each result as one, and images of results after them all."""

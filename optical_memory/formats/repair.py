@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optical_memory.formats.base import Format
-from optical_memory.formats.checked import stable_id
+from optical_memory.formats.checked import LONE, stable_id
 from optical_memory.turns import Part, ToolCall, Turn
 
 NO_RESULT = "[no result was recorded]"
@@ -20,7 +20,9 @@ def repaired(turns: Sequence[Turn], target: Format) -> list[Turn]:
     - A result without a call before it, or one that comes after the conversation has gone on, becomes a user's
       record. What was sent before it therefore never changes.
     - A call without a result gets NO_RESULT once later turns follow.
-    - Ids of calls that ``target`` would refuse, or that are taken, are replaced in call and result alike.
+    - Ids of calls that ``target`` would refuse, or that are taken, are replaced in call and result alike. A result
+      without an id answers the oldest open call of its name.
+    - An instruction between a call and its result stands after the result, where they must be neighbours.
 
     A turn that came in ``target``'s own format leaves as it came, except where its pair is broken.
     """
@@ -42,36 +44,48 @@ class _Repair:
         for turn in self.turns:
             if turn.role == "tool":
                 self._result(turn)
-            elif self.target.system_apart and turn.is_instruction:
-                self.out.append(turn)
+            elif turn.is_instruction and (self.target.system_apart or self.open):
+                (self.held if self.open and self.target.adjacent else self.out).append(turn)
             else:
-                if turn.role != "assistant" or self.answering or self.held:
+                records = any(not held.is_instruction for held in self.held)
+                if turn.role != "assistant" or self.answering or records:
                     self._close()
                 self.out.append(self._called(turn) if turn.tool_calls else turn)
                 self.answering = False
-        if self.held:
+        if all(turn.is_instruction for turn in self.held):
+            self.out += self.held  # the last calls still wait for their results
+        else:
             self._close()
         return self.out
 
     def _result(self, turn: Turn) -> None:
         self.to_come[turn.tool_call_id] -= 1
-        calls = self.open.get(turn.tool_call_id or "")
-        if not calls:
+        call = self._take(turn)
+        if call is None:
             self.held.append(_record(turn))
             if not self.open:
                 self._close()
             return
-        call = calls.pop(0)
-        if not calls:
-            del self.open[turn.tool_call_id or ""]
         self.answering = True
-        if call.id != turn.tool_call_id:
-            turn = replace(turn, tool_call_id=call.id, raw=None, raw_format=None)
-        if self.target.named_results and not turn.name and turn.raw_format != self.target.name:
+        turn = self._identified(replace(turn, tool_call_id=call.id))
+        if self.target.named_results and turn.name != call.name and not self.target.is_own(turn):
             turn = replace(turn, name=call.name)
         self.out.append(turn)
         if not self.open:
             self._close()
+
+    def _take(self, turn: Turn) -> ToolCall | None:
+        """Take the open call that a result answers: of its id, or without one the oldest of its name."""
+        key = turn.tool_call_id
+        waiting = [(each, call) for each, calls in self.open.items() for call in calls if key in (None, "", each)]
+        fitting = [pair for pair in waiting if key or turn.name in (None, pair[1].name)]
+        if not fitting:
+            return None
+        found, call = fitting[0]
+        self.open[found] = [each for each in self.open[found] if each is not call]
+        if not self.open[found]:
+            del self.open[found]
+        return call
 
     def _close(self) -> None:
         """End a run of results: the turns that follow come after the answers to all calls."""
@@ -92,14 +106,16 @@ class _Repair:
             self.used.add(leaving.id)
             self.open.setdefault(call.id, []).append(leaving)
             calls.append(leaving)
-        if tuple(calls) == turn.tool_calls:
-            return turn
-        return replace(turn, tool_calls=tuple(calls), raw=None, raw_format=None)
+        return self._identified(replace(turn, tool_calls=tuple(calls)))
+
+    def _identified(self, turn: Turn) -> Turn:
+        """Return a turn whose own message, where it has one in this format, carries its ids."""
+        return self.target.identified(turn) if self.target.is_own(turn) else turn
 
     def _free_id(self, call_id: str, *, legal: bool) -> str:
-        if not legal and not self.target.call_id.fullmatch(call_id):
+        if LONE.search(call_id) or not (legal or self.target.call_id.fullmatch(call_id)):
             call_id = stable_id(call_id)
-        taken = self.used if self.target.unique_ids else self.open
+        taken = self.used if self.target.unique_ids else {call.id for calls in self.open.values() for call in calls}
         return stable_id(call_id, str(len(self.used))) if call_id in taken else call_id
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from optical_memory.formats import from_turns, get_format
 from optical_memory.formats.base import Message
+from optical_memory.formats.checked import sendable
 from optical_memory.formats.tools import written
 from optical_memory.turns import Turn
 from optical_memory.wording import OPENING
@@ -41,7 +42,7 @@ def build_request(turns: Iterable[Turn], format: str, *, tools: Iterable[Any] = 
     first = next((place for place, one in enumerate(messages) if not _instructs(one)), len(messages))
     if first == len(messages) or not target.is_users(messages[first]):
         messages.insert(first, target.user_message([target.text_part(OPENING)]))
-    return target.request(system, messages, written(tools, target))
+    return target.request(system, messages, sendable(written(tools, target)))
 
 
 def overhead(format: str, tools: Iterable[Any] = ()) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optical_memory.formats import base
@@ -29,6 +30,7 @@ class Responses(Format):
     """
 
     name = "responses"
+    roles = ROLES
     adjacent = False
     call_id = re.compile(r".{1,64}", re.DOTALL)
 
@@ -52,7 +54,7 @@ class Responses(Format):
         if kind.endswith("_output") and ("call_id" in message or "_call_" in kind):
             call_id = want(message, "call_id" if "call_id" in message else "id", (str, type(None)))
             fields: Fields = {"role": "tool", "parts": parse_output(message), "name": message.get("name")}
-            return [fields | {"tool_call_id": calls.answered(None, call_id or "")}]
+            return [fields | {"tool_call_id": "" if call_id is None else calls.answered(None, call_id)}]
         if kind.endswith("_call") and (kind == "function_call" or message.get("call_id")):
             call_id, name = want(message, "call_id", str), kind.removesuffix("_call")
             if kind in ("function_call", "custom_tool_call"):
@@ -95,6 +97,11 @@ class Responses(Format):
             return message
         message = {key: value for key, value in message.items() if key != "id"}
         return message if message.get("content") else None
+
+    def identified(self, turn: Turn) -> Turn:
+        """Write the ``call_id`` into the item."""
+        call_id = turn.tool_calls[0].id if turn.tool_calls else turn.tool_call_id
+        return replace(turn, raw={**(turn.raw or {}), "call_id": call_id}) if call_id else turn
 
     def together(self, run: Sequence[Turn]) -> list[list[Turn]]:
         """Each turn leaves alone: an item is never part of a message."""

@@ -216,7 +216,7 @@ def test_what_is_no_tool_is_named(tools: Any, said: str) -> None:
 def test_what_a_provider_refuses_stays_behind() -> None:
     """Answers of the providers' own libraries, put into the history as they came, can be sent again."""
     answer = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn"}
-    empty = to_turns([{"role": "user", "content": "Hi"}, answer | {"content": []}, answer | {"content": [
+    empty = to_turns([{"role": "user", "content": "Hi"}, answer | {"content": []}, answer | {"id": "msg_2", "content": [
         {"type": "text", "text": " "}, {"type": "text", "text": "Yes."}]}], "anthropic")  # fmt: skip
     assert build_request(empty, "anthropic")["messages"] == [
         {"role": "user", "content": "Hi"},
