@@ -99,7 +99,8 @@ def test_a_memorys_pages_arrive_at_every_provider(
     profile = get_profile(name)
     with OpticalMemory(profile=name, budget=16_000, renderer="dense") as memory:
         memory.extend(coding_session["messages"])
-        turns, pages = memory.turns_to_send(), memory.context().pages
+        context = memory.context(draw=True)
+        turns, pages = context.turns(), context.pages
     for target in FORMATS:
         request = build_request(turns, target, tools=[RECALL])
         provider_rules.check(target, request, images=profile.max_images, side=profile.max_side(len(pages)))
