@@ -62,7 +62,7 @@ def assert_from(kept: list[Run], given: list[Run]) -> None:
 FILLER = "The weather was as it had been on all the days before, and nobody had anything to say about it. "
 
 
-def test_what_fits_is_returned_as_it_is() -> None:
+def test_a_text_that_fits_is_returned_unchanged() -> None:
     given = [run("One.\n\nTwo. "), run("", turn_id="u")]
     assert excerpt(given, 100) == given
     assert excerpt([], 10) == [] and excerpt(given, 0) == []
@@ -98,7 +98,7 @@ def test_who_said_it_and_what_was_decided_count() -> None:
     assert [each.turn_id for each in excerpt(given, 75)] == ["b"]
 
 
-def test_what_is_said_twice_counts_once() -> None:
+def test_a_repeated_line_counts_once() -> None:
     line = "Invoice 7781 over 420 dollars was paid by Okafor on 3 May."
     given = [run(f"{line}\nOn day {n} it was all about Mr {name}.", turn_id=name) for n, name in enumerate("ABCDEFGH")]
     kept = excerpt(given, 300)

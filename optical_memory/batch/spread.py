@@ -16,12 +16,12 @@ Result = TypeVar("Result")
 def spread(
     work: Callable[[Item], Result], items: Iterable[Item], *, workers: int = 1, ray: bool = False
 ) -> Iterator[Result]:
-    """Yield ``work(item)`` for each item, in the order in which they are done.
+    """Yield ``work(item)`` for each item as it is done.
 
-    ``workers`` processes, 1: this one. ``ray`` runs on the Ray cluster that this machine belongs to (or a local
-    one), through Ray Data; files must then lie where every node sees them. ``work`` and items must be picklable
-    unless both are the default. At most two items for each worker are in memory. Raises MissingExtraError,
-    InputError.
+    ``workers`` is the number of processes; 1 works in this process. ``ray`` runs on the Ray cluster that this machine
+    belongs to (or a local one), through Ray Data; files must then lie where every node sees them. ``work`` and items
+    must be picklable unless both are the default. At most two items for each worker are in memory. Raises
+    MissingExtraError, InputError.
     """
     if workers < 1:
         raise InputError(f"workers must be at least 1, not {workers!r}")

@@ -24,7 +24,7 @@ PDF_DPI = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """A source that is done: its file, pages and characters, seconds of reading. ``error`` says why it is not.
+    """The result for one source: its file, pages, characters and seconds of reading. ``error`` says why it failed.
 
     ``kept`` says that an earlier run wrote it. A source with an error leaves no file and is tried again next time.
     """

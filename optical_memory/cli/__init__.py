@@ -27,7 +27,7 @@ train.register(app)
 
 
 def main() -> None:
-    """Run the command line; an error on purpose ends it with one clear line and status 1."""
+    """Run the command line; an error of this library ends it with one clear line and status 1."""
     try:
         app()
     except OpticalMemoryError as error:

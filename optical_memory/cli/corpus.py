@@ -29,7 +29,7 @@ def make_pages(
     ray: Annotated[bool, typer.Option("--ray", help="Run on a Ray cluster.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a line a shard as JSON.")] = False,
 ) -> None:
-    """Render text into page images with labels, in shards for training. A run that was stopped goes on.
+    """Render text into page images with labels, in shards for training. An interrupted run continues where it stopped.
 
     Example: optical-memory pages notes/ -o shards --tier tiny --workers 4
     """
@@ -90,7 +90,7 @@ def _one_of(value: str, *allowed: str) -> None:
 
 
 def _options(pairs: list[str] | None) -> dict[str, Any]:
-    """Read KEY=VALUE pairs; a value that is JSON is taken as such, any other as text."""
+    """Read KEY=VALUE pairs; a value that is valid JSON is read as JSON, any other as text."""
     out: dict[str, Any] = {}
     for pair in pairs or []:
         key, sign, value = pair.partition("=")

@@ -68,7 +68,7 @@ def demo(
 
 
 def _scores(memory: Any, readers: list[str], bars: Any) -> dict[str, Any]:
-    """Measure the memory's own pages with each reader; one that is not installed is left out and named."""
+    """Measure the memory's own pages with each reader; name a reader that is not installed, and leave it out."""
     from optical_memory.readers import load_reader
     from optical_memory.readers.fidelity import score
 

@@ -19,7 +19,7 @@ err = Console(stderr=True)
 def progress() -> Progress:
     """Return a progress bar on standard error, so that standard output stays clean.
 
-    What is printed meanwhile goes above the bar where both are on a terminal, else to standard output as ever.
+    Text printed meanwhile appears above the bar where both are on one terminal, else on standard output.
     """
     columns = (TextColumn("{task.description:<24}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=err, redirect_stdout=sys.stdout.isatty())

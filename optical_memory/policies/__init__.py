@@ -1,4 +1,4 @@
-"""Policies: how sharp each page is, and when it leaves. Pure; third parties join through entry points."""
+"""Policies: how sharp each page is, and when it leaves. Pure functions; other packages join through entry points."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def get_policy(name: str | Policy | None = None) -> Policy:
     """Return a policy: ``None`` the default, a name ("budgeted", "age", "fixed:tiny"), or a Policy as it is.
 
     What follows a colon is handed to the policy's maker. Raises NotFoundError, with the names there are, for a name
-    that neither this library nor an entry point has, and InputError for one that needs more or less than it got.
+    that neither this library nor an entry point has, and InputError where its maker needs more arguments, or fewer.
     """
     if name is None:
         return BudgetedPolicy()

@@ -47,6 +47,6 @@ class Policy(Protocol):
     def plan(self, pages: Sequence[PageInfo], *, now: float, budget: int, gist_tokens: int) -> Plan:
         """Plan ``pages`` (oldest first) so that their cost is at most ``budget`` tokens.
 
-        ``gist_tokens`` is the cost of one gist page. A pinned page is never merged, archived or shown below its
-        floor; where even that does not fit, BudgetError.
+        ``gist_tokens`` is the cost of one gist page. A pinned page is never merged, archived or shown below its floor.
+        Raises BudgetError where the pinned pages alone do not fit.
         """

@@ -16,13 +16,13 @@ class BudgetedPolicy:
     """Spends the budget where it is worth most: on pages that are recent and important.
 
     A page is worth ``0.5 ** (age / half_life) × (0.2 + importance) × value of its tier``, its age in pages and the
-    value concave in sharpness. From all pages at their least, the step up that is worth most for a token is taken
-    next, until none fits. An older page is never sharper than a newer one that is at least as important and could
-    be as sharp; a page that was demoted stays so.
+    value concave in sharpness. All pages start at their least tier. The step up that is worth most for a token is taken
+    next, until none fits. An older page is never sharper than a newer one that is at least as important and could be as
+    sharp; a demoted page is not promoted again.
 
-    The levels of gists share half of the budget; level 0 holds as many pages as what they leave would pay at twice
-    the price of a gist, but at least ``4 · fan_in``. What is over merges, the oldest ``fan_in`` of a level into one
-    gist of the next; past ``max_level`` the oldest are archived. So N pages leave O(log N) in the context, and a
+    The levels of gists share half of the budget; level 0 holds as many pages as what they leave would pay at twice the
+    price of a gist, but at least ``4 · fan_in``. Where a level holds more, its oldest ``fan_in`` pages merge into one
+    gist of the next level; past ``max_level`` the oldest are archived. So N pages leave O(log N) in the context, and a
     bounded number for ever.
     """
 
@@ -31,7 +31,7 @@ class BudgetedPolicy:
     max_level: int = 4
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse settings that are out of range."""
         if self.half_life <= 0 or self.fan_in < 2 or self.max_level < 1:
             raise InputError(f"half_life > 0, fan_in ≥ 2 and max_level ≥ 1 are needed, not {self!r}")
 

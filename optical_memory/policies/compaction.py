@@ -126,7 +126,7 @@ class Compaction:
         return len(self._levels.get(level, ())) + self._incoming[level]
 
     def _run(self, level: int, length: int) -> list[int]:
-        """Return the oldest ``length`` neighbours of a level; one more where a pin would leave it alone."""
+        """Return the oldest ``length`` neighbours of a level; one more where a pin would leave the next page alone."""
         run: list[int] = []
         for place in islice(self._levels.get(level, ()), length + 1):
             apart = run and (place != run[-1] + 1 or self.pages[place].level != self.pages[run[0]].level)

@@ -36,8 +36,8 @@ class Watermarks:
 def best_turns(price: Price, *, growth: float, rewritten: float) -> float:
     """Return the epoch length, in turns, that costs least; infinite where reading the cache is free.
 
-    A turn adds ``growth`` tokens. With c dollars for a token read from the cache and w for one written to it, an
-    epoch of n turns costs, for each turn beyond what no choice of n changes:
+    A turn adds ``growth`` tokens. With c dollars for a token read from the cache and w for one written to it, an epoch
+    of n turns costs, for each turn, these two sums and what does not depend on n:
 
         c · growth · n / 2             the tail grows from low to high, and all of it is read at every turn;
         (w - c) · rewritten / n        once an epoch the past and the low tail are written instead of read.

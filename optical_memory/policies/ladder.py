@@ -43,8 +43,8 @@ def rank(tier: str) -> int:
 def legible_tiers(profile: Profile) -> tuple[Tier, ...]:
     """Return the tiers that the profile's model can be trusted to read, sharpest first.
 
-    Trusted is what is known to be read at ``profile.legible_from`` or better, and all that is sharper. Where
-    nothing is known that well, the sharpest tier alone, unless it is known to be worse.
+    A tier is trusted where it is known to be read at ``profile.legible_from`` or better, or where it is sharper than
+    such a tier. Where there is no such tier, the sharpest alone is trusted, unless it is known to be read worse.
     """
     known = profile.legibility
     trusted = [place for place, tier in enumerate(profile.tiers) if known.get(tier.name, 0.0) >= profile.legible_from]

@@ -37,8 +37,8 @@ def reader_names() -> tuple[str, ...]:
 def load_reader(name: str = "mini", **options: Any) -> Reader:
     """Return the reader called ``name``; ``options`` go to it as they are (see each reader's class).
 
-    A checkpoint folder, or a repository of the Hugging Face hub ("owner/name"), is a name too. Raises NotFoundError
-    for a name that no one has, MissingExtraError where the reader's package is not installed.
+    A checkpoint folder, or a repository of the Hugging Face hub ("owner/name"), is a name too. Raises NotFoundError for
+    an unknown name, MissingExtraError where the reader's package is not installed.
     """
     is_checkpoint = Path(name).is_dir() or (name.count("/") == 1 and "." != name[0] != "/")
     if is_checkpoint and not READERS.has(name):
@@ -47,7 +47,7 @@ def load_reader(name: str = "mini", **options: Any) -> Reader:
 
 
 def _kind_of(folder: Path) -> str:
-    """Return the reader for a checkpoint folder, by the model type in its config; DeepSeek-OCR where it says none."""
+    """Return the reader for a checkpoint folder, by the model type in its config; without one, DeepSeek-OCR's."""
     try:
         model_type = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -20,8 +20,8 @@ class Doubt:
 class Reading:
     """What a reader made of a page.
 
-    ``tokens`` is what the image cost the reader (None where it has none); ``seconds`` is wall time.
-    Characters in doubt stand as U+FFFD in ``text`` for readers that can tell, and are listed in ``doubts``.
+    ``tokens`` is what the image cost the reader (None where the reader does not count tokens); ``seconds`` is wall
+    time. Characters in doubt stand as U+FFFD in ``text`` for readers that can tell, and are listed in ``doubts``.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""How much of a page a reader still reads at a tier: characters, identifiers, and the errors that nobody notices."""
+"""How much of a page a reader still reads at a tier: characters, identifiers, and silent errors."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _bounded(text: str, reading: str) -> str:
 
 
 def _edits(text: str, reading: str) -> tuple[int, int]:
-    """Return (edit distance, length of the longer); what is cut from an endless reading counts as edits."""
+    """Return (edit distance, length of the longer text). What is cut from an endless reading counts as edits."""
     cut = _bounded(text, reading)
     beyond = len(reading) - len(cut)
     return Levenshtein.distance(text, cut) + beyond, max(len(text), len(reading))

@@ -18,8 +18,8 @@ class TransformersReader(ABC):
     """A vision-language model that transformers knows, asked to transcribe one image at a time.
 
     ``path`` is a checkpoint folder or a hub id; ``device`` and ``dtype`` are torch's names ("cuda", "bfloat16");
-    ``max_new_tokens`` bounds the transcript. Raises MissingExtraError, and CheckpointError for a checkpoint that
-    cannot be had, is damaged, or is of another model.
+    ``max_new_tokens`` bounds the transcript. Raises MissingExtraError, and CheckpointError for a checkpoint that cannot
+    be found, is damaged, or belongs to another model.
     """
 
     name = "transformers"

@@ -1,7 +1,7 @@
 """Tiles of glyphs for any cell size, averaged from bitmaps that ship with the package.
 
-Three sources, each before the next: bitmap fonts for the cells of BITMAP_CELLS, DejaVu Sans Mono as large one-bit
-masters, GNU Unifont. No font engine runs here, so tiles are the same on every machine.
+Glyphs come from three sources, tried in this order: bitmap fonts for the cells of BITMAP_CELLS, DejaVu Sans Mono as
+large one-bit masters, GNU Unifont. No font engine runs here, so tiles are the same on every machine.
 
 Cells come in pairs, because a cell may be half a pixel wide: two cells of 12.5 px share a *pair* of 25 px, in which
 each narrow glyph takes 12 px and the middle column stays blank. So no pixel belongs to two narrow glyphs, and

@@ -59,8 +59,8 @@ class Tier:
 class Span:
     """The rows of a page that belong to one turn, ``first_row`` to ``last_row`` inclusive, from 0.
 
-    ``place`` is the turn's in its session, None where it has none: page ids are made from it, as turn ids may be
-    random.
+    ``place`` is the turn's place in its session, None for a turn without one. Page ids are made from it, because turn
+    ids may be random.
     """
 
     turn_id: str
@@ -75,9 +75,9 @@ class Layout:
     """Text on a grid, ready to draw.
 
     ``cells`` is (rows, columns) uint32: a code point, 0 for an empty cell, ``WIDE`` for the right half of the wide
-    character at its left. ``text`` is what a perfect reader returns. ``id`` is the content's hash (hex): equal
-    ids, equal cells and rows of turns, on any machine. ``marks`` are combining marks by the index of the cell
-    (row * columns + column) whose character they stand on, for renderers that draw them.
+    character at its left. ``text`` is what a perfect reader returns. ``id`` is the content's hash (hex): layouts with
+    equal ids have equal cells and equal rows for each turn, on any machine. ``marks`` are combining marks by the index
+    of the cell (row * columns + column) whose character they stand on, for renderers that draw them.
     """
 
     id: str
@@ -114,7 +114,7 @@ class Renderer(Protocol):
     def draw(self, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[Raster]:
         """Draw layouts at ``size`` (width, height in px): the canonical raster, downsampled to it.
 
-        Errors: RenderError and its kin.
+        Errors: RenderError and its subclasses.
         """
 
     def close(self) -> None:

@@ -1,10 +1,10 @@
 """Laying text out on a grid: runs of text in, pages of cells out.
 
-*Reflow* lets text run on in the row, newlines as marks, so that pages are full; *lines* begins a row after each
-newline mark; so do the lines of a Markdown table that fits (tables.py) in reflow. Every run begins on a row of its own.
-A run with a header begins with ``▮``, the header and a space; on each further page that it reaches it begins with
-``▮…``, the start of the header and a space (a newline mark where rows follow), so that the authorship of every row can
-be seen. ``▮`` in a turn's own text or name is shown as an escape: no turn can write a header.
+In *reflow*, text runs on in the row and newlines are marks, so that pages are full; only the lines of a Markdown table
+that fits (tables.py) have rows of their own. In *lines*, a row begins after each newline mark. Every run begins on a
+row of its own. A run with a header begins with ``▮``, the header and a space; on each further page it begins with
+``▮…``, the start of the header and a space (a newline mark where rows follow). So every page shows who wrote each of
+its rows. ``▮`` in a turn's own text or name is shown as an escape: no turn can write a header.
 
 Wide characters take two cells and begin in an even column, after one cell with the filler mark ``▹`` where needed.
 Rows have an even number of cells, so that no wide character straddles a row's end.
@@ -43,7 +43,7 @@ _HEADER_START = 24  # characters of a header repeated on a continued page
 class Run:
     """Text of one author. ``header`` says who ("user:", "tool call search"); without one only the text is drawn.
 
-    ``place`` is the turn's in its session; page ids are made from it, or else from ``turn_id``.
+    ``place`` is the turn's place in its session. Page ids are made from it or, without one, from ``turn_id``.
     """
 
     turn_id: str
@@ -63,9 +63,9 @@ def lay_out(
 ) -> list[Layout]:
     """Lay runs out on as many pages as they need; a run of no characters takes no row.
 
-    ``renderer_key`` is part of the pages' ids. ``repertoire`` says what that renderer draws; default: the BMP.
-    For one run without a header whose text needs no escapes, the pages' texts joined are that text.
-    Errors: InputError for a grid without room for one wide character or an unknown flow.
+    ``renderer_key`` is part of the pages' ids. ``repertoire`` says what that renderer draws; default: the BMP. The
+    texts of the pages, joined, are the text of a single run that has no header and needs no escapes. Errors: InputError
+    for a grid without room for one wide character or an unknown flow.
     """
     if grid.columns < 2 or grid.rows < 1:
         raise InputError(f"a grid needs at least 2 columns and 1 row: {grid!r}")
@@ -80,8 +80,8 @@ def lay_out(
 def text_of(cells: Cells, flow: Flow = "reflow") -> str:
     """Return the text that a reader makes of cells, (rows, columns), where empty cells may be 0 or a space.
 
-    Trailing blanks of a row are text unless a header or nothing follows, or, in lines and tables, a newline mark stands
-    before.
+    Blanks at the end of a row are text, except before a header, at the end of the page and, in lines and tables, after
+    a newline mark.
     """
     drawn = np.where(cells == 0, np.uint32(ord(" ")), cells)
     rows = [codes[codes != base.WIDE].tobytes().decode("utf-32-le") for codes in drawn]
@@ -131,9 +131,9 @@ class _Book:
         self._used = -(-self._used // columns) * columns
 
     def _lead(self, run: Run, has_rows: bool) -> bool:
-        """Begin a page that continues a run; return whether anything was put, as it is not where the page is small.
+        """Begin a page that continues a run with the start of its header; return False where the page is too small.
 
-        Where the run ``has_rows`` that begin at the left, the lead takes a row of its own.
+        Where lines of the run begin rows (``has_rows``), the header takes a row of its own.
         """
         if not run.header:
             return False

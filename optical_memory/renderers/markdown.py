@@ -1,7 +1,7 @@
 """Which characters of a Markdown text are strong, emphasised, code or links. The characters themselves stay.
 
-A scanner and not a parser: it runs in time linear in the text, on text of any kind, a page at a time; what it misjudges
-costs a style and never a character.
+This is a scanner, not a parser. Its time is linear in the text, whatever the text, and it works page by page. A wrong
+guess costs a style, never a character.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def downsample(raster: Raster, size: tuple[int, int]) -> Raster:
 
 
 def _area_sums(values: _Whole, top: int, axis: int, length: int) -> tuple[_Whole, int]:
-    """Add up along an axis to ``length`` sums of equal shares of the values; return them and the parts of each.
+    """Sum values along an axis into ``length`` equal shares; return the sums and the number of parts in each.
 
     With p values for q sums, a value is q parts wide and a sum covers p parts. ``top`` is the greatest value.
     """

@@ -58,7 +58,7 @@ def streams_of(
 ) -> Iterator[Stream]:
     """Turn source text into streams, behind the header mark where ``header``.
 
-    In lines, lines fill whole rows; in reflow, those of tables that fit do.
+    With flow "lines" every line fills whole rows; with "reflow" only the lines of tables that fit do.
     """
     start, column = 0, 0
     while start < len(source):
@@ -75,7 +75,7 @@ def streams_of(
 
 
 def _chunk_end(source: str, start: int, repertoire: Repertoire) -> int:
-    r"""Return where a chunk ends: not inside ``\u{``, nor, if it can be, before a combining mark."""
+    r"""Return where a chunk ends: never inside ``\u{`` and, where possible, not before a combining mark."""
     end = start + CHUNK
     if end >= len(source):
         return len(source)
@@ -114,7 +114,7 @@ def _stream(
 
 
 def _table_breaks(text: str, classes: Classes, columns: int) -> _Mask | None:
-    """Say after which newlines a row begins, so that tables stand as rows; None where there are none."""
+    """Return after which newlines a row begins, so that tables stand as rows; None where no row has to begin."""
 
     def width(first: int, end: int) -> int:
         return end - first + 2 * int(np.count_nonzero(classes[first:end] == WIDE))  # each with a filler

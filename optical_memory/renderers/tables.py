@@ -1,8 +1,8 @@
 """Markdown tables in running text: where they lie, so that each of their lines can have a row of its own.
 
 A table is a head, a rule such as ``|---|:-:|`` with as many columns, and the lines with ``|`` that follow. It stands as
-rows where every line of it fits in one, as long as the blanks that this leaves are not more than the text so far and
-some rows; else it runs on like other text.
+rows where each of its lines fits in one row, and where this leaves no more blanks than the text so far and some rows.
+Otherwise it runs on like other text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FULL_ROW = re.compile(r" {0,3}\|[^\u21b5]*\|[ \t]*\u21b5 *")
 
 
 def has_table(text: str) -> bool:
-    """Whether a text may hold a table. Quick, and never wrong when it says no."""
+    """Whether a text may hold a table. Fast; where it returns False there is none."""
     return "|" in text and any(_is_rule(match[0]) for match in _RULE_LINE.finditer(text))
 
 

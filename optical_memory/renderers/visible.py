@@ -47,7 +47,7 @@ class Repertoire:
     classes: Classes
 
     def __post_init__(self) -> None:
-        """Fix what no renderer may change."""
+        """Set the classes that are the same for every renderer."""
         table = self.classes.copy()
         table[[ord(mark) for mark in (NEWLINE_MARK, TAB_MARK, HEADER_MARK, FILLER_MARK)]] = ESCAPED
         table[0xD800:0xE000] = ESCAPED
@@ -91,7 +91,7 @@ def plain(visible: str) -> str:
 
 
 def unescape(plain: str) -> str:
-    """Return the exact source of plain text. Digits beyond U+10FFFF, which nothing writes, stay as they are."""
+    """Return the exact source of plain text. An escape beyond U+10FFFF, which nothing here writes, stays as it is."""
 
     def source(match: re.Match[str]) -> str:
         code = int(match[1], 16)
@@ -117,7 +117,7 @@ def escape(text: str, repertoire: Repertoire) -> tuple[str, npt.NDArray[np.uint3
 
 
 def _without_base(codes: npt.NDArray[np.uint32], classes: Classes) -> npt.NDArray[np.bool_]:
-    """Say which combining marks have nothing to stand on, or MAX_MARKS marks below them."""
+    """Return which combining marks have no base, or already MAX_MARKS marks below them."""
     is_mark = classes == COMBINING
     index = np.arange(len(codes))
     base = np.maximum.accumulate(np.where(is_mark, -1, index))

@@ -102,7 +102,7 @@ def load_faces(emoji_font: Path | None = None) -> Faces:
 
 
 def _emoji(path: Path) -> list[int]:
-    """Return the characters that a colour font draws and that are shown in colour without being asked to."""
+    """Return the characters of a colour font that are shown in colour by default."""
     try:
         from fontTools.ttLib import TTFont, TTLibError
     except ImportError as error:
@@ -123,9 +123,9 @@ def style(grid: Grid, numbers: int, emoji_font: Path | None) -> str:
     """Return the style of pages on a grid, with the fonts whose numbers are bits of ``numbers``.
 
     Cells are 0.6 × 0.96 em; where a grid's are lower, its rows are drawn at that shape and pressed together. Fonts come
-    in steps of 1/64 px, so text is set in the step below and stretched to the pitch: letters of a long row would else
-    drift out of their cells. Only the text is scaled: the page around it keeps whole pixels, so that it ends where the
-    stamp below it begins.
+    in steps of 1/64 px, so text is set in the step below and stretched to the pitch: otherwise the letters of a long
+    row would drift out of their cells. Only the text is scaled: the page around it keeps whole pixels, so that it ends
+    where the stamp below it begins.
     """
     size = math.floor(grid.cell_width / _CELL_WIDTH * _FONT_STEPS)
     pitch = size / _FONT_STEPS * _CELL_WIDTH

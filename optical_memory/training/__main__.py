@@ -9,7 +9,7 @@ from optical_memory.training import config
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one of the commands; imports wait, because the machine that trains has no fonts and the other no GPU."""
+    """Run one command. Each has its own imports: the training machine has no fonts, the preparing one no GPU."""
     parser = argparse.ArgumentParser(prog="optical-memory train", description=__doc__)
     parser.add_argument("--config", type=Path, default=config.DEFAULT)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -20,7 +20,7 @@ class Ahead:
         self.coming: Future[tuple[Batch, torch.cuda.Event | None]] | None = None
 
     def take(self, progress: float) -> Batch:
-        """Return the batch that is ready or the next to be so, and begin to draw the one after it."""
+        """Return the next batch, once it is drawn, and begin to draw the one after it."""
         batch, drawn = (self.coming or self.thread.submit(self._draw, progress)).result()
         self.coming = self.thread.submit(self._draw, progress)
         if drawn is not None:
@@ -31,7 +31,7 @@ class Ahead:
         return batch
 
     def rest(self) -> None:
-        """Return when nothing is being drawn, nor will be before the next ``take``."""
+        """Wait until nothing is being drawn; drawing begins again with the next ``take``."""
         wait([self.coming] if self.coming else [])
 
     def close(self) -> None:

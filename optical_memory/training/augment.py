@@ -1,4 +1,4 @@
-"""What happens to pages on their way: weak contrast, grey paper, noise, blur, JPEG, one grey level too few."""
+"""Damage to pages on their way to a reader: weak contrast, grey paper, noise, blur, JPEG, fewer grey levels."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def train_decoder(
 def trainer_of(
     stage: DecoderStage, network: MiniNetwork, folder: Path, sheets: dict[str, Sheet], start: Path | None = None
 ) -> DecoderTrainer:
-    """Return the trainer of a decoder, new or from the weights in ``start``, that reads with a network as it is."""
+    """Return the trainer of a decoder, new or from the weights in ``start``; the ``network`` stays fixed."""
     device = next(network.parameters()).device
     model = new_decoder(network)
     if start is not None:

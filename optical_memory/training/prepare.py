@@ -82,7 +82,7 @@ def _find(font: Font, roots: list[Path]) -> Path:
 
 
 def script_pools(drawable: npt.NDArray[np.bool_]) -> data.Arrays:
-    """Pools of code points sampled alike: Chinese, Japanese, Korean, all wide; narrow scripts."""
+    """Return pools of code points to sample from: Chinese, Japanese, Korean, all wide, and narrow scripts."""
     classes = visible.bmp_classes()[:65536]
     every = np.arange(65536)
     wide, narrow = drawable & (classes == visible.WIDE), drawable & (classes == visible.NARROW)

@@ -53,7 +53,7 @@ def _cells(name: str, count: int, writer: Writer) -> npt.NDArray[np.uint16]:
 
 
 def _words(cells: npt.NDArray[np.int32], count: int, seed: int) -> npt.NDArray[np.uint16]:
-    """Return random words of the text, each of its different words alike."""
+    """Return random words of the text, each different word equally likely."""
     ascii_only = np.where((cells > 32) & (cells < 127), cells, SPACE).astype(np.uint8).tobytes().decode()
     words = sorted(set(word for word in ascii_only.split() if len(word) < 24))
     chosen = np.random.default_rng(seed).integers(0, len(words), count // 5)

@@ -1,8 +1,8 @@
 """Text to training data: page images with their labels, in shards that any loader reads.
 
 A shard is a WebDataset tar (``KEY.png`` and ``KEY.json`` for each page) or a Parquet file (the same as columns). The
-same text and settings give the same bytes. Shards are written whole or not at all, so a run that was stopped goes on
-where it was.
+same text and settings give the same bytes. Shards are written whole or not at all, so an interrupted run continues
+where it stopped.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _pyarrow() -> tuple[Any, Any]:
 
 
 def _claim(folder: Path, settings: Settings) -> None:
-    """Write the settings down, or hold them to those of an earlier run."""
+    """Write the settings down; refuse them where an earlier run in the folder had others."""
     path = folder / "settings.json"
     wanted = asdict(settings)
     if path.is_file():

@@ -65,7 +65,7 @@ class Writer:
         return torch.where(large & swap, letters + 65, codes)
 
     def random(self, pages: int, cells: int) -> Tensor:
-        """Printable ASCII, each character alike, with one blank in eight and some marks."""
+        """Return printable ASCII, each character equally likely, with one blank in eight and some marks."""
         codes = torch.randint(33, 127, (pages, cells), device=self.device)
         chance = torch.rand(pages, cells, device=self.device)
         codes = torch.where(chance < 0.12, SPACE, codes)
@@ -91,7 +91,7 @@ class Writer:
         return codes.flatten(1)
 
     def _runs(self, pages: int, pairs: int, shares: int) -> Tensor:
-        """Return number of a share per pair of cells, constant over runs of some ten pairs."""
+        """Return a number below ``shares`` for each pair of cells, constant over runs of some ten pairs."""
         starts = torch.rand(pages, pairs, device=self.device) < 0.1
         starts[:, 0] = True
         last = torch.where(starts, torch.arange(pairs, device=self.device), 0).cummax(1).values

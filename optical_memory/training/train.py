@@ -1,6 +1,6 @@
 """Train the mini: one stage of the config, from nothing or from earlier weights, within a time limit.
 
-A stage keeps its whole state beside its weights, so a run that is cut off goes on where it was.
+A stage keeps its whole state beside its weights, so an interrupted run continues where it stopped.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _nats(model: MiniNetwork, slots: Tensor, codes: Tensor) -> Tensor:
 class Run:
     """Where a stage reads its data and weights and writes its results. ``seconds`` overrides the stage's own.
 
-    With ``decoder``, a new decoder learns beside the encoder, from its tokens as they are.
+    With ``decoder``, a new decoder learns beside the encoder, from the tokens that the encoder makes at each step.
     """
 
     data: Path

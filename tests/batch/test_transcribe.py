@@ -49,7 +49,7 @@ def test_images_and_pdfs_become_text(scans: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in out.rglob("*") if path.is_file()) == ["a.png.txt", "b.pdf.txt"]
 
 
-def test_what_is_done_is_kept_and_what_failed_is_tried_again(scans: Path, tmp_path: Path) -> None:
+def test_finished_sources_are_kept_and_failed_ones_tried_again(scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = next(iter(transcribe(scans, out, reader="rapidocr")))
     assert not first.kept

@@ -144,7 +144,7 @@ def test_a_part_of_a_parameter(tiny_model: Any) -> None:
     assert torch.equal(fresh.logits(IDS), before)
 
 
-def test_what_is_loaded_is_a_copy(tiny_model: Any) -> None:
+def test_loaded_tensors_are_copies(tiny_model: Any) -> None:
     mine = np.ones(40, dtype=np.float32)
     tiny_model.load_tensors({NORM: mine}, strict=False)
     mine[:] = 7

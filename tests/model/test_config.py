@@ -76,7 +76,7 @@ def test_vision_sizes(tiny_sizes: dict[str, Any]) -> None:
         ("quantization_config", {"bits": 4}),
     ],
 )
-def test_what_is_not_implemented(key: str, value: Any) -> None:
+def test_unimplemented_settings_are_refused(key: str, value: Any) -> None:
     for data in ({key: value}, {"language_config": {key: value}}):
         with pytest.raises(UnsupportedConfigError) as error:
             OcrConfig.from_published(data)
@@ -115,7 +115,7 @@ def test_what_is_not_implemented(key: str, value: Any) -> None:
         ({"vocab_size": None}, "vocab_size"),
     ],
 )
-def test_what_makes_no_sense(data: dict[str, Any], named: str) -> None:
+def test_impossible_values_are_refused(data: dict[str, Any], named: str) -> None:
     with pytest.raises(UnsupportedConfigError, match=named):
         OcrConfig.from_published(data)
 

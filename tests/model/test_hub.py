@@ -87,7 +87,7 @@ def test_a_hub_id_is_fetched_once_and_without_code(hub: list[str], tiny_checkpoi
     assert model.generate("text", max_new_tokens=2).usage.new_tokens >= 0  # its tokenizer came too
 
 
-def test_what_was_fetched_is_there_offline(hub: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetched_files_are_used_offline(hub: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     load_model("someone/tiny")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     load_model("someone/tiny")

@@ -67,7 +67,7 @@ def test_the_marks_are_always_in_order_and_in_the_budget(
     assert 0 <= marks.low < marks.high <= budget
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_impossible_marks_budgets_and_growth_are_refused() -> None:
     with pytest.raises(InputError):
         Watermarks(high=10, low=10)
     with pytest.raises(InputError):

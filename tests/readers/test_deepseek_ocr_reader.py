@@ -53,7 +53,7 @@ def test_photos_are_turned_upright_before_they_are_tiled(tiny_checkpoint: Path) 
     assert first.text == second.text
 
 
-def test_what_cannot_be_read_is_an_error(tiny_checkpoint: Path, tmp_path: Path) -> None:
+def test_a_bad_image_mode_or_checkpoint_is_an_error(tiny_checkpoint: Path, tmp_path: Path) -> None:
     reader = load_reader("deepseek-ocr", path=tiny_checkpoint, max_new_tokens=5)
     with pytest.raises(ReaderError, match="not a readable image"):
         reader.read(b"\x89PNG broken")

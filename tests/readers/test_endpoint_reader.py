@@ -113,7 +113,7 @@ def test_the_key_comes_from_the_environment_and_stays_out_of_sight(
     assert "authorization" not in server.asked[1][1]
 
 
-def test_what_may_pass_is_tried_again(server: Server) -> None:
+def test_passing_errors_are_tried_again(server: Server) -> None:
     server.replies = [(503, {}, b"busy"), (0, {}, b""), (429, {"Retry-After": "0"}, b""), good()]
     assert reader_for(server).read(png()).text == "read this"
     assert len(server.asked) == 4
@@ -138,7 +138,7 @@ def test_a_slow_endpoint_times_out(server: Server) -> None:
     over.set()
 
 
-def test_nothing_listens() -> None:
+def test_an_endpoint_that_nobody_serves_is_an_error() -> None:
     with pytest.raises(ReaderError, match="ConnectError"):
         EndpointReader("http://127.0.0.1:9", model="m", retries=0).read(png())
 
@@ -174,7 +174,7 @@ def test_an_answer_in_parts_is_put_together(server: Server) -> None:
     assert reader_for(server).read(png()).text == "ab"
 
 
-def test_what_is_no_image_or_no_endpoint_is_refused(server: Server) -> None:
+def test_a_bad_image_or_endpoint_is_refused(server: Server) -> None:
     with pytest.raises(ReaderError, match="not a readable image"):
         reader_for(server).read(b"text")
     for url in ("127.0.0.1:8000", "ftp://host/v1", "http://", "https://user:secret@host/v1"):

@@ -67,7 +67,7 @@ def test_every_occurrence_counts() -> None:
     assert (result.identifiers, result.exact, result.silently_wrong) == (3, 2, 1)
 
 
-def test_scores_come_per_tier_in_order() -> None:
+def test_scores_keep_the_order_of_the_tiers() -> None:
     pages = {"base": [page("alpha 1f2e"), page("beta")], "tiny": [page("alpha  1f2e")], "gist": []}
     seen: list[tuple[str, int]] = []
     reader = Parrot(["alpha 1f2e", "bet\ufffd", "alpha 1f3e"])
@@ -83,7 +83,7 @@ def test_scores_come_per_tier_in_order() -> None:
     assert seen == [("base", 1), ("base", 2), ("tiny", 1)]
 
 
-def test_without_identifiers_their_shares_are_none() -> None:
+def test_shares_are_none_without_identifiers() -> None:
     only = score({"tiny": [page("words")]}, Parrot(["words"]), identifiers=lambda text: [])["tiny"]
     assert only.exact is None and only.silently_wrong is None
 

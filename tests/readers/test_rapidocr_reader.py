@@ -72,7 +72,7 @@ def test_upscaling_can_be_asked_for() -> None:
         load_reader("rapidocr", upscale=100)
 
 
-def test_what_is_no_image_is_refused(reader: Reader) -> None:
+def test_bytes_that_are_no_image_are_refused(reader: Reader) -> None:
     with pytest.raises(ReaderError, match="not a readable image"):
         reader.read(b"GIF89a?")
     bomb = io.BytesIO()

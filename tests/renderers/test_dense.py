@@ -101,7 +101,7 @@ def test_a_character_of_another_repertoire_is_an_error() -> None:
         draw(layout)
 
 
-def test_what_was_drawn_before_changes_nothing() -> None:
+def test_pixels_do_not_depend_on_earlier_pages() -> None:
     fresh = draw(page(SCRIPTS))
     used = DenseRenderer()
     used.draw([page("中国人民 абв"), page("zyx")], size=(1280, 1280))

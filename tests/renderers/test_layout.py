@@ -96,7 +96,7 @@ def test_plain_drops_fillers() -> None:
     assert plain("a▹中↵⇥") == "a中\n\t"
 
 
-def test_unescape_leaves_what_nothing_writes() -> None:
+def test_unescape_leaves_escapes_that_are_never_written() -> None:
     assert unescape(r"\u{ffffff} \u{1B} \u{}") == r"\u{ffffff} \u{1B} \u{}"
 
 
@@ -166,7 +166,7 @@ def test_a_table_stands_as_rows(before: str, header: str) -> None:
         "| a | b |\n|---|\n| 1 | 2 |\n",  # a rule of another table
     ],
 )
-def test_what_is_no_table_or_does_not_fit_runs_on(source: str) -> None:
+def test_other_text_and_wide_tables_run_on(source: str) -> None:
     (layout,) = lay(source, MINI)
     assert len([row for row in rows_of(layout) if row]) == -(-len(source) // MINI.columns)
     assert layout.text == source

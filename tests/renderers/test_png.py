@@ -65,7 +65,7 @@ def test_bytes_are_the_same_everywhere() -> None:
 
 
 @pytest.mark.parametrize("raster", [np.zeros((0, 5), np.uint8), np.zeros((5, 5, 4), np.uint8), np.zeros((5, 5))])
-def test_what_is_no_raster_is_refused(raster: Raster) -> None:
+def test_arrays_of_another_shape_are_refused(raster: Raster) -> None:
     with pytest.raises(InputError, match="not a raster"):
         png.encode(raster)
 

@@ -220,7 +220,7 @@ def test_a_path_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
         SqliteStore(f"{tmp_path}/{name}")
 
 
-def test_a_path_that_is_none(tmp_path: Path) -> None:
+def test_an_impossible_path_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="path"):
         SqliteStore(f"{tmp_path}/a\0b.db")
 

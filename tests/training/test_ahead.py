@@ -13,7 +13,7 @@ def batch_of(number: float) -> Batch:
     return Batch(ink=torch.full((1, 1, 2, 2), number), points=torch.zeros(1, 1), codes=torch.zeros(1, 1))
 
 
-def test_batches_come_in_turn_and_one_is_drawn_ahead_in_another_thread() -> None:
+def test_batches_keep_their_order_and_one_is_drawn_ahead() -> None:
     drawn: list[tuple[float, str]] = []
 
     def draw(progress: float) -> Batch:
@@ -49,7 +49,7 @@ def test_nothing_is_drawn_after_rest_until_the_next_is_taken() -> None:
     ahead.close()
 
 
-def test_what_fails_while_drawing_is_raised_where_it_is_taken() -> None:
+def test_an_error_while_drawing_is_raised_by_take() -> None:
     ahead = Ahead(lambda progress: batch_of(1 / progress), torch.device("cpu"))
     with pytest.raises(ZeroDivisionError):
         ahead.take(0.0)

@@ -35,7 +35,7 @@ def test_two_processes_share_weights_clock_and_gradients(tmp_path: Path) -> None
     assert first.startswith("[1.5, 1.5, 1.5] 0.0")
 
 
-def test_alone_nothing_is_shared() -> None:
+def test_a_single_process_shares_nothing() -> None:
     model = torch.nn.Linear(2, 1)
     model(torch.ones(1, 2)).sum().backward()
     ranks.average_gradients(model)
