@@ -32,8 +32,15 @@ _SYLLABIC = "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ece\u1000-\u109f\u1780-\u17d3"
 """Thai, Lao, Myanmar, Khmer: alphabets without spaces, in which two letters say little."""
 _INDIC = "\u0900-\u0963\u0966-\u0dff\u0f40-\u0fbc"
 """Scripts whose words hold vowel signs, which are marks and no letters."""
-_WORD = rf"(?:[^\W_{_IDEOGRAPHIC}{_SYLLABIC}]|[{_INDIC}])+"
-_RUN = re.compile(rf"([{_IDEOGRAPHIC}]+)|([{_SYLLABIC}]+)|({_WORD}(?:(?:[-_./\\@:]+|(?<=\d),(?=\d)){_WORD})*)")
+_WORD = rf"(?:[^\W_{_IDEOGRAPHIC}{_SYLLABIC}]|[{_INDIC}])++"
+_JOINED = r"{word}(?:(?:[-_./\\@:]++|(?<=\d),(?=\d)){word})*+"
+_RUN = re.compile(rf"([{_IDEOGRAPHIC}]++)|([{_SYLLABIC}]++)|({_JOINED.format(word=_WORD)})")
+_ASCII_RUN = re.compile(_JOINED.format(word="[A-Za-z0-9]++"))
+"""What _RUN finds in ASCII, several times as fast. Neither has anything to try again, however long the text."""
+_CHUNK_CHARACTERS = 1 << 18
+_SPACE = re.compile(r"\s")
+_MOST_EXPANSION = 4
+_MOST_REMEMBERED = 1 << 16
 _SEPARATORS = re.compile(r"[./\\@:,]+")
 _JOINTS = re.compile(r"[-_]+")
 _HUMP = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^A-Z]+|[A-Z]+")
@@ -68,20 +75,14 @@ class Term:
 
 def searchable(turn: Turn) -> str:
     """Return the words by which a turn can be found: its text, its author and its tool calls."""
-    return " ".join(word for piece in _pieces(turn) for word in words(piece))
+    remembered = _Remembered()
+    return " ".join(_joined(chunk, remembered) for piece in _pieces(turn) for chunk in _chunks(piece))
 
 
-def words(text: str) -> Iterator[str]:
-    """Yield the words of a text in order; a compound's parts come before the compound itself."""
-    for spaceless, syllabic, compound in _RUN.findall(fold(text)):
-        if compound.islower() and compound.isalnum():  # a plain word: nearly all of them
-            yield compound[:WORD_CHARACTERS].casefold()
-        elif compound:
-            parts, wholes = _compound(compound)
-            yield from parts
-            yield from wholes
-        else:
-            yield from spaceless or syllabic
+def words(text: str) -> list[str]:
+    """Return the words of a text in order; a compound's parts come before the compound itself."""
+    remembered = _Remembered()
+    return [word for chunk in _chunks(text) for word in _joined(chunk, remembered).split()]
 
 
 def terms(query: str) -> list[Term]:
@@ -98,8 +99,48 @@ def fold(text: str) -> str:
     """Return text without diacritics and with one form for each character; the case stays."""
     if text.isascii():
         return text
+    apart = unicodedata.normalize("NFKD", text)
+    if len(apart) > _MOST_EXPANSION * len(text) + WORD_CHARACTERS:  # one character may stand for eighteen
+        apart = unicodedata.normalize("NFD", text)
     # Recomposed at the end, so that only the marks taken out are gone: ガ and Hangul syllables come back whole.
-    return unicodedata.normalize("NFC", _SIGNS.sub("", unicodedata.normalize("NFKD", text)).translate(_STROKES))
+    return unicodedata.normalize("NFC", _SIGNS.sub("", apart).translate(_STROKES))
+
+
+class _Remembered(dict[str, str]):
+    """The words of each compound, joined by spaces: most of a text has been seen before."""
+
+    def __missing__(self, compound: str) -> str:
+        if compound.isalnum() and (len(compound) > WORD_CHARACTERS or not _IS_CAMEL.search(compound)):
+            found = compound[:WORD_CHARACTERS].casefold()
+        else:
+            parts, wholes = _compound(compound)
+            found = " ".join([*parts, *wholes])
+        if len(compound) <= WORD_CHARACTERS:
+            if len(self) >= _MOST_REMEMBERED:
+                self.clear()
+            self[compound] = found
+        return found
+
+
+def _joined(chunk: str, remembered: _Remembered) -> str:
+    folded = fold(chunk)
+    if folded.isascii():
+        return " ".join(map(remembered.__getitem__, _ASCII_RUN.findall(folded)))
+    return " ".join(
+        remembered[compound] if compound else " ".join(spaceless or syllabic)
+        for spaceless, syllabic, compound in _RUN.findall(folded)
+    )
+
+
+def _chunks(text: str) -> Iterator[str]:
+    """Cut a long text at spaces, or where it has none anywhere, so that what is made of it is never large at once."""
+    start = 0
+    while start < len(text):
+        end = start + _CHUNK_CHARACTERS
+        space = _SPACE.search(text, end, end + _CHUNK_CHARACTERS)
+        end = end if space is None else space.end()
+        yield text[start:end]
+        start = end
 
 
 def _pieces(turn: Turn) -> Iterator[str]:
@@ -108,16 +149,16 @@ def _pieces(turn: Turn) -> Iterator[str]:
         yield turn.name
     for call in turn.tool_calls:
         yield call.name
-        yield from _strings(call.arguments)
+        yield _plain(call.arguments)
 
 
-def _strings(arguments: str) -> Iterator[str]:
-    """Yield keys and values of JSON arguments without JSON's escapes, or the text itself where it is not JSON."""
+def _plain(arguments: str) -> str:
+    """Return keys and values of JSON arguments without JSON's escapes, or the text itself where it is not JSON."""
     try:
         waiting = [json.loads(arguments)]
     except (ValueError, RecursionError):
-        yield arguments
-        return
+        return arguments
+    found: list[str] = []
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
@@ -125,7 +166,8 @@ def _strings(arguments: str) -> Iterator[str]:
         elif isinstance(value, list):
             waiting.extend(reversed(value))
         else:
-            yield str(value)
+            found.append(str(value))
+    return "\n".join(found)
 
 
 def _compound(compound: str) -> tuple[list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from optical_memory import stores
 from optical_memory.stores import MemoryStore
-from optical_memory.stores.words import MOST_TERMS, terms, words
+from optical_memory.stores.words import MOST_TERMS, searchable, terms, words
 from optical_memory.turns import ToolCall, Turn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -281,3 +283,35 @@ CHINESE_QUESTIONS = [
 def test_chinese_questions_find_their_answers(store: MemoryStore, question: str, answer: int) -> None:
     remember(store, {str(number): text for number, text in enumerate(CHINESE)})
     assert str(answer) in [turn.id for turn in store.search("s", question, 2)]
+
+
+# Large texts
+
+
+@given(st.text("aB1 _-./,:é가中ก\u0301\n", max_size=200))
+def test_a_text_cut_into_chunks_has_the_same_words(text: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        whole = words(text)
+        patch.setattr(stores.words, "_CHUNK_CHARACTERS", 100)
+        assert words(text) == whole or not re.search(r"\s", text[100:200])
+
+
+def test_a_text_without_spaces_is_cut_and_loses_no_character(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores.words, "_CHUNK_CHARACTERS", 10)
+    assert words("中文字" * 20) == list("中文字" * 20)
+
+
+@pytest.mark.parametrize("character", ["\ufdfa", "\u3300", "ﬃ", "\u1fa7", "가", "é"])
+def test_a_text_whose_characters_stand_for_many_stays_bounded(character: str) -> None:
+    assert len(" ".join(words(f"{character} " * 10_000))) <= 4 * 2 * 10_000 + 64
+
+
+def test_what_stands_for_many_characters_is_found_in_ordinary_text() -> None:
+    assert words("ﷺ \u3300 ﬃ") == words("صلى الله عليه وسلم アパート ffi")
+
+
+def test_arguments_of_a_call_are_found_by_keys_and_values() -> None:
+    call = ToolCall(id="c", name="send", arguments='{"to": ["a\\nb", 12, null], "note": {"subject": "x\\u00e9y"}}')
+    assert searchable(Turn(id="t", role="assistant", tool_calls=(call,))).split() == (
+        "send to a b 12 none note subject xey".split()
+    )
