@@ -3,7 +3,7 @@
 Run: python -m benchmarks.epochs [--sessions FILE] [--budget 16000]
 
 Each turn sends the whole context. What stands as it stood in the request before is read from the prompt cache, the
-rest is written to it. The archive is planned by the default policy, so that the prefix breaks at the first page that
+rest is written to it. The past is planned by the default policy, so that the prefix breaks at the first page that
 changed; turns of over 1,000 tokens are page images from their arrival.
 """
 
@@ -38,7 +38,7 @@ class Bill:
     turns: int = 0
     epochs: int = 0
     tokens: int = 0
-    archive: int = 0
+    past: int = 0
     most: int = 0
 
     def request(self, profile: Profile, *, read: int, written: int) -> None:
@@ -99,9 +99,9 @@ def full_text(session: Session, profile: Profile, bill: Bill) -> None:
         prefix, fresh = prefix + fresh + tokens, 0
 
 
-def with_archive(session: Session, profile: Profile, budget: int, turns: int | None, bill: Bill) -> None:
-    """Send an archive of pages and a tail. Epochs last ``turns`` turns (None: as the watermarks say)."""
-    archive: list[PageInfo] = []
+def with_pages(session: Session, profile: Profile, budget: int, turns: int | None, bill: Bill) -> None:
+    """Send the past as pages, and a tail of text. Epochs last ``turns`` turns (None: as the watermarks say)."""
+    past: list[PageInfo] = []
     tail: list[tuple[int, int, int]] = []  # (shown, tokens, characters)
     sent = [session.system]
     cached = False
@@ -111,26 +111,26 @@ def with_archive(session: Session, profile: Profile, budget: int, turns: int | N
         marks = choose_watermarks(budget - session.system, profile.price, growth)
         if turns is not None:
             marks = Watermarks(high=marks.low + int(turns * growth), low=marks.low)
-        used = session.system + sum(p.costs[p.tier or ""] for p in archive) + sum(cost for cost, _, _ in tail)
+        used = session.system + sum(p.costs[p.tier or ""] for p in past) + sum(cost for cost, _, _ in tail)
         moved = len(tail) > 1 and (sum(cost for cost, _, _ in tail) > marks.high or used > budget)
         if moved:
             gist = profile.gist.tokens + BESIDE
             room = tail_room(marks, budget, growth=growth, gist_tokens=gist) if not turns else marks.high
-            archive, kept = epoch(archive, tail, marks.low, profile, budget - session.system, room, bill.turns)
+            past, kept = epoch(past, tail, marks.low, profile, budget - session.system, room, bill.turns)
             tail = tail[kept:]
             bill.epochs += 1
-        now = [session.system, *(hash((p.id, p.tier)) for p in archive)]
+        now = [session.system, *(hash((p.id, p.tier)) for p in past)]
         same = next((i for i, pair in enumerate(zip(sent, now, strict=False)) if pair[0] != pair[1]), len(now))
-        pages = [p.costs[p.tier or ""] for p in archive]
+        pages = [p.costs[p.tier or ""] for p in past]
         total = session.system + sum(pages) + sum(cost for cost, _, _ in tail)
         read = session.system + sum(pages[: same - 1]) if moved else total - tail[-1][0]
         bill.request(profile, read=read if cached else 0, written=total - (read if cached else 0))
-        bill.archive += sum(pages)
+        bill.past += sum(pages)
         sent, cached = now, True
 
 
 def epoch(
-    archive: Sequence[PageInfo],
+    past: Sequence[PageInfo],
     tail: Sequence[tuple[int, int, int]],
     low: int,
     profile: Profile,
@@ -150,7 +150,7 @@ def epoch(
     tokens = sum(size for _, size, _ in tail[:count])
     capacity = profile.grid.capacity
     sizes = [min(capacity, characters - start) for start in range(0, characters, capacity)]
-    pages = list(archive)
+    pages = list(past)
     for number, size in enumerate(sizes):
         text = max(tokens * size // characters, 1)
         costs = tier_costs(legible_tiers(profile), text, BESIDE) or {"text": text}
@@ -183,7 +183,7 @@ def main() -> None:
         for label, turns in [("chosen", None), *((f"{n} turns", n) for n in (1, 5, 10, 20, 40, 80))]:
             bills[label] = Bill()
             for session in sessions:
-                with_archive(session, profile, arguments.budget, turns, bills[label])
+                with_pages(session, profile, arguments.budget, turns, bills[label])
         report(profile, arguments.budget, bills)
 
 
@@ -202,7 +202,7 @@ def report(profile: Profile, budget: int, bills: dict[str, Bill]) -> None:
             f"{bill.dollars / base:.0%}" if base else "-",
             f"{bill.turns / bill.epochs:.1f}" if bill.epochs else "-",
             f"{bill.tokens / bill.turns:,.0f}",
-            f"{bill.archive / bill.turns:,.0f}",
+            f"{bill.past / bill.turns:,.0f}",
             f"{bill.most:,}",
         )
         print(" ".join(f"{cell:>13}" for cell in cells))

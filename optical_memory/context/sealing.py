@@ -10,7 +10,7 @@ from optical_memory import wording
 from optical_memory.budget import Profile, count_tokens
 from optical_memory.context.epoch import NOTHING, Entry, Totals
 from optical_memory.context.lineage import Ranges, ranges_of
-from optical_memory.policies.ladder import legible_tiers
+from optical_memory.policies.ladder import legible_tiers, tier_costs
 from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
 from optical_memory.renderers.layout import Run, lay_out
 from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
@@ -155,7 +155,7 @@ class Sealer:
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = count_tokens(layout.text, self.profile)
-            costs = self._costs(text_tokens, self._overhead(facts))
+            costs = tier_costs(self.tiers, text_tokens, self._overhead(facts))
             if not costs:
                 costs = {"text": text_tokens + LABEL_TOKENS}
             entry = _entry(layout.id, page_turns, segment, costs, text_tokens, floor=floor, facts=facts)
@@ -168,11 +168,6 @@ class Sealer:
         text_tokens = sum(count_tokens(f"{run.header} {run.text}\n", self.profile) for run in runs)
         entry = _entry(digest, turns, segment, {"text": text_tokens + LABEL_TOKENS}, text_tokens, floor=floor)
         return Sealed(entry=entry, runs=tuple(runs), layout=None)
-
-    def _costs(self, text_tokens: int, overhead: int) -> dict[str, int]:
-        """Tiers that are cheaper than the text, sharpest first: an image never costs more than its text."""
-        costs = {tier.name: tier.tokens + overhead for tier in self.tiers}
-        return {name: tokens for name, tokens in costs.items() if tokens < text_tokens}
 
     def _facts_of(self, layouts: Sequence[Layout], *, pinned: bool) -> list[str]:
         """Return the lines of facts of pages sealed together.

@@ -53,7 +53,11 @@ def legible_tiers(profile: Profile) -> tuple[Tier, ...]:
 
 
 def tier_costs(tiers: Iterable[Tier], text_tokens: int, overhead: int = 0) -> dict[str, int]:
-    """Return what a page costs at each tier that is cheaper than its text; ``overhead`` tokens travel beside it."""
+    """Return what a page costs at each tier that is cheaper than its text, sharpest first.
+
+    ``overhead`` tokens travel beside the image. An image never costs more than its text: where no tier is cheaper,
+    nothing is returned and the page stays text.
+    """
     costs = {tier.name: tier.tokens + overhead for tier in tiers}
     return {name: tokens for name, tokens in costs.items() if tokens < text_tokens}
 

@@ -1,10 +1,10 @@
-"""A warm Chromium: sheets of markup in, their pixels out.
+"""A warm Chromium: pictures in as markup, out as pixels.
 
 One browser serves the whole process. Playwright's asynchronous interface drives it on a thread of its own, so that
 neither synchronous callers nor event loops are held up. A browser that dies is started again, and what it was
 drawing is drawn again. A forked child gets a browser of its own.
 
-What a sheet holds can do nothing: no scripts, no requests, no files, no permissions; see docs/security.md.
+The markup of a picture can do nothing: no scripts, no requests, no files, no permissions; see docs/security.md.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from optical_memory.errors import BrowserCrashedError, RenderTimeoutError, StaleError
-from optical_memory.renderers.tab import Pixels, Sheet, Tab
+from optical_memory.renderers.tab import Picture, Pixels, Tab
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as PlaywrightBrowser
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAX_RESTARTS = 3
-"""How often a dead browser is started again for one sheet before BrowserCrashedError."""
+"""How often a dead browser is started again for one picture before BrowserCrashedError."""
 LAUNCH_SECONDS = 60.0
 _CLOSE_SECONDS = 10.0
 _MAX_IDLE_TABS = 4  # such as two for pages and two for excerpts, which have another grid
@@ -45,7 +45,7 @@ FLAGS = (
     "--disable-lcd-text",
     "--disable-gpu",
     "--hide-scrollbars",
-    # Nothing leaves the machine: neither what a sheet asks for nor what a browser does on its own.
+    # Nothing leaves the machine: neither what a picture asks for nor what a browser does on its own.
     "--disable-background-networking",
     "--disable-domain-reliability",
     "--disable-client-side-phishing-detection",
@@ -90,8 +90,8 @@ class Browser:
         """Run a coroutine on the browser's thread."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
-    async def shoot(self, sheet: Sheet, *, seconds: float) -> Pixels:
-        """Return the pixels of a sheet, (height, width, 3). To be awaited on the browser's thread.
+    async def shoot(self, picture: Picture, *, seconds: float) -> Pixels:
+        """Return the pixels of a picture, (height, width, 3). To be awaited on the browser's thread.
 
         Errors: RenderTimeoutError after ``seconds``, in which a browser's start does not count; BrowserCrashedError.
         """
@@ -102,10 +102,10 @@ class Browser:
                 session = None
                 try:
                     session = await self._running()
-                    return await session.shoot(sheet, seconds)
+                    return await session.shoot(picture, seconds)
                 except TimeoutError as error:
                     await self._drop(session)
-                    raise RenderTimeoutError(f"a sheet took longer than {seconds:g} s to draw") from error
+                    raise RenderTimeoutError(f"a picture took longer than {seconds:g} s to draw") from error
                 except (PlaywrightError, StaleError) as error:
                     reason = error
                     await self._drop(session)
@@ -119,7 +119,7 @@ class Browser:
             return self._session
 
     async def _drop(self, session: _Session | None) -> None:
-        """End a session that failed, at once and by force; the next sheet starts another."""
+        """End a session that failed, at once and by force; the next picture starts another."""
         if session is self._session:
             self._session = None
         if session is not None:
@@ -180,25 +180,25 @@ class _Session:
         """Whether Chromium still answers."""
         return not self._ended and self._browser.is_connected()
 
-    async def shoot(self, sheet: Sheet, seconds: float) -> Pixels:
-        """Return a sheet's pixels. Errors: TimeoutError, StaleError, Playwright's."""
+    async def shoot(self, picture: Picture, seconds: float) -> Pixels:
+        """Return a picture's pixels. Errors: TimeoutError, StaleError, Playwright's."""
         async with asyncio.timeout(seconds):
-            tab = await self._tab(sheet)
-            pixels = await tab.shoot(sheet)
+            tab = await self._tab(picture)
+            pixels = await tab.shoot(picture)
             if tab.is_worn:
                 await tab.close()
             else:
                 self._free.append(tab)
             return pixels
 
-    async def _tab(self, sheet: Sheet) -> Tab:
-        tab = next((tab for tab in self._free if tab.suits(sheet)), None)
+    async def _tab(self, picture: Picture) -> Tab:
+        tab = next((tab for tab in self._free if tab.suits(picture)), None)
         if tab is not None:
             self._free.remove(tab)
             return tab
         if len(self._free) >= _MAX_IDLE_TABS:
             await self._free.pop(0).close()
-        return await Tab.open(self._browser, sheet)
+        return await Tab.open(self._browser, picture)
 
     async def end(self, *, force: bool) -> None:
         """End Chromium, by a signal where ``force``, and Playwright's driver."""

@@ -27,7 +27,7 @@ from optical_memory.renderers.browser import BrowserOptions, borrow, give_back
 from optical_memory.renderers.executable import find_executable, version
 from optical_memory.renderers.markup import Colour, Tint, mark_up
 from optical_memory.renderers.raster import downsample, levels
-from optical_memory.renderers.tab import Pixels, Sheet
+from optical_memory.renderers.tab import Picture, Pixels
 from optical_memory.renderers.visible import Repertoire
 from optical_memory.renderers.webfonts import load_faces, style
 
@@ -37,7 +37,7 @@ MAX_CHARACTERS = 200_000
 """Most cells of a page."""
 MAX_SIDE = 8192
 """Greatest width and height of a page, in px."""
-_PAGES_PER_SHEET = 3
+_PAGES_PER_PICTURE = 3
 
 
 class ChromiumRenderer:
@@ -107,8 +107,8 @@ class ChromiumRenderer:
     async def adraw(self, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[Raster]:
         """Draw layouts as :meth:`draw` does, without holding up the event loop."""
         browser = borrow(self._options, self)
-        sheets = [self._sheet(group, size) for group in self._groups(layouts)]
-        drawn = await asyncio.gather(*(asyncio.wrap_future(browser.submit(sheet)) for sheet in sheets))
+        pictures = [self._picture(group, size) for group in self._groups(layouts)]
+        drawn = await asyncio.gather(*(asyncio.wrap_future(browser.submit(picture)) for picture in pictures))
         return [raster for rasters in drawn for raster in rasters]
 
     def stream(self, layouts: Iterable[Layout], *, size: tuple[int, int]) -> Iterator[Raster]:
@@ -117,7 +117,7 @@ class ChromiumRenderer:
         ahead: deque[Future[list[Raster]]] = deque()
         try:
             for group in self._groups(layouts):
-                ahead.append(browser.submit(self._sheet(group, size)))
+                ahead.append(browser.submit(self._picture(group, size)))
                 if len(ahead) > 2 * self._options.tabs:
                     yield from ahead.popleft().result()
             while ahead:
@@ -135,14 +135,14 @@ class ChromiumRenderer:
     def _groups(self, layouts: Iterable[Layout]) -> Iterator[list[Layout]]:
         """Split layouts, in order, into those of one picture: up to three on one grid, or one in full colour."""
         for (_, is_colour), run in groupby(layouts, lambda layout: (layout.grid, self._faces.has_emoji(layout))):
-            most = 1 if is_colour else _PAGES_PER_SHEET
+            most = 1 if is_colour else _PAGES_PER_PICTURE
             while group := list(islice(run, most)):
                 yield group
 
     def _write_style(self, grid: Grid, numbers: int) -> str:
         return style(grid, numbers, self._faces.emoji_font)
 
-    async def _sheet(self, layouts: Sequence[Layout], size: tuple[int, int]) -> list[Raster]:
+    async def _picture(self, layouts: Sequence[Layout], size: tuple[int, int]) -> list[Raster]:
         """Draw the layouts of one picture. Runs on the browser's thread; the arithmetic on others."""
         for layout in layouts:
             _check_limits(layout)
@@ -152,7 +152,7 @@ class ChromiumRenderer:
         for page in pages:
             numbers |= page.faces
         self._loaded[grid] = numbers  # fonts that tabs have loaded stay loaded: loading takes far longer than drawing
-        sheet = Sheet(
+        picture = Picture(
             style=await asyncio.to_thread(self._style, grid, numbers),
             body="".join(
                 f'<div class="p {"all" if page.has_colour else f"p{channel}"}"><div class=t>{page.html}</div></div>'
@@ -161,7 +161,7 @@ class ChromiumRenderer:
             width=grid.width,
             height=grid.height,
         )
-        pixels = await borrow(self._options, self).shoot(sheet, seconds=self._seconds)
+        pixels = await borrow(self._options, self).shoot(picture, seconds=self._seconds)
         inks = [pixels if page.has_colour else pixels[:, :, channel] for channel, page in enumerate(pages)]
         return await asyncio.to_thread(
             lambda: [_finish(ink, page.tints, grid, size) for ink, page in zip(inks, pages, strict=True)]

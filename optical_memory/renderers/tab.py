@@ -1,4 +1,4 @@
-"""One tab of Chromium: shows a sheet and returns its pixels, certain that they are that sheet's."""
+"""One tab of Chromium: it shows a picture and returns its pixels, and makes sure that they are that picture's."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
-SHEETS_PER_TAB = 200
-"""Sheets after which a tab is closed and another opened, so that the browser's memory stays bounded."""
+PICTURES_PER_TAB = 200
+"""Pictures after which a tab is closed and another opened, so that the browser's memory stays bounded."""
 STAMP_HEIGHT = 2
 _MAX_SHOTS = 5
 _FILTER_UP = 2  # PNG specification, 9.2: each byte is what it is more than the one above it
@@ -38,7 +38,7 @@ _FONTS_LOADED = "Promise.all([...document.fonts].map(face => face.load())).then(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
+class Picture:
     """Markup to show at ``width`` × ``height`` px. ``style`` is CSS, fonts included, which a tab loads only once.
 
     What is in ``body`` must be positioned absolutely and drawn with ``mix-blend-mode: plus-lighter`` on black.
@@ -51,7 +51,7 @@ class Sheet:
 
     @property
     def look(self) -> tuple[str, int, int]:
-        """What a tab cannot change."""
+        """What a tab cannot change once it is open."""
         return (self.style, self.width, self.height)
 
 
@@ -61,17 +61,17 @@ class Tab:
     It holds one style for its whole life: the policy that allows that style would forbid another.
     """
 
-    def __init__(self, context: BrowserContext, cdp: CDPSession, sheet: Sheet, body: int) -> None:
+    def __init__(self, context: BrowserContext, cdp: CDPSession, picture: Picture, body: int) -> None:
         self._context = context
         self._cdp = cdp
-        self._look = sheet.look
+        self._look = picture.look
         self._body = body
         self._stamps = itertools.count(1)
-        self._sheets = 0
+        self._pictures = 0
 
     @classmethod
-    async def open(cls, browser: Browser, sheet: Sheet) -> Tab:
-        """Open a tab for sheets that look like this one, and load the fonts. Errors: Playwright's."""
+    async def open(cls, browser: Browser, picture: Picture) -> Tab:
+        """Open a tab for pictures that look like this one, and load the fonts. Errors: Playwright's."""
         context = await browser.new_context(
             java_script_enabled=False,
             offline=True,
@@ -81,17 +81,17 @@ class Tab:
             locale="en-US",
             color_scheme="light",
             reduced_motion="reduce",
-            viewport={"width": sheet.width, "height": sheet.height + STAMP_HEIGHT},
+            viewport={"width": picture.width, "height": picture.height + STAMP_HEIGHT},
         )
         await context.route("**/*", _abort)
         page = await context.new_page()
         cdp = await context.new_cdp_session(page)
         frame = (await cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
-        await cdp.send("Page.setDocumentContent", {"frameId": frame, "html": _document(sheet)})
+        await cdp.send("Page.setDocumentContent", {"frameId": frame, "html": _document(picture)})
         await page.evaluate(_FONTS_LOADED)
         root = (await cdp.send("DOM.getDocument", {"depth": 0}))["root"]["nodeId"]
         body = (await cdp.send("DOM.querySelector", {"nodeId": root, "selector": "body"}))["nodeId"]
-        return cls(context, cdp, sheet, body)
+        return cls(context, cdp, picture, body)
 
     async def close(self) -> None:
         """Close the tab and its context."""
@@ -99,20 +99,20 @@ class Tab:
 
     @property
     def is_worn(self) -> bool:
-        """Whether the tab has shown so many sheets that another should take its place."""
-        return self._sheets >= SHEETS_PER_TAB
+        """Whether the tab has shown so many pictures that another should take its place."""
+        return self._pictures >= PICTURES_PER_TAB
 
-    def suits(self, sheet: Sheet) -> bool:
-        """Whether a sheet can be shown here."""
-        return self._look == sheet.look
+    def suits(self, picture: Picture) -> bool:
+        """Whether a picture can be shown here."""
+        return self._look == picture.look
 
-    async def shoot(self, sheet: Sheet) -> Pixels:
-        """Show a sheet and return its pixels, (height, width, 3).
+    async def shoot(self, picture: Picture) -> Pixels:
+        """Show a picture and return its pixels, (height, width, 3).
 
-        A stamp below the sheet, another one each time, shows in its colours that the picture is of this sheet and that
-        the three channels were kept apart. Errors: StaleError, Playwright's.
+        A stamp below the picture, another one each time, proves by its colours that the pixels are this picture's and
+        that the three channels were kept apart. Errors: StaleError, Playwright's.
         """
-        self._sheets += 1
+        self._pictures += 1
         stamp = next(self._stamps)
         color = (stamp >> 16 & 255, stamp >> 8 & 255, stamp & 255)
         marks = "".join(
@@ -120,14 +120,14 @@ class Tab:
             for channel, value in enumerate(color)
         )
         main = await self._cdp.send("DOM.querySelector", {"nodeId": self._body, "selector": "main"})
-        html = f"<main>{sheet.body}{marks}</main>"
+        html = f"<main>{picture.body}{marks}</main>"
         await self._cdp.send("DOM.setOuterHTML", {"nodeId": main["nodeId"], "outerHTML": html})
         for _ in range(_MAX_SHOTS):
             pixels = await self._capture()
-            is_whole = pixels.shape == (sheet.height + STAMP_HEIGHT, sheet.width, 3)
-            if is_whole and (pixels[sheet.height :] == color).all():
-                return pixels[: sheet.height]
-        raise StaleError(f"Chromium showed another sheet {_MAX_SHOTS} times, or is older than version 100")
+            is_whole = pixels.shape == (picture.height + STAMP_HEIGHT, picture.width, 3)
+            if is_whole and (pixels[picture.height :] == color).all():
+                return pixels[: picture.height]
+        raise StaleError(f"Chromium showed another picture {_MAX_SHOTS} times, or is older than version 100")
 
     async def _capture(self) -> Pixels:
         options = {"format": "png", "optimizeForSpeed": True, "fromSurface": True, "captureBeyondViewport": False}
@@ -139,9 +139,9 @@ async def _abort(route: Route) -> None:
     await route.abort()
 
 
-def _document(sheet: Sheet) -> str:
-    """Return an empty document that may use the sheet's style, fonts within it, and nothing else."""
-    style = f"{_STYLE}main{{width:{sheet.width}px;height:{sheet.height + STAMP_HEIGHT}px}}{sheet.style}"
+def _document(picture: Picture) -> str:
+    """Return an empty document that may use the picture's style, fonts within it, and nothing else."""
+    style = f"{_STYLE}main{{width:{picture.width}px;height:{picture.height + STAMP_HEIGHT}px}}{picture.style}"
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; font-src data:; base-uri 'none'; form-action 'none'"
     return (
