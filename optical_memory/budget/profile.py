@@ -51,9 +51,10 @@ class Profile:
     of characters that the model reads right on a full page, where measured or published; ``reads`` the same for
     kinds of text ("identifiers", "prose", "code", "chinese"), and ``legibility_source`` says from where.
 
-    Text is counted in ``encoding``. Where the model has another tokenizer the count is an upper estimate: times
-    ``text_factor``, with ``single_digits`` each digit as a token of its own, and with ``scripts`` a supplement for
-    scripts that other tokenizers split more finely. ``message_tokens`` is what each message and each call adds.
+    Text is counted with the model's own ``tokenizer`` where its package is installed, else in ``encoding``. Where the
+    model has another tokenizer that count is an upper estimate: times ``text_factor``, and ``text_weights`` tokens for
+    each digit, mark, word, character of a script and so on (budget/estimate.py). ``message_tokens`` is what each
+    message and each call adds.
 
     ``sides`` maps a number of images in a request to the longest side, in px, allowed from that number on.
     ``source`` and ``date`` say where the figures come from. ``base`` is the profile whose ladder a model has (its own
@@ -74,8 +75,8 @@ class Profile:
     reads: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     encoding: str = "o200k_base"
     text_factor: float = 1.0
-    single_digits: bool = False
-    scripts: bool = False
+    text_weights: Mapping[str, float] = field(default_factory=dict)
+    tokenizer: str = ""
     message_tokens: int = 4
     max_images: int
     sides: Mapping[int, int]

@@ -13,6 +13,7 @@ import typer
 from optical_memory.budget import Profile, count_tokens, get_profile
 from optical_memory.budget import models as model_names
 from optical_memory.budget import profiles as profile_names
+from optical_memory.budget.encodings import own_tokenizer
 from optical_memory.cli import show
 
 HEADS = ("profile", "page", "cells", "tiers (tokens; legibility)", "gist (cells)", "images, MB", "$ fresh/read/written")
@@ -217,9 +218,13 @@ def _rule(profile: Profile) -> str:
 
 
 def _text(profile: Profile) -> str:
-    if profile.text_factor == 1.0 and not (profile.single_digits or profile.scripts):
+    if profile.tokenizer and own_tokenizer(profile.tokenizer):
+        return f"exact: the tokenizer {profile.tokenizer}"
+    if profile.text_factor == 1.0 and not profile.text_weights:
         return f"exact: {profile.encoding}"
-    return f"an upper estimate: {profile.text_factor:g} × {profile.encoding}"
+    extra = f", and more for {', '.join(profile.text_weights)}" if profile.text_weights else ""
+    own = f" Exact with the package of {profile.tokenizer!r}." if profile.tokenizer else ""
+    return f"an upper estimate: {profile.text_factor:g} × {profile.encoding}{extra}.{own}"
 
 
 def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], markdown: bool) -> None:
