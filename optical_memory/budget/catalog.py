@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from optical_memory.budget.formulas import Formula, make_formula
+from optical_memory.budget.formulas import Formula
 from optical_memory.budget.images import image_tokens
 from optical_memory.budget.naming import plain, spellings
 from optical_memory.budget.profile import Price, Profile
@@ -99,6 +99,8 @@ def load_profile(path: Path, name: str | None = None) -> Profile:
 
 def make_profile(name: str, table: Mapping[str, Any]) -> Profile:
     """Return the profile that a whole table describes. Raises InputError for what is missing or unknown."""
+    from optical_memory.budget.formulas.registry import make_formula  # many modules: not before a profile is asked for
+
     data = {key: value for key, value in table.items() if key != "aliases"}
     known = {each.name for each in fields(Profile)}
     if unknown := sorted(set(data) - known):
