@@ -40,9 +40,9 @@ def inspect(
     if path != store and not Path(path).is_file():  # opening it would make it
         raise NotFoundError(f"no database {path!r}")
     kept = open_store(store)
-    if session not in kept.sessions():
+    if not kept.head(session).birth:
         raise NotFoundError(
-            f"no session {session!r} in {store}; there are: {', '.join(kept.sessions()[:20]) or 'none'}"
+            f"no session {session!r} in {store}; there are: {', '.join(kept.sessions(limit=20)) or 'none'}"
         )
     with OpticalMemory(session, profile=profile, budget=budget, renderer=renderer) as memory:
         turns = kept.turns(session, limit=at)

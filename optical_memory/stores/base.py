@@ -50,7 +50,7 @@ class Store(Protocol):
 
         Where ``expected`` is given and the session has another birth, length or version, ConflictError. A turn whose
         id is stored already with an equal digest is returned as it is stored; one with another digest raises
-        DuplicateTurnError and nothing of the call is stored. Ids of forgotten turns stay taken.
+        DuplicateTurnError. Then nothing of the call is stored. Ids of forgotten turns stay taken.
         """
 
     def turns(
@@ -107,8 +107,11 @@ class Store(Protocol):
         Nothing of it stays, forgotten ids included: a new session may take its name and begins at 0.
         """
 
-    def sessions(self) -> list[str]:
-        """Return the ids of all sessions, sorted."""
+    def sessions(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        """Return the ids of sessions that begin with ``prefix`` and follow ``after``, sorted by code points.
+
+        With ``limit`` at most so many, and no more than these are read: the next page is after the last of them.
+        """
 
     def close(self) -> None:
         """Release connections. A closed store raises StoreUnavailableError."""

@@ -6,9 +6,11 @@ A row's number is its session's number and its place in the session, so that a s
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
+from optical_memory.stores.base import Store
 from optical_memory.stores.words import MOST_TERMS, Term, searchable, terms
 from optical_memory.turns import Turn
 
@@ -16,6 +18,9 @@ SEQ_BITS = 36
 """Places in a session: 69 billion; what is left of 63 bits numbers 134 million sessions."""
 CREATE = "CREATE VIRTUAL TABLE words USING fts5(text, tokenize = 'porter ascii')"
 """Words come ready-made from :mod:`optical_memory.stores.words`; the tokenizer splits at spaces and stems English."""
+
+
+_BATCH_TURNS = 1_000
 
 
 def row_of(number: int, seq: int) -> int:
@@ -113,58 +118,58 @@ class _Mirrored:
 
 
 class Mirror:
-    """Private indexes in memory of the sessions searched last, for stores that cannot search. Not thread-safe."""
+    """Private indexes in memory of the sessions searched last, for stores that keep none. Safe for threads."""
 
     def __init__(self, most_sessions: int = 64) -> None:
         self._sessions: OrderedDict[str, _Mirrored] = OrderedDict()
         self._most_sessions = most_sessions
+        self._lock = threading.Lock()
 
-    def search(
-        self,
-        session: str,
-        query: str,
-        k: int,
-        *,
-        birth: str,
-        forgotten: int,
-        newer: Callable[[int], Iterable[Turn]],
-        gone: Callable[[], Iterable[int]],
-    ) -> list[int]:
-        """Bring a session up to date and return the places of at most ``k`` turns, best first.
-
-        ``birth`` tells a session from an earlier one of the same id; ``forgotten`` is how many of its turns are;
-        ``newer(seq)`` gives the turns after a place and ``gone()`` the places of forgotten ones.
-        """
-        mirrored = self._open(session, birth)
-        mirrored.add(newer(mirrored.last_seq))
-        if forgotten != mirrored.forgotten:
-            mirrored.index.remove(gone())
-            mirrored.forgotten = forgotten
-        return mirrored.index.search(0, query, k)
+    def search(self, store: Store, session: str, query: str, k: int) -> list[int]:
+        """Bring a session up to date with the store and return the places of at most ``k`` turns, best first."""
+        head = store.head(session)
+        count = head.length - head.forgotten
+        with self._lock:
+            if not count:
+                self._drop(session)
+                return []
+            mirrored = self._open(session, head.birth)
+            while some := store.turns(session, after=mirrored.last_seq, limit=_BATCH_TURNS):
+                mirrored.add(some)
+            if head.forgotten != mirrored.forgotten:
+                mirrored.index.remove(store.forgotten(session))
+                mirrored.forgotten = head.forgotten
+            return mirrored.index.search(0, query, min(k, count))
 
     def forget(self, session: str, places: Sequence[int]) -> None:
         """Remove turns that are forgotten just now."""
-        mirrored = self._sessions.get(session)
-        if mirrored is not None and places:
-            mirrored.index.remove(places)
-            mirrored.forgotten += len(places)
+        with self._lock:
+            mirrored = self._sessions.get(session)
+            if mirrored is not None and places:
+                mirrored.index.remove(places)
+                mirrored.forgotten += len(places)
 
     def drop(self, session: str) -> None:
         """Free what is held of a session."""
-        if session in self._sessions:
-            self._sessions.pop(session).connection.close()
+        with self._lock:
+            self._drop(session)
 
     def close(self) -> None:
         """Free the memory."""
-        for session in list(self._sessions):
-            self.drop(session)
+        with self._lock:
+            for session in list(self._sessions):
+                self._drop(session)
+
+    def _drop(self, session: str) -> None:
+        if session in self._sessions:
+            self._sessions.pop(session).connection.close()
 
     def _open(self, session: str, birth: str) -> _Mirrored:
         if session in self._sessions and self._sessions[session].birth != birth:
-            self.drop(session)
+            self._drop(session)
         if session not in self._sessions:
             if len(self._sessions) >= self._most_sessions:
-                self.drop(next(iter(self._sessions)))
+                self._drop(next(iter(self._sessions)))
             self._sessions[session] = _Mirrored(birth)
         self._sessions.move_to_end(session)
         return self._sessions[session]

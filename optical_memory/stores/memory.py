@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optical_memory.stores.codec import PLAIN, Codec
 from optical_memory.stores.sqlite import SqliteStore
 
 
@@ -10,5 +11,5 @@ class MemoryStore(SqliteStore):
 
     durability = "none: everything is in this process's memory"
 
-    def __init__(self) -> None:
-        super().__init__(":memory:")
+    def __init__(self, *, codec: Codec = PLAIN) -> None:
+        super().__init__(":memory:", codec=codec)

@@ -29,6 +29,14 @@ NESTING = 100
 """Deepest nesting of a turn's raw message: far from the depth at which JSON can be written but not read again."""
 
 
+class Span(NamedTuple):
+    """Ids of sessions as bytes: from ``first``, which is among them or not, to before ``end`` (None: to the last)."""
+
+    first: bytes
+    inclusive: bool
+    end: bytes | None
+
+
 class Record(NamedTuple):
     """One turn as a store keeps it, without its place."""
 
@@ -56,6 +64,13 @@ def name(kind: str, value: str) -> bytes:
     if kind == "session id" and not value:
         raise InputError("a session id is at least one character")
     return pack(value)
+
+
+def span(prefix: str, after: str) -> Span:
+    """Return where ids lie that begin with ``prefix`` and follow ``after``: bytes sort as code points do."""
+    begin, passed = name("prefix of session ids", prefix), name("session id to go on after", after)
+    end = begin[:-1] + bytes([begin[-1] + 1]) if begin else None  # no byte of UTF-8 is 255
+    return Span(max(begin, passed), passed < begin or not passed, end)
 
 
 def value(kind: str, data: bytes) -> bytes:

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import logging
-import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
-from optical_memory.errors import StoreCorruptError, StoreUnavailableError
+from optical_memory.errors import InputError, StoreCorruptError, StoreUnavailableError
 from optical_memory.stores import record, redis_scripts, redis_server
 from optical_memory.stores.base import Head, State
+from optical_memory.stores.codec import PLAIN, Codec, Coder
 from optical_memory.stores.index import Mirror
+from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys, Names, chunks
 from optical_memory.turns import Turn
 
 _log = logging.getLogger(__name__)
-_SESSIONS = "om:sessions"
-_MOST_NAMES = 1_000
 _MOST_REPLY_BYTES = 8 << 20
 _MOST_PLACES = 5_000
 _LAST = 1 << 52  # Lua counts in doubles
-_MOST_LISTED = 10_000
-
-
-def session_keys(session: str) -> dict[str, str]:
-    """Return the keys of a session, all of one cluster slot: its id is the hash tag, escaped so that it is whole."""
-    tag = quote(record.name("session id", session), safe="")
-    return {part: f"om:{{{tag}}}:{part}" for part in ("meta", "ids", "turns", "forgotten", "blobs")}
 
 
 class RedisStore:
@@ -37,16 +28,22 @@ class RedisStore:
 
     ``timeout`` is in seconds for each reply. ``durability`` says what the server's settings promise; where that is
     nothing, a warning is logged. Searching reads a session's turns into an index in this process's memory, once,
-    and then only what is new.
+    and then only what is new. All keys begin with ``key_prefix``, which may stand in the URL instead
+    (``?prefix=memory``; default "om"): stores with different ones share a server and do not see each other.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, *, timeout: float = 10.0, key_prefix: str | None = None, codec: Codec = PLAIN) -> None:
+        url, prefix = redis_server.without_prefix(url)
+        if prefix is not None and key_prefix is not None and prefix != key_prefix:
+            raise InputError(f"two key prefixes: {key_prefix!r}, and {prefix!r} in the URL")
         self._url = url
         self._timeout = timeout
+        given = prefix if key_prefix is None else key_prefix
+        self._keys = Keys(DEFAULT_PREFIX if given is None else given)
+        self._names = Names(self._keys, self._use)
+        self._coder = Coder(codec)
         self._client: Any = redis_server.connect(url, timeout)
         self._mirror = Mirror()
-        self._mirror_lock = threading.Lock()
-        self._listed: set[str] = set()
         self._durability = ""
         if not self.check():
             _log.warning("what is stored in this Redis may be lost: %s", self._durability)
@@ -64,13 +61,13 @@ class RedisStore:
 
     def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Store turns atomically, in order; see the protocol."""
-        session_keys(session)
-        records = record.records(turns)
+        record.name("session id", session)
+        records = self._coder.records(session, turns)
         if not records:
             return []
         fields = [part for found in records.values() for part in (found.id, found.digest.hex(), found.body)]
-        stamp = b"" if expected is None else _stamp(expected)
-        reply = self._make(session, redis_scripts.APPEND, ("meta", "ids", "turns"), stamp, *fields)
+        stamps = ("", "") if expected is None else (_stamp(expected), uuid.uuid4().hex)
+        reply = self._make(session, redis_scripts.APPEND, ("meta", "ids", "turns"), *stamps, *fields)
         if reply[0] == b"moved":
             raise record.moved(session)
         if reply[0] in (b"forgotten", b"taken"):
@@ -80,7 +77,7 @@ class RedisStore:
         for turn_id, (seq, body) in places.items():
             if body is None:
                 raise StoreCorruptError(f"the turn at {seq} of {session!r} is missing")
-            stored[turn_id] = record.decode(body, seq) if body else replace(stored[turn_id], seq=seq)
+            stored[turn_id] = self._coder.turn(session, body, seq) if body else replace(stored[turn_id], seq=seq)
         return [stored[turn.id] for turn in turns]
 
     def turns(
@@ -92,8 +89,8 @@ class RedisStore:
     def get(self, session: str, turn_ids: Sequence[str]) -> list[Turn]:
         """Return the turns with these ids that exist, in the session's order."""
         found: dict[int, Turn] = {}
-        for names in _chunks(sorted({record.name("turn id", turn_id) for turn_id in turn_ids})):
-            found |= _decoded(self._eval(session, redis_scripts.GET, ("ids", "turns"), *names))
+        for names in chunks(sorted({record.name("turn id", turn_id) for turn_id in turn_ids})):
+            found |= self._decoded(session, self._eval(session, redis_scripts.GET, ("ids", "turns"), *names))
         return [found[seq] for seq in sorted(found)]
 
     def head(self, session: str) -> Head:
@@ -102,63 +99,55 @@ class RedisStore:
 
     def count(self, session: str) -> int:
         """Return the number of turns stored now."""
-        return int(self._call("hlen", session_keys(session)["turns"]))
+        return int(self._call("hlen", self._keys.of(session)["turns"]))
 
     def search(self, session: str, query: str, k: int) -> list[Turn]:
         """Return at most ``k`` turns ranked by relevance to words of ``query``, best first, any language."""
-        head = self.head(session)
-        count = head.length - head.forgotten
-        with self._mirror_lock:
-            if not count:
-                self._mirror.drop(session)
-                return []
-            places = self._mirror.search(
-                session,
-                query,
-                min(k, count),
-                birth=head.birth,
-                forgotten=head.forgotten,
-                newer=lambda seq: self._turns(session, seq, None, None),
-                gone=lambda: self.forgotten(session),
-            )
-        bodies = self._call("hmget", session_keys(session)["turns"], places) if places else []
-        return [record.decode(body, seq) for seq, body in zip(places, bodies, strict=True) if body is not None]
+        places = self._mirror.search(self, session, query, k)
+        bodies = self._call("hmget", self._keys.of(session)["turns"], places) if places else []
+        found = zip(places, bodies, strict=True)
+        return [self._coder.turn(session, body, seq) for seq, body in found if body is not None]
 
     def forgotten(self, session: str) -> dict[int, str]:
         """Return the ids of forgotten turns by their places, in order."""
-        found = self._call("hgetall", session_keys(session)["forgotten"])
+        found = self._call("hgetall", self._keys.of(session)["forgotten"])
         return {
             seq: record.unpack(turn_id) for seq, turn_id in sorted((int(key), value) for key, value in found.items())
         }
 
     def load_state(self, session: str) -> State | None:
         """Return the state, or None where none was saved."""
-        version, data = self._call("hmget", session_keys(session)["meta"], ["version", "state"])
-        return None if version is None else State(version=int(version), data=data)
+        version, data = self._call("hmget", self._keys.of(session)["meta"], ["version", "state"])
+        if version is None:
+            return None
+        return State(version=int(version), data=self._coder.decode("state", session, "", data))
 
     def save_state(self, session: str, data: bytes, *, expected: int, birth: str | None = None) -> State:
         """Replace the state if its version and the session's birth are these; see the protocol."""
-        data = record.value("state", data)
-        fields = [expected, data, uuid.uuid4().hex, *([] if birth is None else [record.pack(birth)])]
+        coded = self._coder.encode("state", session, "", data)
+        fields = [expected, coded, uuid.uuid4().hex, *([] if birth is None else [record.pack(birth)])]
         made, *held = self._make(session, redis_scripts.SAVE_STATE, ("meta", "ids", "forgotten"), *fields)
         head = _head(held)
         if made < 0:
             record.check_state(session, head, expected, birth)
-        return State(version=head.version, data=data)
+        return State(version=head.version, data=bytes(data))
 
     def get_blob(self, session: str, key: str) -> bytes | None:
         """Return a cached blob (a page, a layout), or None."""
-        found: bytes | None = self._call("hget", session_keys(session)["blobs"], record.name("blob key", key))
-        return found
+        found = self._call("hget", self._keys.of(session)["blobs"], record.name("blob key", key))
+        return None if found is None else self._coder.decode("blob", session, key, found)
 
     def blob_keys(self, session: str) -> list[str]:
         """Return the keys of all blobs, sorted."""
-        return sorted(map(record.unpack, self._call("hkeys", session_keys(session)["blobs"])))
+        return sorted(map(record.unpack, self._call("hkeys", self._keys.of(session)["blobs"])))
 
     def put_blobs(self, session: str, blobs: dict[str, bytes]) -> None:
         """Cache blobs. Losing them costs time only."""
-        session_keys(session)
-        pairs = [(record.name("blob key", key), record.value("blob", data)) for key, data in blobs.items()]
+        record.name("session id", session)
+        pairs = [
+            (record.name("blob key", key), self._coder.encode("blob", session, key, data))
+            for key, data in blobs.items()
+        ]
         for pair in pairs:
             self._make(session, redis_scripts.PUT_BLOBS, ("meta", "blobs"), *pair)
 
@@ -166,17 +155,16 @@ class RedisStore:
         """Delete these blobs (None: all) and return how many there were."""
         if keys is None:
             return int(self._eval(session, redis_scripts.DELETE_ALL, ("blobs",)))
-        chunks = _chunks([record.name("blob key", key) for key in keys])
-        return sum(int(self._call("hdel", session_keys(session)["blobs"], *names)) for names in chunks)
+        names = [record.name("blob key", key) for key in keys]
+        return sum(int(self._call("hdel", self._keys.of(session)["blobs"], *some)) for some in chunks(names))
 
     def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
         """Really delete turns; see the protocol. The server rewrites its files in the background."""
         names = [record.name("turn id", turn_id) for turn_id in turn_ids]
         places: list[int] = []
-        for some in _chunks(names):
+        for some in chunks(names):
             places += self._eval(session, redis_scripts.DELETE_TURNS, ("ids", "turns", "forgotten"), *some)
-        with self._mirror_lock:
-            self._mirror.forget(session, places)
+        self._mirror.forget(session, places)
         self._purge(session)
         return len(places)
 
@@ -184,34 +172,21 @@ class RedisStore:
         """Really delete a session; see the protocol. The server rewrites its files in the background."""
         keys = ("turns", "meta", "ids", "forgotten", "blobs")
         count = int(self._eval(session, redis_scripts.DELETE_ALL, keys))
-        self._listed.discard(session)
-        self._call("srem", _SESSIONS, record.pack(session))
-        if self._call("hlen", session_keys(session)["meta"]):  # made again in between, by another process
-            self._call("sadd", _SESSIONS, record.pack(session))
-        with self._mirror_lock:
-            self._mirror.drop(session)
+        self._names.remove(session)
+        self._mirror.drop(session)
         self._purge(session)
         return count
 
-    def sessions(self) -> list[str]:
-        """Return the ids of all sessions, sorted."""
-        with self._use() as client:
-            listed = sorted({record.unpack(name) for name in client.sscan_iter(_SESSIONS, count=_MOST_NAMES)})
-            found: list[str] = []
-            for some in _chunks(listed):
-                pipeline = client.pipeline(transaction=False)
-                for session in some:
-                    pipeline.hlen(session_keys(session)["meta"])
-                found += [session for session, fields in zip(some, pipeline.execute(), strict=True) if fields]
-        return found
+    def sessions(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
+        """Return ids of sessions, sorted; see the protocol."""
+        return self._names.page(prefix, after, limit)
 
     def close(self) -> None:
         """Release connections. A closed store raises StoreUnavailableError."""
         client, self._client = self._client, None
         if client is not None:
             redis_server.disconnect(client)
-            with self._mirror_lock:
-                self._mirror.close()
+            self._mirror.close()
 
     def _turns(self, session: str, after: int, before: int | None, limit: int | None) -> Iterator[Turn]:
         place = min(max(after + 1, 0), _LAST)
@@ -220,7 +195,7 @@ class RedisStore:
         while left and place < stop:
             bounds = (place, stop, left, _MOST_REPLY_BYTES, _MOST_PLACES)
             place, stop, *pairs = self._eval(session, redis_scripts.RANGE, ("ids", "turns"), *bounds)
-            yield from _decoded(pairs).values()
+            yield from self._decoded(session, pairs).values()
             left -= len(pairs) // 2
 
     def _make(self, session: str, script: str, parts: tuple[str, ...], *fields: Any) -> Any:
@@ -229,22 +204,22 @@ class RedisStore:
         It is listed before, so that a crash leaves no session unlisted (:meth:`sessions` leaves out the names of
         none), and again once it was made, since it may have been deleted, and unlisted, in between.
         """
-        if session not in self._listed:
-            self._call("sadd", _SESSIONS, record.pack(session))
-            if len(self._listed) >= _MOST_LISTED:
-                self._listed.clear()
-            self._listed.add(session)
+        self._names.expect(session)
         reply = self._eval(session, script, parts, uuid.uuid4().bytes, *fields)
         if reply[0] == 1:
-            self._call("sadd", _SESSIONS, record.pack(session))
+            self._names.add(session)
         return reply
+
+    def _decoded(self, session: str, pairs: Sequence[Any]) -> dict[int, Turn]:
+        found = zip(pairs[::2], pairs[1::2], strict=True)
+        return {seq: self._coder.turn(session, body, seq) for seq, body in found}
 
     def _purge(self, session: str) -> None:
         with self._use() as client:
-            redis_server.purge(client, session_keys(session)["meta"], self._timeout)
+            redis_server.purge(client, self._keys.of(session)["meta"], self._timeout)
 
     def _eval(self, session: str, script: str, parts: tuple[str, ...], *fields: Any) -> Any:
-        keys = session_keys(session)
+        keys = self._keys.of(session)
         return self._call("eval", script, len(parts), *(keys[part] for part in parts), *fields)
 
     def _call(self, command: str, *arguments: Any) -> Any:
@@ -266,11 +241,3 @@ def _stamp(head: Head) -> bytes:
 def _head(reply: Sequence[Any]) -> Head:
     birth, length, version, forgotten = reply
     return Head(birth=(birth or b"").hex(), length=length, version=int(version or 0), forgotten=forgotten)
-
-
-def _decoded(pairs: Sequence[Any]) -> dict[int, Turn]:
-    return {seq: record.decode(body, seq) for seq, body in zip(pairs[::2], pairs[1::2], strict=True)}
-
-
-def _chunks(names: list[Any]) -> Iterator[list[Any]]:
-    return (names[start : start + _MOST_NAMES] for start in range(0, len(names), _MOST_NAMES))

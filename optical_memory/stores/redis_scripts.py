@@ -6,15 +6,15 @@ so that the number of ids is the next place: places have no gap and are never gi
 """
 
 APPEND = """
--- KEYS: meta ids turns; ARGV: birth, the head it must have ('': any), then id, digest, body of each turn.
--- Reply: made, then place, held body ('': new).
+-- KEYS: meta ids turns; ARGV: birth, the head it must have ('': any), token of this call, then id, digest, body of each
+-- turn. Reply: made, then place, held body ('': new).
 local meta, ids, turns = unpack(KEYS)
 if ARGV[2] ~= '' then
-  local held = redis.call('HMGET', meta, 'birth', 'version')
+  local held = redis.call('HMGET', meta, 'birth', 'version', 'appended')
   local head = '=' .. (held[1] or '') .. ':' .. redis.call('HLEN', ids) .. ':' .. (held[2] or 0)
-  if head ~= ARGV[2] then return {'moved'} end
+  if head ~= ARGV[2] and held[3] ~= ARGV[3] then return {'moved'} end -- the token: sent again, the reply was lost
 end
-for i = 3, #ARGV, 3 do
+for i = 4, #ARGV, 3 do
   local held = redis.call('HGET', ids, ARGV[i])
   local digest = held and string.match(held, ':(.*)$')
   if digest == '' then return {'forgotten', ARGV[i]} end
@@ -22,7 +22,8 @@ for i = 3, #ARGV, 3 do
 end
 local reply = {redis.call('HSETNX', meta, 'birth', ARGV[1])}
 local length = redis.call('HLEN', ids)
-for i = 3, #ARGV, 3 do
+if ARGV[3] ~= '' then redis.call('HSET', meta, 'appended', ARGV[3]) end
+for i = 4, #ARGV, 3 do
   local held = redis.call('HGET', ids, ARGV[i])
   local place = length
   local body = ''

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from optical_memory.errors import InputError, MissingExtraError, StoreCorruptError, StoreUnavailableError
 
@@ -36,6 +37,15 @@ def errors(url: str) -> Iterator[None]:
         if "WRONGTYPE" in str(error):
             raise StoreCorruptError(f"a key in {_shown(url)} is no part of a store: {error}") from error
         raise StoreUnavailableError(f"cannot use {_shown(url)}: {error}") from error
+
+
+def without_prefix(url: str) -> tuple[str, str | None]:
+    """Return a URL without the setting ``prefix`` of its query, and that setting or None."""
+    parts = urlsplit(url)
+    settings = parse_qsl(parts.query, keep_blank_values=True)
+    others = urlencode([(name, value) for name, value in settings if name != "prefix"])
+    found = [value for name, value in settings if name == "prefix"]
+    return urlunsplit(parts._replace(query=others)) if found else url, found[-1] if found else None
 
 
 def connect(url: str, timeout: float) -> Any:

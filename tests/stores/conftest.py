@@ -15,11 +15,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from sealing_codec import SealingCodec
 
 from optical_memory.stores import MemoryStore, SqliteStore, Store
+from optical_memory.stores.codec import PLAIN
 from optical_memory.stores.redis import RedisStore
+from optical_memory.stores.scoped import ScopedStore
 
-KINDS = ("memory", "sqlite", "redis", "redis-cluster")
+KINDS = ("memory", "sqlite", "redis", "redis-cluster", "sealed", "scoped")
 
 
 class RedisServer:
@@ -103,19 +106,19 @@ def open_store_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
     """Return a function that opens the same empty store each time; in memory there is one only."""
     kind: str = request.param
     with ExitStack() as opened:
-        if kind == "memory":
+        if kind in ("memory", "scoped"):
             store = MemoryStore()
             opened.callback(store.close)
-            yield lambda: store
+            yield lambda: store if kind == "memory" else ScopedStore(store, "tenant-1")
             return
-        url = ""
-        if kind != "sqlite":
+        url, codec = "", SealingCodec(b"k" * 32) if kind == "sealed" else PLAIN
+        if kind not in ("sqlite", "sealed"):
             url = request.getfixturevalue("redis_url" if kind == "redis" else "cluster_url")
             with redis.Redis.from_url(url) as client:
                 client.flushdb()
 
         def open_again() -> Store:
-            again: Store = RedisStore(url) if url else SqliteStore(tmp_path / "store.db")
+            again: Store = RedisStore(url) if url else SqliteStore(tmp_path / "store.db", codec=codec)
             opened.callback(again.close)
             return again
 

@@ -20,6 +20,7 @@ from optical_memory.errors import (
     StoreUnavailableError,
 )
 from optical_memory.stores import Head, Store, record
+from optical_memory.stores.scoped import SESSION_CHARACTERS, ScopedStore
 from optical_memory.turns import ROLES, Part, ToolCall, Turn
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
@@ -368,16 +369,49 @@ NAMES = [
 ]
 
 
+def _names_for(store: Store) -> list[str]:
+    longest = SESSION_CHARACTERS if isinstance(store, ScopedStore) else 512
+    return [name[:longest] for name in NAMES]
+
+
 def test_session_ids_are_any_text(store: Store) -> None:
-    for number, name in enumerate(NAMES):
+    names = _names_for(store)
+    for number, name in enumerate(names):
         store.append(name, [turn("a", f"turn {number}")])
         store.save_state(name, name.encode("utf-8", "surrogatepass"), expected=0)
-    assert store.sessions() == sorted(NAMES)
-    for number, name in enumerate(NAMES):
+    assert store.sessions() == sorted(names)
+    for number, name in enumerate(names):
         assert [found.text for found in store.turns(name)] == [f"turn {number}"]
         assert ids(store.search(name, f"turn {number}", 5)) == ["a"]
-    assert [store.delete_session(name) for name in NAMES] == [1] * len(NAMES)
+    assert [store.delete_session(name) for name in names] == [1] * len(names)
     assert store.sessions() == []
+
+
+def test_sessions_in_pages(store: Store) -> None:
+    names = sorted(
+        {*_names_for(store), *(f"page {number:03}" for number in range(40)), "\U0010ffff", "\U0010ffffa", "z"}
+    )
+    for name in names:
+        store.put_blobs(name, {"a": b""})
+    for prefix in ("", "page", "page 01", "\ud83d", "\U0010ffff", "none", *names):
+        wanted = [name for name in names if name.startswith(prefix)]
+        assert store.sessions(prefix) == store.sessions(prefix, limit=1_000) == wanted
+        for size in (1, 7):
+            paged: list[str] = []
+            while page := store.sessions(prefix, after=paged[-1] if paged else "", limit=size):
+                assert len(page) <= size
+                paged += page
+            assert paged == wanted
+    for after in ("page 02", "page 0200", "\x00", "\ud83e", *names):
+        assert store.sessions(after=after) == [name for name in names if name > after]
+        assert store.sessions("page", after) == [name for name in names if name.startswith("page") and name > after]
+    assert store.sessions(limit=0) == store.sessions(limit=-1) == []
+    store.delete_session("page 001")
+    assert store.sessions("page", limit=2) == ["page 000", "page 002"]
+    with pytest.raises(LimitError):
+        store.sessions("x" * 513)
+    with pytest.raises(InputError):
+        store.sessions(after=None)  # type: ignore[arg-type]
 
 
 # Limits and misuse

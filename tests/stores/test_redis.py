@@ -24,7 +24,8 @@ from optical_memory.errors import (
     StoreUnavailableError,
 )
 from optical_memory.stores import index, redis_scripts
-from optical_memory.stores.redis import RedisStore, session_keys
+from optical_memory.stores.redis import RedisStore
+from optical_memory.stores.redis_names import Keys
 from optical_memory.turns import Turn
 
 APPEND_FOREVER = Path(__file__).parent / "append_forever.py"
@@ -258,7 +259,7 @@ def test_a_replica_that_is_read_only(start_redis: StartRedis) -> None:
 
 
 def test_a_key_that_is_something_else(redis_url: str, client: redis.Redis) -> None:
-    client.set(session_keys("s")["turns"], "something else")
+    client.set(Keys().of("s")["turns"], "something else")
     with closing(RedisStore(redis_url)) as store:
         for call in (store.count, store.delete_session):
             with pytest.raises(StoreCorruptError, match="no part of a store"):
@@ -270,7 +271,7 @@ def test_a_key_that_is_something_else(redis_url: str, client: redis.Redis) -> No
 def test_a_changed_or_missing_turn_is_noticed(redis_url: str, client: redis.Redis) -> None:
     with closing(RedisStore(redis_url)) as store:
         store.append("s", [turn("a", "the amount is 4711")])
-        key = session_keys("s")["turns"]
+        key = Keys().of("s")["turns"]
         body = client.hget(key, "0")
         assert isinstance(body, bytes)
         client.hset(key, "0", body.replace(b"4711", b"4712"))
@@ -286,15 +287,15 @@ def test_a_changed_or_missing_turn_is_noticed(redis_url: str, client: redis.Redi
 
 @pytest.mark.parametrize("session", ["trip", "a}b", "{a}b", "}{", "{}", "ünï 😀", "%7B", "\ud800"])
 def test_the_keys_of_a_session_share_one_slot(session: str) -> None:
-    slots = {key_slot(key.encode()) for key in session_keys(session).values()}
+    slots = {key_slot(key.encode()) for key in Keys().of(session).values()}
     assert len(slots) == 1
-    [tag] = {key[key.index("{") + 1 : key.index("}")] for key in session_keys(session).values()}
+    [tag] = {key[key.index("{") + 1 : key.index("}")] for key in Keys().of(session).values()}
     assert slots == {key_slot(tag.encode())}
 
 
 def test_sessions_have_keys_of_their_own() -> None:
     names = ["a", "a}", "{a}", "%7Da", "}a", "a:ids", "A"]
-    keys = [key for name in names for key in session_keys(name).values()]
+    keys = [key for name in names for key in Keys().of(name).values()]
     assert len(set(keys)) == len(keys)
 
 
@@ -313,8 +314,79 @@ def test_every_key_of_a_session_is_where_the_slot_says(cluster_url: str) -> None
         store.put_blobs("a}b", {"page": b"png"})
         store.delete_turns("a}b", ["a"])
         stored = {key.decode() for key in bare.keys()}
-        assert stored == {*session_keys("a}b").values(), "om:sessions"}
-        assert len({bare.execute_command("CLUSTER", "KEYSLOT", key) for key in session_keys("a}b").values()}) == 1
+        assert stored == {*Keys().of("a}b").values(), "om:names"}
+        assert len({bare.execute_command("CLUSTER", "KEYSLOT", key) for key in Keys().of("a}b").values()}) == 1
+
+
+def test_stores_with_different_prefixes_share_a_server_unseen(redis_url: str, client: redis.Redis) -> None:
+    with (
+        closing(RedisStore(redis_url)) as plain,
+        closing(RedisStore(f"{redis_url}?prefix=team%3Aa")) as named,
+        closing(RedisStore(redis_url, key_prefix="team:a")) as same,
+    ):
+        plain.append("s", [turn("a", "one")])
+        named.append("s", [turn("a", "two")])
+        named.append("t", [turn("a", "three")])
+        assert [store.turns("s")[0].text for store in (plain, named, same)] == ["one", "two", "two"]
+        assert [store.sessions() for store in (plain, named, same)] == [["s"], ["s", "t"], ["s", "t"]]
+        named.delete_session("s")
+        assert plain.count("s") == 1
+        plain.delete_session("s")
+        assert {key.decode().partition("{")[0] for key in client.keys()} == {"team:a:", "team:a:names"}
+
+
+def test_the_other_settings_of_a_url_stay(redis_url: str) -> None:
+    with closing(RedisStore(f"{redis_url}?prefix=team&client_name=memory")) as store:
+        assert store._client.client_getname() in ("memory", b"memory")
+
+
+@pytest.mark.parametrize("prefix", ["", "a{b", "a}b", "a b", "x" * 65, None, 7])
+def test_what_is_no_prefix(redis_url: str, prefix: object) -> None:
+    with pytest.raises(InputError, match="prefix"):
+        if prefix is None:
+            RedisStore(f"{redis_url}?prefix=a", key_prefix="b")
+        else:
+            RedisStore(redis_url, key_prefix=prefix)  # type: ignore[arg-type]
+
+
+def test_sessions_that_an_older_version_listed_are_taken_over(redis_url: str, client: redis.Redis) -> None:
+    names = sorted(f"session {number:04}" for number in range(2_500))
+    with closing(RedisStore(redis_url)) as store:
+        for name in names:
+            client.hset(Keys().of(name)["meta"], "birth", b"x")
+        client.sadd("om:sessions", *names, "not there")
+        store.append("another", [turn("a")])
+        assert store.sessions(limit=2) == ["another", "session 0000"]
+        assert store.sessions() == ["another", *names]
+        assert not client.exists("om:sessions")
+        client.sadd("om:sessions", "from an older replica")
+        client.hset(Keys().of("from an older replica")["meta"], "birth", b"x")
+        assert store.sessions("from") == ["from an older replica"]
+
+
+def test_a_page_of_sessions_reads_no_more_than_itself(redis_url: str, client: redis.Redis) -> None:
+    client.zadd("om:names", {f"{number:06}": 0 for number in range(50_000)})
+    pipeline = client.pipeline()
+    for number in range(50_000):
+        pipeline.hset(Keys().of(f"{number:06}")["meta"], "birth", b"x")
+    pipeline.execute()
+    with closing(RedisStore(redis_url)) as store:
+        before = client.info("stats")["total_net_output_bytes"]
+        assert store.sessions(after="040000", limit=10) == [f"{number:06}" for number in range(40_001, 40_011)]
+        assert client.info("stats")["total_net_output_bytes"] - before < 20_000
+
+
+def test_an_expected_append_whose_reply_was_lost_is_no_conflict_with_itself(
+    redis_url: str, client: redis.Redis
+) -> None:
+    with losing(redis_url) as (store, proxy):
+        head = store.head("s")
+        proxy.lose = b"reply goes"
+        [stored] = store.append("s", [turn("a", "the reply goes astray")], expected=head)
+        assert proxy.lost == 1
+        assert store.turns("s") == [stored]
+        with pytest.raises(ConflictError):
+            store.append("s", [turn("b")], expected=head)
 
 
 # Forgotten for real

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from optical_memory.errors import InputError, StoreCorruptError, StoreError, StoreUnavailableError
-from optical_memory.stores import SqliteStore, database
+from optical_memory.stores import SqliteStore, database, record, rows
 from optical_memory.turns import ToolCall, Turn
 
 APPEND_FOREVER = Path(__file__).parent / "append_forever.py"
@@ -336,7 +336,7 @@ def test_a_database_without_births_is_given_them(tmp_path: Path, monkeypatch: py
     SqliteStore(path).close()
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(
-            "INSERT INTO sessions VALUES (1, 'a'), (2, 'b');"
+            "INSERT INTO sessions VALUES (1, x'61'), (2, x'62');"
             f"INSERT INTO turns VALUES ({1 << 36}, 1, 'x', NULL, NULL), ({(1 << 36) + 1}, 1, 'y', 'd', 'b'),"
             f" ({2 << 36}, 2, 'x', NULL, NULL), ({(2 << 36) + 1}, 2, 'y', NULL, NULL);"
             "INSERT INTO states VALUES (2, 7, 'plan')"
@@ -349,6 +349,17 @@ def test_a_database_without_births_is_given_them(tmp_path: Path, monkeypatch: py
         assert len({"", one.birth, two.birth}) == 3
     with closing(SqliteStore(path)) as store:
         assert (store.head("a"), store.head("b")) == (one, two)
+
+
+def test_a_page_of_sessions_is_read_from_an_index(tmp_path: Path) -> None:
+    with closing(SqliteStore(tmp_path / "store.db")) as store, store._database.reading() as connection:
+        for span in (record.span("a", ""), record.span("a", "ab"), record.span("", "")):
+            asked: list[str] = []
+            connection.set_trace_callback(asked.append)
+            rows.sessions(connection, span, 10)
+            connection.set_trace_callback(None)
+            [plan] = connection.execute(f"EXPLAIN QUERY PLAN {asked[0]}").fetchall()
+            assert plan[3].startswith("SEARCH sessions USING COVERING INDEX")
 
 
 def test_settings(tmp_path: Path) -> None:
