@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from optical_memory.budget import Profile, get_profile
+from optical_memory.context.following import Before
 from optical_memory.formats import to_turns
 from optical_memory.formats.checked import copied
 from optical_memory.memory import OpticalMemory
@@ -26,8 +27,6 @@ from optical_memory.renderers.base import Renderer
 
 MOST_LISTS = 32
 """Lists whose memories a compressor keeps; a longer version of one of them costs only what is new."""
-RECENT_TURNS = 512
-"""Turns in which calls are looked up that results do not name."""
 
 
 class Compressor:
@@ -66,8 +65,7 @@ class Compressor:
         if memory is None:
             memory = OpticalMemory("compressed", clock=_now, stepwise=True, **settings)
         first = memory.store.head(memory.session).length
-        before = memory.store.turns(memory.session, after=first - RECENT_TURNS)
-        turns = to_turns(given[known:], format, before=before)
+        turns = to_turns(given[known:], format, before=Before(memory.store, memory.session, first - 1))
         memory.add_turns(
             replace(turn, id=f"turn-{place}", created_at=1.0 + place) for place, turn in enumerate(turns, first)
         )

@@ -17,6 +17,7 @@ from optical_memory.context.lineage import within
 from optical_memory.context.view import ATTEMPTS, SessionView
 from optical_memory.errors import ConflictError
 from optical_memory.formats import turns_by_message
+from optical_memory.stores.base import Store
 from optical_memory.stores.record import BATCH_TURNS
 from optical_memory.turns import Part, Turn
 
@@ -83,7 +84,7 @@ class Follower:
         tip = self._tips[known - 1] if known else -1
         if known == len(messages) and tip == _end(view):
             return Followed()
-        before = _Before(view, tip)
+        before = Before(view.store, view.session, tip)
         groups = turns_by_message(messages[known:], format, before=before, created_at=now)
         turns = [turn for group in groups for turn in group]
         tree = _Tree(view)
@@ -98,9 +99,8 @@ class Follower:
 
     def _known(self, messages: Sequence[Any]) -> int:
         """Count the messages at the start of the list that led somewhere before and still do."""
-        life = (self.view.head.birth, self.view.head.forgotten)
-        if life != self._life:
-            self._life, self._messages, self._tips = life, [], []
+        if self._life != (self.view.head.birth, self.view.head.forgotten):
+            self._messages, self._tips = [], []
         count = min(len(messages), len(self._messages))
         if messages[:count] == self._messages[:count]:
             return count
@@ -115,7 +115,7 @@ class Follower:
             tip = places[done - 1] if done else tip
             tips.append(tip)
         self._messages = [*self._messages[:known], *map(deepcopy, messages[known:])]
-        self._tips = tips
+        self._tips, self._life = tips, (self.view.head.birth, self.view.head.forgotten)
         if len(messages) > MOST_REMEMBERED:
             self._messages, self._tips = [], []
 
@@ -229,17 +229,18 @@ class _Tree:
         return self._window[place]
 
 
-class _Before:
-    """The turns before a place, read only when a result does not name its call."""
+@dataclass(frozen=True, slots=True)
+class Before:
+    """The turns up to a place, read only when a result does not name its call."""
 
-    def __init__(self, view: SessionView, tip: int) -> None:
-        self._view, self._tip = view, tip
+    store: Store
+    session: str
+    tip: int
 
     def __iter__(self) -> Iterator[Turn]:
-        if self._tip < 0:
+        if self.tip < 0:
             return iter(())
-        view = self._view
-        return iter(view.store.turns(view.session, after=max(self._tip - WINDOW, -1), before=self._tip + 1))
+        return iter(self.store.turns(self.session, after=max(self.tip - WINDOW, -1), before=self.tip + 1))
 
 
 def said(turn: Turn) -> bytes:

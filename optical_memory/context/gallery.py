@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +30,8 @@ class Gallery:
     """Pages of one view with their pixels. Losing what it keeps costs time only.
 
     Only pages that the view shows now (:meth:`admit`) are kept and stored. Any other page can still be drawn, for
-    whoever holds it, except one that was forgotten.
+    whoever holds it, except one that was forgotten. ``current`` tells whether the session's state is still the one
+    that the view knows: pixels drawn while another process forgot something are not stored.
     """
 
     store: Store
@@ -38,6 +39,7 @@ class Gallery:
     renderer: Renderer
     view: str
     events: Events
+    current: Callable[[], bool]
     _bytes: dict[Key, bytes] = field(default_factory=dict)
     _homes: dict[Key, str] = field(default_factory=dict)
     _forgotten: set[str] = field(default_factory=set)
@@ -133,9 +135,12 @@ class Gallery:
 
     def _store(self, drawn: dict[Key, bytes]) -> None:
         self._bytes |= drawn
+        blobs = {self._homes[key]: data for key, data in drawn.items()}
         try:
-            if drawn:
-                self.store.put_blobs(self.session, {self._homes[key]: data for key, data in drawn.items()})
+            if blobs and self.current():
+                self.store.put_blobs(self.session, blobs)
+                if not self.current():
+                    self.store.delete_blobs(self.session, list(blobs))
         except StoreUnavailableError as error:
             _log.warning("pages of %r are not kept across restarts: %s", self.session, error)
 

@@ -32,7 +32,7 @@ from optical_memory.turns import Turn
 
 BATCH_TURNS = 4_096
 """Turns fetched at a time while a long history is taken in."""
-ATTEMPTS = 8
+ATTEMPTS = 32
 """Times that an epoch is planned anew because another process was faster."""
 _log = logging.getLogger(__name__)
 
@@ -71,7 +71,7 @@ class SessionView:
         self.name = settings.name
         self.clock, self.events = clock, events
         self.sealer = Sealer(settings.profile, settings.renderer)
-        self.gallery = Gallery(store, session, settings.renderer, self.name, events)
+        self.gallery = Gallery(store, session, settings.renderer, self.name, events, self._is_current)
         self.shelf = Shelf(store, session, self.sealer, self.gallery)
         self.state = SessionState()
         self.head = Head(birth="", length=0, version=0, forgotten=0)
@@ -135,6 +135,11 @@ class SessionView:
             while turns := self.store.turns(self.session, after=place, before=last + 1, limit=BATCH_TURNS):
                 self._take_in(turns, read_only)
                 place = turns[-1].seq
+
+    def _is_current(self) -> bool:
+        """Whether the store still has the state that this view knows."""
+        head = self.store.head(self.session)
+        return (head.birth, head.version) == (self.state.birth, self.state.version)
 
     def path(self) -> Ranges:
         """Return the places of the visible path."""
