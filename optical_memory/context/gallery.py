@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from weakref import WeakMethod
 
 from optical_memory.context.events import Drawn, Events
 from optical_memory.context.state import SessionState
@@ -43,6 +44,7 @@ class Gallery:
     _bytes: dict[Key, bytes] = field(default_factory=dict)
     _homes: dict[Key, str] = field(default_factory=dict)
     _forgotten: set[str] = field(default_factory=set)
+    _watchers: set[WeakMethod[Callable[[str], object]]] = field(default_factory=set)
 
     def page(self, layout: Layout, tier: Tier, *, gist: bool, facts: str) -> Page:
         """Return the page of a layout at a tier. Nothing is drawn until its PNG is asked for."""
@@ -55,6 +57,7 @@ class Gallery:
             kind="gist" if gist else "leaf",
             facts=facts,
             source=self._png,
+            watch=self._watch,
         )
 
     def admit(self, past: Iterable[Page], arrivals: Iterable[tuple[Page, int]]) -> None:
@@ -83,8 +86,13 @@ class Gallery:
             self._draw([page for page in missing.values() if page.size == size], size)
 
     def forget(self, page_ids: Iterable[str]) -> None:
-        """Let go of all pixels, and never draw these pages again."""
-        self._forgotten.update(page_ids)
+        """Let go of all pixels, never draw these pages again, and tell whoever made something of them."""
+        gone = set(page_ids)
+        self._forgotten |= gone
+        for watcher in list(self._watchers):
+            if (forget_page := watcher()) is not None:
+                for page_id in gone:
+                    forget_page(page_id)
         self._bytes.clear()
         self._homes.clear()
 
@@ -112,6 +120,9 @@ class Gallery:
         view, place = rest.split("/")[:2]
         sealed = state.epochs.get(view, state.epochs.get(self.view))
         return sealed is None or int(place) > sealed.sealed_through
+
+    def _watch(self, forget_page: Callable[[str], object]) -> None:
+        self._watchers = {watcher for watcher in self._watchers if watcher() is not None} | {WeakMethod(forget_page)}
 
     def _png(self, page: Page) -> bytes:
         self.load([page])

@@ -84,8 +84,14 @@ class PageEncoder:
                 if len(new_tokens) != mode_of(page).tokens(*page.size):
                     raise ImageError(f"page {page.id!r} says {page.size} px, but its image has another size")
                 self.cache.put(key, new_tokens)
+                if page.watch is not None:
+                    page.watch(self.forget_page)
                 known[key] = new_tokens
         return [tokens for key in keys if (tokens := known[key]) is not None]
+
+    def forget_page(self, page_id: str) -> None:
+        """Drop the tokens of a page at every tier."""
+        self.cache.drop_page(self._key, page_id)
 
     def _kept(self, key: str, page: Page) -> Tensor | None:
         """Return tokens from the cache, but not those that cannot be this page's (a file of the folder may be any)."""

@@ -14,6 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from optical_memory.policies.ladder import LADDER
+
 
 class VisionCache:
     """Least recently used first out, in memory (``max_bytes``) and in ``folder`` (``max_disk_bytes``).
@@ -40,6 +42,10 @@ class VisionCache:
         self._bytes = 0
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        """Pages held in memory."""
+        return len(self._held)
+
     def get(self, key: str, device: torch.device) -> Tensor | None:
         """Return the tokens (N, D) under ``key``, or None."""
         with self._lock:
@@ -59,6 +65,19 @@ class VisionCache:
         self._hold(key, tokens)
         if self.folder is not None:
             self._write(self.folder, key, tokens)
+
+    def drop(self, key: str) -> None:
+        """Drop what is kept under ``key``, on disk too."""
+        with self._lock:
+            old = self._held.pop(key, None)
+            self._bytes -= 0 if old is None else old.nbytes
+        if self.folder is not None:
+            (self.folder / f"{key}.safetensors").unlink(missing_ok=True)
+
+    def drop_page(self, model_key: str, page_id: str) -> None:
+        """Drop a page at every tier, as a model of this key kept it."""
+        for tier in LADDER:
+            self.drop(vision_key(model_key, page_id, tier))
 
     def clear(self) -> None:
         """Drop everything, on disk too."""

@@ -123,7 +123,11 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Page:
-    """A layout at one tier. ``png`` is drawn when first asked for, and always the same bytes."""
+    """A layout at one tier. ``png`` is drawn when first asked for, and always the same bytes.
+
+    ``watch`` (None: a page of no memory) registers a method that is called with the page's id when its turns are
+    forgotten: for whoever keeps what it made of the page, such as vision tokens. It is held weakly.
+    """
 
     id: str
     layout: Layout
@@ -133,6 +137,7 @@ class Page:
     kind: Literal["leaf", "gist"] = "leaf"
     facts: str = ""
     source: Callable[[Page], bytes] = field(repr=False)
+    watch: Callable[[Callable[[str], object]], None] | None = field(default=None, repr=False)
     cached: list[bytes] = field(default_factory=list, repr=False)
     cached_url: list[str] = field(default_factory=list, repr=False)
 

@@ -237,3 +237,19 @@ def test_pixels_of_a_forgotten_page_are_not_in_the_messages() -> None:
         memory.forget(turn_id=secret)
         sent = json.dumps(memory.messages())
         assert before and not any(base64.b64encode(png).decode() in sent for png in before)
+
+
+def test_vision_tokens_of_a_forgotten_page_are_dropped(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from optical_memory.model.mini import load
+
+    model = load()
+    with OpticalMemory(**SETTINGS) as memory:
+        secret = filled(memory)
+        pages = [page for page in memory.context().pages if secret in page.turn_ids]
+        others = [page for page in memory.context().pages if secret not in page.turn_ids][:1]
+        for page in (*pages, *others):
+            model.encode(page)
+        held = len(model.cache)
+        memory.forget(turn_id=secret)
+        assert len(model.cache) == held - len(pages)

@@ -89,7 +89,13 @@ class MiniModel:
             ink = torch.from_numpy(ink_of(png))[None, None].to(parameter)
             found = self.network.encoder(ink)[1].flatten(0, 2)  # (tokens, 1280)
             self.cache.put(key, found)
+            if isinstance(page, Page) and page.watch is not None:
+                page.watch(self.forget_page)
         return found
+
+    def forget_page(self, page_id: str) -> None:
+        """Drop the vision tokens of a page at every tier."""
+        self.cache.drop_page(self._key, page_id)
 
     def read(self, page: Page | bytes, *, cells: Cells | None = None) -> reading.Sheet:
         """Read a page, on the grid of its layout, or a PNG, on ``cells`` or else the grid found in the image.
