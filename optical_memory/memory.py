@@ -14,6 +14,7 @@ from optical_memory.budget import Profile, count_tokens, get_profile
 from optical_memory.context.base import Context
 from optical_memory.context.events import Events, Observer, Recalled
 from optical_memory.context.lineage import within
+from optical_memory.context.state import for_export, from_file
 from optical_memory.context.view import SessionView, Settings
 from optical_memory.errors import InputError, NotFoundError
 from optical_memory.formats import from_turns, to_turns
@@ -368,21 +369,26 @@ class OpticalMemory:
         """Write the session to one file. :meth:`load` opens it again."""
         from optical_memory.stores.export import export_session
 
-        return export_session(self.store, self.session, Path(path))
+        state, leaving = for_export(self.store.load_state(self.session))
+        return export_session(self.store, self.session, Path(path), state=state, leave_out=leaving)
 
     @classmethod
     def load(cls, path: str | Path, **settings: Any) -> Self:
         """Open an exported session, by default in memory; ``settings`` as for the constructor.
 
-        ``store="sqlite:///memory.db"`` keeps it there. Raises StoreCorruptError for a damaged file.
+        ``store="sqlite:///memory.db"`` keeps it there, ``session="copy"`` under another id. Turns and the visible path
+        are as they were; pages are drawn, and the past planned, anew. Raises StoreCorruptError for a damaged file,
+        InputError where the store has a session of this id. Then nothing is stored, and nothing is left open.
         """
-        from optical_memory.stores.export import load_session
+        from optical_memory.stores.export import load_session, session_in
 
-        store = settings.pop("store", "memory://")
-        opened = open_store(store)
-        session = load_session(Path(path), opened)
-        memory = cls(settings.pop("session", session), store=opened, **settings)
-        memory._owns_store = isinstance(store, str)
+        session = settings.pop("session", None)
+        memory = cls(session_in(path) if session is None else session, **settings)
+        try:
+            load_session(path, memory.store, session=memory.session, state=from_file)
+        except BaseException:
+            memory.close()
+            raise
         return memory
 
     def close(self) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import logging
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from optical_memory.context.epoch import Epoch, epoch_from_dict, epoch_to_dict
-from optical_memory.context.lineage import Lineage
+from optical_memory.context.lineage import MOST_FORKS, MOST_HIDDEN, Lineage
 from optical_memory.errors import StoreCorruptError
 from optical_memory.stores.base import State
 
+_log = logging.getLogger(__name__)
 FORMAT = 2
 MOST_VIEWS = 8
 """Most views (profile, budget, policy, renderer) of one session whose epochs are kept; the oldest goes first."""
@@ -34,13 +37,16 @@ class SessionState:
     epochs: Mapping[str, Epoch] = field(default_factory=dict)
 
     @classmethod
-    def load(cls, birth: str, state: State | None) -> SessionState:
-        """Read a stored state. One of an older format is as none. Raises StoreCorruptError where it is not one."""
+    def load(cls, birth: str, state: State | None, most: int = MOST_BYTES) -> SessionState:
+        """Read a stored state. One of an older format is as none.
+
+        Raises StoreCorruptError where it is not one, or has more than ``most`` bytes when it is unpacked.
+        """
         if state is None:
             return cls(birth=birth)
         try:
             unpacker = zlib.decompressobj()
-            data = json.loads(unpacker.decompress(state.data, MOST_BYTES))
+            data = json.loads(unpacker.decompress(state.data, most))
             if unpacker.unconsumed_tail or not isinstance(data, dict):
                 raise ValueError("it is too large, or no object")
             if data.get("format") != FORMAT:
@@ -69,3 +75,39 @@ class SessionState:
         """Return the state once ``view`` has moved on to ``epoch``; the views saved longest ago make room."""
         others = [(key, value) for key, value in self.epochs.items() if key != view][-(MOST_VIEWS - 1) :]
         return replace(self, epochs={**dict(others), view: epoch})
+
+
+MOST_TRAVELLING = 2 << 20
+"""Most bytes, unpacked, of the state in a file: room for more forks than a session may have."""
+
+
+def for_export(state: State | None) -> tuple[bytes | None, frozenset[str]]:
+    """Return what a file holds of a state, and the ids of turns that are being forgotten: they are not written.
+
+    Epochs stay behind: whoever loads the session plans anew. Raises StoreCorruptError for a state that is none.
+    """
+    held = SessionState.load("", state)
+    kept = SessionState(lineage=held.lineage).pack() if held.lineage.forks else None
+    return kept, frozenset(held.doomed.values())
+
+
+def from_file(data: bytes, length: int) -> bytes | None:
+    """Return what is kept of the state in a file whose session has ``length`` places: which turns its path shows.
+
+    A file is not trusted with more: a forged epoch could show text that no turn has, at costs that are not true.
+    None where there is nothing to keep, or where it is no lineage of such a session.
+    """
+    try:
+        forks = SessionState.load("", State(version=1, data=data), MOST_TRAVELLING).lineage.forks
+    except StoreCorruptError as error:
+        _log.warning("the state in an exported session is left out: %s", error)
+        return None
+    rising = all(one[0] < other[0] for one, other in itertools.pairwise(forks))
+    if (
+        not rising
+        or len(forks) > MOST_FORKS + MOST_HIDDEN
+        or not all(-1 <= parent < at <= length for at, parent in forks)
+    ):
+        _log.warning("the state in an exported session is left out: its forks are none of its %d places", length)
+        return None
+    return SessionState(lineage=Lineage(forks)).pack() if forks else None

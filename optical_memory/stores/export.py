@@ -6,10 +6,10 @@
     {"turn": {"id": "…", "role": "user", "text": "…", "seq": 0, …}}
     {"forgotten": {"seq": 1, "id": "…"}}
     {"state": "base64"}
-    {"blob": "key", "data": "base64"}
-    {"lines": 5, "sha256": "of all bytes before this line"}
+    {"lines": 4, "sha256": "of all bytes before this line"}
 
-Text is UTF-8 in which lone surrogates keep their own three bytes.
+Text is UTF-8 in which lone surrogates keep their own three bytes. A file is written by anyone: pixels are never in it
+(files of older versions hold them; they are passed over), and its state is given to whoever knows what a state is.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -27,26 +27,40 @@ from typing import IO, Any
 
 from optical_memory.errors import StoreCorruptError, StoreUnavailableError
 from optical_memory.stores import Store, record
-from optical_memory.stores.transfer import Blob, Entry, Forgotten, SavedState, entries, restore
+from optical_memory.stores.transfer import Entry, Forgotten, SavedState, history, restore
+from optical_memory.stores.untrusted import checked
 from optical_memory.turns import Turn
 
 FORMAT = "optical_memory session"
 VERSION = 1
 _END = b'{"lines": '
+_BLOB = b'{"blob": '
 _LONGEST_LINE = 2 * max(record.TURN_BYTES, record.VALUE_BYTES)
+_LONGEST_STATE = 4 << 20
+StateReader = Callable[[bytes, int], bytes | None]
+"""Takes the state in a file and the number of places of its session; returns what to keep of it (None: nothing)."""
 
 
-def export_session(store: Store, session: str, path: str | os.PathLike[str]) -> Path:
+def export_session(
+    store: Store,
+    session: str,
+    path: str | os.PathLike[str],
+    *,
+    state: bytes | None = None,
+    leave_out: Collection[str] = (),
+) -> Path:
     """Write a session to a file, whole or not at all, and return its path; a file of this name is replaced.
 
-    Raises StoreUnavailableError where the file cannot be written, and the store's own errors.
+    ``state`` is what the file holds as the session's state. Turns whose ids are in ``leave_out`` are written as
+    forgotten. Blobs are caches and stay behind. Raises StoreUnavailableError where the file cannot be written, and the
+    store's own errors.
     """
     target = Path(path)
     with _file_errors(target):
         file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=".export-", delete=False)
         try:
             with file:
-                _write(file, store, session)
+                _write(file, session, _written(store, session, state, leave_out))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(file.name, target)
@@ -57,25 +71,62 @@ def export_session(store: Store, session: str, path: str | os.PathLike[str]) -> 
     return target
 
 
-def load_session(path: str | os.PathLike[str], store: Store) -> str:
+def session_in(path: str | os.PathLike[str]) -> str:
+    """Return the id of the session that a file holds, by its first line. Errors as for :func:`load_session`."""
+    source = Path(path)
+    with _file_errors(source), source.open("rb") as file:
+        return str(_header(next(_lines(file, source), b"{}"), source)["session"])
+
+
+def load_session(
+    path: str | os.PathLike[str], store: Store, *, session: str | None = None, state: StateReader | None = None
+) -> str:
     """Store the session that a file holds and return its id. The whole file is checked before anything is stored.
 
-    Raises StoreCorruptError for a file that is damaged or no export, StoreUnavailableError for one that cannot be
-    read or that a newer version wrote, InputError where the store has a session of this id, and the store's errors.
+    ``session`` stores it under another id. ``state`` says what to keep of its state, which may be made to harm; None
+    keeps nothing. Raises StoreCorruptError for a file that is damaged or no export, StoreUnavailableError for one that
+    cannot be read or that a newer version wrote, InputError where the store has a session of this id, LimitError
+    for a turn larger than a limit, and the store's errors. Nothing stays of what was not loaded whole.
     """
     source = Path(path)
     with _file_errors(source), source.open("rb") as file:
-        session = _check(file, source)
+        found = _check(file, source)
         file.seek(0)
-        within = (line for line in islice(_lines(file, source), 1, None) if not line.startswith(_END))
-        restore(store, session, (_entry(line, source) for line in within))
-    return session
+        target = found if session is None else session
+        restore(store, target, _read(file, source, state))
+    return target
 
 
-def _write(file: IO[bytes], store: Store, session: str) -> None:
+def _read(file: IO[bytes], path: Path, state: StateReader | None) -> Iterator[Entry]:
+    """Yield the entries of a file that was checked, its state last."""
+    length, states = 0, list[SavedState]()
+    for line in islice(_lines(file, path), 1, None):
+        if line.startswith((_END, _BLOB)):
+            continue
+        entry = _entry(line, path)
+        if isinstance(entry, SavedState):
+            states.append(entry)
+        else:
+            length += 1
+            yield entry
+    if len(states) > 1:
+        raise StoreCorruptError(f"{str(path)!r} has {len(states)} states: a session has one")
+    kept = state(states[0].data, length) if states and state is not None else None
+    if kept is not None:
+        yield SavedState(data=kept)
+
+
+def _written(store: Store, session: str, state: bytes | None, leave_out: Collection[str]) -> Iterator[Entry]:
+    for entry in history(store, session):
+        yield Forgotten(seq=entry.seq, id=entry.id) if entry.id in leave_out else entry
+    if state is not None:
+        yield SavedState(data=state)
+
+
+def _write(file: IO[bytes], session: str, found: Iterator[Entry]) -> None:
     digest, count = hashlib.sha256(), 0
     header = {"format": FORMAT, "version": VERSION, "session": session}
-    for value in chain([header], map(_value, entries(store, session))):
+    for value in chain([header], map(_value, found)):
         line = _line(value)
         digest.update(line)
         count += 1
@@ -130,24 +181,21 @@ def _value(entry: Entry) -> dict[str, Any]:
             return {"forgotten": {"seq": entry.seq, "id": entry.id}}
         case SavedState():
             return {"state": base64.b64encode(entry.data).decode()}
-        case Blob():
-            return {"blob": entry.key, "data": base64.b64encode(entry.data).decode()}
+    raise AssertionError(f"no entry of an export: {entry!r}")
 
 
 def _entry(line: bytes, path: Path) -> Entry:
     try:
         match json.loads(record.unpack(line)):
             case {"turn": dict(turn)}:
-                return Turn.from_dict(turn)
+                return checked(Turn.from_dict(turn))
             case {"forgotten": {"seq": int(seq), "id": str(turn_id)}}:
                 return Forgotten(seq=seq, id=turn_id)
-            case {"state": str(data)}:
+            case {"state": str(data)} if len(data) <= _LONGEST_STATE:
                 return SavedState(data=base64.b64decode(data, validate=True))
-            case {"blob": str(key), "data": str(data)}:
-                return Blob(key=key, data=base64.b64decode(data, validate=True))
             case other:
                 raise StoreCorruptError(f"{str(path)!r} has a line that is no entry: {str(other)[:80]!r}")
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # an InputError of a turn too
         raise StoreCorruptError(f"{str(path)!r} has a line that is no entry: {error}") from error
 
 

@@ -54,7 +54,7 @@ def entries(store: Store, session: str) -> Iterator[Entry]:
     While others append it is a moment's view: the state is never newer than the turns.
     """
     state = store.load_state(session)
-    yield from _history(store, session)
+    yield from history(store, session)
     if state is not None:
         yield SavedState(data=state.data)
     for key in store.blob_keys(session):
@@ -66,17 +66,33 @@ def entries(store: Store, session: str) -> Iterator[Entry]:
 def restore(store: Store, session: str, found: Iterable[Entry]) -> None:
     """Store the entries of a session under a name that is free (else InputError); all of them, or none on an error.
 
-    Forgotten turns are stored empty first, so that their places are given, and forgotten again at the end.
+    Forgotten turns are stored empty first, so that their places are given, and forgotten again at the end. Raises
+    StoreCorruptError where places do not follow one another, an id comes twice, or a state does.
     """
-    if store.count(session) or store.forgotten(session) or store.load_state(session) or store.blob_keys(session):
+    if store.head(session).birth:
         raise InputError(f"the store has a session {session!r} already; delete it first or use another store")
     try:
-        _restore(store, session, found)
+        _restore(store, session, _sound(found))
     except ConflictError:  # another process writes to the session: what it stored is not ours to delete
         raise
     except BaseException:
         store.delete_session(session)
         raise
+
+
+def _sound(found: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield entries that one session can have; what is wrong with others must not look like another process's work."""
+    ids: set[str] = set()
+    states = 0
+    for entry in found:
+        if isinstance(entry, Turn | Forgotten):
+            if entry.seq != len(ids) or entry.id in ids:
+                raise StoreCorruptError(f"turn {entry.id!r} comes at place {entry.seq}, after {len(ids)} others")
+            ids.add(entry.id)
+        states += isinstance(entry, SavedState)
+        if states > 1:
+            raise StoreCorruptError("a session has one state, not two")
+        yield entry
 
 
 def _restore(store: Store, session: str, found: Iterable[Entry]) -> None:
@@ -108,7 +124,8 @@ def _append(store: Store, session: str, turns: list[Turn]) -> None:
         raise ConflictError(f"another process writes to session {session!r} while it is being restored")
 
 
-def _history(store: Store, session: str) -> Iterator[Turn | Forgotten]:
+def history(store: Store, session: str) -> Iterator[Turn | Forgotten]:
+    """Yield the turns of a session, a forgotten one for each place whose turn is gone."""
     place = 0
     gone: dict[int, str] = {}
     for turn in _turns(store, session):

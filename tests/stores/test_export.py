@@ -24,7 +24,7 @@ from optical_memory.errors import (
 )
 from optical_memory.stores import MemoryStore, SqliteStore, Store, open_store, transfer
 from optical_memory.stores import export as archive
-from optical_memory.stores.export import export_session, load_session
+from optical_memory.stores.export import export_session, load_session, session_in
 from optical_memory.stores.transfer import copy_session
 from optical_memory.turns import Part, ToolCall, Turn
 
@@ -55,20 +55,25 @@ def filled(store: Store) -> Store:
     store.delete_turns(SESSION, list(FORGOTTEN.values()))
     store.save_state(SESSION, b"old plan", expected=0)
     store.save_state(SESSION, bytes(range(256)), expected=1)
-    store.put_blobs(SESSION, {"page \ud800": b"\x00png", "": b""})
+    store.put_blobs(SESSION, BLOBS)
     return store
 
 
-def assert_same(store: Store, session: str = SESSION) -> None:
+BLOBS = {"page \ud800": b"\x00png", "": b""}
+
+
+def kept(state: bytes, length: int) -> bytes:
+    assert length == len(TURNS)
+    return state
+
+
+def assert_same(store: Store, session: str = SESSION, blobs: dict[str, bytes] = BLOBS) -> None:
     assert store.turns(session) == [replace(turn, seq=seq) for seq, turn in enumerate(TURNS) if seq not in FORGOTTEN]
     assert store.forgotten(session) == FORGOTTEN
     state = store.load_state(session)
     assert state is not None
     assert state.data == bytes(range(256))
-    assert {key: store.get_blob(session, key) for key in store.blob_keys(session)} == {
-        "page \ud800": b"\x00png",
-        "": b"",
-    }
+    assert {key: store.get_blob(session, key) for key in store.blob_keys(session)} == blobs
     assert [turn.id for turn in store.search(session, "oslo", 5)] == ["3"]
     assert store.search(session, "zzsecret", 5) == []
     with pytest.raises(DuplicateTurnError, match="forgotten"):
@@ -93,12 +98,12 @@ def target() -> Iterator[Store]:
 def test_a_session_goes_through_a_file_without_loss(source: Store, target: Store, tmp_path: Path) -> None:
     path = tmp_path / "session.jsonl"
     path.write_text("replaced")
-    assert export_session(source, SESSION, path) == path
+    assert export_session(source, SESSION, path, state=bytes(range(256))) == path
     assert b"zzsecret" not in path.read_bytes()
     assert b"not exported" not in path.read_bytes()
-    assert load_session(path, target) == SESSION
+    assert load_session(path, target, state=kept) == SESSION
     assert target.sessions() == [SESSION]
-    assert_same(target)
+    assert_same(target, blobs={})
     assert os.listdir(tmp_path) == ["session.jsonl"]
 
 
@@ -197,7 +202,11 @@ HEADER = {"format": archive.FORMAT, "version": 1, "session": "s"}
         [HEADER, {"turn": 7}],
         [HEADER, {"forgotten": {"seq": "0", "id": "a"}}],
         [HEADER, {"state": "not base64!"}],
-        [HEADER, {"blob": 1, "data": ""}],
+        [HEADER, {"turn": {"id": "first", "role": "user", "seq": 1}}],
+        [HEADER, {"turn": {"id": "a", "role": "user", "seq": 1}}, {"forgotten": {"seq": 2, "id": "a"}}],
+        [HEADER, {"forgotten": {"seq": 1, "id": "a"}}, {"forgotten": {"seq": 1, "id": "b"}}],
+        [HEADER, {"state": ""}, {"state": ""}],
+        [HEADER, {"state": "A" * (5 << 20)}],
         [HEADER, {"unknown": 1}],
         [HEADER, HEADER],
         [HEADER, 7],
@@ -213,20 +222,91 @@ def test_a_wrong_entry_is_refused_and_nothing_stays(target: Store, tmp_path: Pat
     path.write_bytes(sealed([*lines[:1], good, *lines[1:]]))
     with pytest.raises(OpticalMemoryError):
         load_session(path, target)
-    if lines[-1] != {"turn": {"id": "a", "role": "user", "seq": 5}}:  # as if another process had written: not deleted
-        assert target.sessions() == []
+    assert target.sessions() == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"text": 7},
+        {"name": ["x"]},
+        {"pin": 7},
+        {"importance": "high"},
+        {"importance": float("nan")},
+        {"created_at": "now"},
+        {"created_at": 1e300},
+        {"created_at": float("inf")},
+        {"created_at": -1},
+        {"created_at": 10**400},
+        {"seq": True},
+        {"raw": [1]},
+        {"raw": "x"},
+        {"raw_format": 7},
+        {"tool_call_id": {}},
+        {"tool_calls": [{"id": "c", "name": "f", "arguments": {}}]},
+        {"tool_calls": [7]},
+        {"tool_calls": {"id": 1}},
+        {"parts": [{"kind": "image", "width": "wide"}]},
+        {"parts": [{"kind": "image", "width": 1 << 40}]},
+        {"parts": [{"kind": "spell"}]},
+        {"parts": [{"kind": "text", "text": 7}]},
+        {"parts": "text"},
+    ],
+)
+def test_a_turn_with_a_field_of_another_type_is_refused(target: Store, tmp_path: Path, fields: dict[str, Any]) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(sealed([HEADER, {"turn": {"id": "a", "role": "user", "seq": 0} | fields}]))
+    with pytest.raises(OpticalMemoryError):
+        load_session(path, target)
+    assert target.sessions() == []
+
+
+def test_a_session_is_loaded_under_another_id(source: Store, target: Store, tmp_path: Path) -> None:
+    path = export_session(source, SESSION, tmp_path / "file")
+    assert session_in(path) == SESSION
+    assert load_session(path, target, session="copy") == "copy"
+    assert load_session(path, target, session="another copy") == "another copy"
+    assert target.sessions() == ["another copy", "copy"]
+    assert target.turns("copy") == target.turns("another copy") == source.turns(SESSION)
+    with pytest.raises(InputError, match="already"):
+        load_session(path, target, session="copy")
+
+
+def test_turns_on_their_way_out_are_written_as_forgotten(source: Store, target: Store, tmp_path: Path) -> None:
+    path = export_session(source, SESSION, tmp_path / "file", leave_out={"1"})
+    assert b"</script>" not in path.read_bytes()
+    load_session(path, target)
+    assert target.forgotten(SESSION) == {1: "1"} | FORGOTTEN
+
+
+def _nested(depth: int) -> str:
+    return "[" * depth + "]" * depth
+
+
+@pytest.mark.parametrize("depth", [101, 5_000, 2_000_000])
+def test_deep_nesting_is_refused(target: Store, tmp_path: Path, depth: int) -> None:
+    line = f'{{"turn": {{"id": "a", "role": "user", "seq": 0, "raw": {{"a": {_nested(depth)}}}}}}}\n'.encode()
+    body = json.dumps(HEADER).encode() + b"\n" + line
+    end = {"lines": 2, "sha256": archive.hashlib.sha256(body).hexdigest()}
+    (tmp_path / "file").write_bytes(body + json.dumps(end).encode() + b"\n")
+    with pytest.raises(OpticalMemoryError):
+        load_session(tmp_path / "file", target)
+    assert target.sessions() == []
 
 
 def test_the_format_is_as_documented(target: Store, tmp_path: Path) -> None:
-    blob = {"blob": "k", "data": base64.b64encode(b"data").decode()}
+    blob = {"blob": "k", "data": base64.b64encode(b"pixels, from an older version").decode()}
     turn = {"turn": {"id": "a", "role": "user", "text": "hello", "seq": 0}}
     (tmp_path / "file").write_bytes(
         sealed([HEADER, turn, {"forgotten": {"seq": 1, "id": "b"}}, {"state": "cGxhbg=="}, blob])
     )
-    assert load_session(tmp_path / "file", target) == "s"
+    assert load_session(tmp_path / "file", target, state=lambda state, length: state + b" of %d" % length) == "s"
     assert [found.text for found in target.turns("s")] == ["hello"]
     assert target.forgotten("s") == {1: "b"}
-    assert target.get_blob("s", "k") == b"data"
+    assert target.blob_keys("s") == []
+    state = target.load_state("s")
+    assert state is not None
+    assert state.data == b"plan of 2"
 
 
 def test_a_newer_version_is_refused(target: Store, tmp_path: Path) -> None:
@@ -263,7 +343,7 @@ def test_a_full_disk_leaves_no_half_export(source: Store, tmp_path: Path) -> Non
     if mounted.returncode != 0:
         pytest.skip("no file system may be mounted here")
     try:
-        source.put_blobs(SESSION, {"large": bytes(200_000)})
+        source.append(SESSION, [Turn(id="large", role="user", text="x" * 200_000)])
         with pytest.raises(StoreUnavailableError, match="space"):
             export_session(source, SESSION, folder / "file")
         assert os.listdir(folder) == []
