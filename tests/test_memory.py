@@ -345,15 +345,20 @@ def test_forgetting_a_call_takes_its_result() -> None:
 
 
 def test_export_and_load_round_trip(tmp_path: Path, airline_sessions: list[dict[str, Any]]) -> None:
-    with OpticalMemory("s", profile="mini", renderer="dense", budget=4_000) as memory:
+    settings: dict[str, Any] = {"profile": "mini", "renderer": "dense", "budget": 4_000, "clock": lambda: 1e9}
+    with OpticalMemory("s", **settings) as memory:
         for session in airline_sessions[:6]:
             memory.extend(session["messages"][1:])
             memory.context()
-        before = memory.messages()
+        turns = memory.store.turns("s")
         path = memory.export(tmp_path / "session.om")
-    with OpticalMemory.load(path, profile="mini", renderer="dense", budget=4_000) as loaded:
+    with OpticalMemory("again", **settings) as anew:
+        anew.add_turns(turns)
+        planned_anew = anew.messages()
+    with OpticalMemory.load(path, **settings) as loaded:
         assert loaded.session == "s"
-        assert loaded.messages() == before
+        assert loaded.store.turns("s") == turns
+        assert loaded.messages() == planned_anew
     path.write_bytes(path.read_bytes()[:-20] + bytes(20))
     with pytest.raises(StoreCorruptError):
         OpticalMemory.load(path)
