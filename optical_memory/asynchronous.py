@@ -20,6 +20,8 @@ from optical_memory.renderers.base import Page
 from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
+    from optical_memory.budget.advice import Advice
+    from optical_memory.budget.drift import Drift
     from optical_memory.context.following import Followed
     from optical_memory.context.forgetting import Receipt
     from optical_memory.readers.base import Reader
@@ -131,9 +133,13 @@ class AsyncOpticalMemory:
         """See :meth:`OpticalMemory.peek`."""
         return await self._call(lambda memory: memory.peek())
 
-    async def observe(self, usage: Any) -> Any:
+    async def observe(self, usage: Any) -> Drift:
         """See :meth:`OpticalMemory.observe`."""
         return await self._call(lambda memory: memory.observe(usage))
+
+    async def advice(self) -> Advice:
+        """See :meth:`OpticalMemory.advice`."""
+        return await self._call(lambda memory: memory.advice())
 
     async def messages(self, format: str = "openai") -> list[dict[str, Any]]:
         """See :meth:`OpticalMemory.messages`."""

@@ -30,6 +30,7 @@ from optical_memory.stores.record import BATCH_TURNS
 from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
+    from optical_memory.budget.advice import Advice
     from optical_memory.budget.drift import Drift
     from optical_memory.context.following import Followed, Follower
     from optical_memory.context.forgetting import Receipt
@@ -192,13 +193,14 @@ class OpticalMemory:
 
         Args:
             reserve: tokens of the budget that stay free for what is sent beside the messages, such as tool schemas.
-            draw: draw all pages now, together, which is faster than one by one when their pixels are asked for.
+            draw: draw all pages now, together: for what is sent, which :meth:`observe` is then about.
 
         """
         with self._lock:
             context = self._view.build(reserve)
             if draw:
                 self._view.gallery.load(context.pages)
+                self._view.sent_tokens = context.tokens + reserve
             return context
 
     def peek(self) -> Context:
@@ -310,6 +312,9 @@ class OpticalMemory:
     def observe(self, usage: Any) -> Drift:
         """Compare the provider's own count of the last request with ours, and return the drift.
 
+        Where the provider counts more than we do, what is planned from now on keeps that much more of the budget free.
+        Nothing that was sent changes.
+
         Args:
             usage: the ``usage`` of an answer, as an object or a dict, of any provider.
 
@@ -319,7 +324,19 @@ class OpticalMemory:
         from optical_memory.budget.drift import Drift, input_tokens
 
         with self._lock:
-            return Drift(ours=self._view.sent_tokens, theirs=input_tokens(usage))
+            drift = Drift(ours=self._view.sent_tokens, theirs=input_tokens(usage))
+            self._view.calibration = self._view.calibration.observe(drift.ours, drift.theirs)
+            return drift
+
+    def advice(self) -> Advice:
+        """Return what this session so far costs as full text, truncated, and with this memory, and which to take.
+
+        By the profile's prices, with an ideal prompt cache. Reads the whole visible history.
+        """
+        from optical_memory.context.advising import advise_on
+
+        with self._lock:
+            return advise_on(self._view)
 
     def stats(self) -> dict[str, Any]:
         """Return figures of the session: turns, tokens, pages by tier, epoch. Changes nothing; see :meth:`peek`."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens
+from optical_memory.budget.calibration import Calibration
 from optical_memory.context.base import Context, Piece
 from optical_memory.context.epoch import Entry, Epoch, Totals
 from optical_memory.context.events import EpochStarted, Events, Sealed
@@ -77,6 +78,7 @@ class SessionView:
         self.head = Head(birth="", length=0, version=0, forgotten=0)
         self.reserved = 0
         self.sent_tokens = 0
+        self.calibration = Calibration()
         self._shared: tuple[Lineage, Mapping[int, str]] = (self.state.lineage, {})
         self._stale = False
         self._reset(Epoch())
@@ -95,10 +97,8 @@ class SessionView:
         self.sync()
         for _ in range(ATTEMPTS):
             try:
-                if self._sizes().fits():
-                    context = self._context()
-                    self.sent_tokens = context.tokens + reserve
-                    return context
+                if self.sizes().fits():
+                    return self._context()
                 self._advance()
             except ConflictError:
                 self.sync()
@@ -171,7 +171,7 @@ class SessionView:
         """Start an epoch where one is due; where even the least does not fit now, a later turn may mend it."""
         try:
             for _ in range(ATTEMPTS):
-                if self._sizes().fits():
+                if self.sizes().fits():
                     return
                 self._advance()
         except BudgetError:
@@ -200,9 +200,10 @@ class SessionView:
     def _past_tokens(self) -> int:
         return self._header_tokens + self._epoch.tokens if self._epoch.entries else 0
 
-    def _sizes(self) -> Sizes:
+    def sizes(self) -> Sizes:
+        """Return what the view holds now, for the arithmetic of plans."""
         return Sizes(
-            budget=max(self.settings.budget - self.reserved, 1),
+            budget=max(min(self.settings.budget, self.calibration.room(self.settings.budget)) - self.reserved, 1),
             profile=self.profile,
             system=self._system_tokens,
             past=self._past_tokens(),
@@ -217,7 +218,7 @@ class SessionView:
 
     def _advance(self) -> None:
         """Seal the oldest groups, plan the past anew and store it. Raises BudgetError, ConflictError."""
-        sizes = self._sizes()
+        sizes = self.sizes()
         count = sizes.groups_to_seal()
         groups = self._tail.groups[:count]
         turns = [turn for group in groups for turn in group.turns]
