@@ -12,33 +12,29 @@ from typing import TYPE_CHECKING, Any, Self
 
 from optical_memory.budget import Profile, count_tokens, get_profile
 from optical_memory.context.base import Context
-from optical_memory.context.events import Events, Observer, Recalled
-from optical_memory.context.lineage import within
+from optical_memory.context.events import Events, Observer
 from optical_memory.context.state import for_export, from_file
 from optical_memory.context.view import SessionView, Settings
-from optical_memory.errors import InputError, NotFoundError
+from optical_memory.errors import InputError
 from optical_memory.formats import from_turns, to_turns
 from optical_memory.formats.keywords import When, seconds, turn_of
+from optical_memory.lookup import Lookup
 from optical_memory.policies import BudgetedPolicy, get_policy
 from optical_memory.policies.base import Policy
-from optical_memory.recall import RecallTool, find_turn
 from optical_memory.renderers import default_renderer, get_renderer
-from optical_memory.renderers.base import Page, Renderer
+from optical_memory.renderers.base import Renderer
 from optical_memory.stores import open_store
 from optical_memory.stores.base import Store
 from optical_memory.stores.record import BATCH_TURNS
 from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
-    from optical_memory.budget.advice import Advice
     from optical_memory.budget.drift import Drift
     from optical_memory.context.following import Followed, Follower
     from optical_memory.context.forgetting import Receipt
-    from optical_memory.readers.base import Reader
-    from optical_memory.readers.fidelity import Score
 
 
-class OpticalMemory:
+class OpticalMemory(Lookup):
     """The memory of one conversation.
 
     Turns are stored exactly and durably when :meth:`add` returns. :meth:`context` and :meth:`messages` give what
@@ -172,13 +168,6 @@ class OpticalMemory:
         with self._lock:
             return self._follower().follow(list(messages), format, self._clock())
 
-    def superseded(self) -> list[Turn]:
-        """Return the turns that left the visible history by :meth:`follow`, in the order in which they were stored."""
-        with self._lock:
-            self._view.refresh()
-            path = self._view.path()
-            return [turn for turn in self.store.turns(self.session) if not within(path, turn.seq)]
-
     def _follower(self) -> Follower:
         from optical_memory.context.following import Follower  # seldom needed
 
@@ -202,15 +191,6 @@ class OpticalMemory:
                 self._view.gallery.load(context.pages)
                 self._view.sent_tokens = context.tokens + reserve
             return context
-
-    def peek(self) -> Context:
-        """Return what stands in the context, changing nothing: no epoch begins, nothing is stored or drawn.
-
-        What was added since the last :meth:`context` is in it as it came, so it may cost more than the budget
-        (:attr:`Context.fits`).
-        """
-        with self._lock:
-            return self._view.peek()
 
     def messages(self, format: str = "openai") -> list[dict[str, Any]]:
         """Return the context as messages of a provider, pages as PNG data.
@@ -239,76 +219,6 @@ class OpticalMemory:
         beside = count_tokens(overhead(format, offered), self.profile) + self.profile.message_tokens
         return build_request(self.context(reserve=beside, draw=True).turns(), format, tools=offered)
 
-    def recall(
-        self,
-        question: str | None = None,
-        *,
-        k: int = 5,
-        turn_id: str | None = None,
-        page: str | Page | None = None,
-        line: int | None = None,
-        superseded: bool = False,
-    ) -> list[Turn]:
-        """Return exact turns: by question (best first), by id or place ("#12"), or by page and line (from 1).
-
-        ``line`` None: the whole page. ``superseded``: also turns that left the history by :meth:`follow`; one that is
-        named by its id or place is always returned. Errors: NotFoundError for an unknown turn, page or line;
-        InputError when nothing, or too much, is asked.
-        """
-        if sum(value is not None for value in (question, turn_id, page)) != 1:
-            raise InputError("give a question, or turn_id=, or page= (with or without line=)")
-        with self._lock:
-            self._view.refresh()
-            if question is not None:
-                found = self._search(question, max(1, k), superseded)
-            elif turn_id is not None:
-                found = find_turn(self.store, self.session, turn_id)
-            else:
-                self._view.sync(read_only=True)
-                found = self._view.turns_on(page.id if isinstance(page, Page) else str(page), line)
-                found = [turn for turn in found if superseded or within(self._view.path(), turn.seq)]
-            found = [turn for turn in found if turn.seq not in self._view.state.doomed]
-        if turn_id is not None and not found:
-            raise NotFoundError(f"turn {turn_id!r} of session {self.session!r} was forgotten")
-        self._events.tell(Recalled(session=self.session, turn_ids=tuple(turn.id for turn in found)))
-        return found
-
-    def _search(self, question: str, k: int, superseded: bool) -> list[Turn]:
-        """Search until ``k`` turns of the visible path are found, or all there are."""
-        asked = k
-        while True:
-            found = self.store.search(self.session, question, asked)
-            shown = [turn for turn in found if superseded or within(self._view.path(), turn.seq)]
-            if len(shown) >= k or len(found) < asked:
-                return shown[:k]
-            asked *= 4
-
-    def recall_tool(self) -> RecallTool:
-        """Return the ``recall`` tool: its JSON schema and the call, for the model's own use."""
-        return RecallTool(self.recall)
-
-    def fidelity(self, reader: Reader | str = "mini", *, pages: int | None = None) -> dict[str, Score]:
-        """Let a reader read pages of this memory at every tier, and say what it still gets right.
-
-        Args:
-            reader: a Reader or the name of one.
-            pages: most pages to read, the newest; None: all in the context.
-
-        """
-        from optical_memory.readers import load_reader
-        from optical_memory.readers.fidelity import score
-
-        reader = load_reader(reader) if isinstance(reader, str) else reader
-        return score(self.pages_by_tier(pages), reader)
-
-    def pages_by_tier(self, pages: int | None = None, *, draw: bool = False) -> dict[str, list[Page]]:
-        """Return the newest ``pages`` pages of the context at every tier of the profile, sharpest first."""
-        with self._lock:
-            by_tier = self._view.pages_by_tier(pages)
-            if draw:
-                self._view.gallery.load(page for tier in by_tier.values() for page in tier)
-            return by_tier
-
     def observe(self, usage: Any) -> Drift:
         """Compare the provider's own count of the last request with ours, and return the drift.
 
@@ -327,39 +237,6 @@ class OpticalMemory:
             drift = Drift(ours=self._view.sent_tokens, theirs=input_tokens(usage))
             self._view.calibration = self._view.calibration.observe(drift.ours, drift.theirs)
             return drift
-
-    def advice(self) -> Advice:
-        """Return what this session so far costs as full text, truncated, and with this memory, and which to take.
-
-        By the profile's prices, with an ideal prompt cache. Reads the whole visible history.
-        """
-        from optical_memory.context.advising import advise_on
-
-        with self._lock:
-            return advise_on(self._view)
-
-    def stats(self) -> dict[str, Any]:
-        """Return figures of the session: turns, tokens, pages by tier, epoch. Changes nothing; see :meth:`peek`."""
-        context = self.peek()
-        tiers: dict[str, int] = {}
-        for page in context.pages:
-            tiers[page.tier] = tiers.get(page.tier, 0) + 1
-        visible = sum(last - first + 1 for first, last in self._view.path())
-        return {
-            "session": self.session,
-            "profile": self.profile.name,
-            "renderer": self.renderer.key,
-            "turns": self.store.count(self.session),
-            "superseded_turns": self._view.head.length - visible,
-            "recent_turns": len(context.recent),
-            "text_tokens": context.text_tokens,
-            "context_tokens": context.tokens,
-            "budget": self.budget,
-            "compression": round(context.text_tokens / max(context.tokens, 1), 2),
-            "pages": tiers,
-            "archived_pages": context.archived_pages,
-            "epoch": context.epoch,
-        }
 
     # -- away ----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ FLOORS = (
     {"errors", "registry", "turns", "wording"},
     {"budget", "formats", "policies", "renderers", "stores"},
     {"context", "excerpt", "facts", "model", "pages", "readers", "recall"},
-    {"asynchronous", "compression", "memory", "pool"},
+    {"asynchronous", "compression", "lookup", "memory", "pool"},
     {"adapters", "batch", "cli", "report", "service", "training"},
 )
 """Rooms (packages and modules directly under ``optical_memory``), lowest floor first."""
