@@ -15,6 +15,7 @@ FILES = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
 TO_WRITE = re.compile(r"NAME|PROVIDER|mine")
 """In the names of files that a reader is to write."""
 NAMED = re.compile(r"`([\w./-]+(?:\.py|\.md|\.toml|/))(?:: ([\w.]+))?`")
+PATH = re.compile(r"\b(?:tests|optical_memory|benchmarks|docs|scripts|examples|LICENSES)/[\w./-]+\.\w+")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 
 
@@ -40,3 +41,9 @@ def test_files_and_functions_that_a_map_names_are_there(document: Path) -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     targets = LINK.findall(document.read_text("utf-8"))
     assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_paths_are_there(document: Path) -> None:
+    paths = {path for path in PATH.findall(document.read_text("utf-8")) if not TO_WRITE.search(path)}
+    assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
