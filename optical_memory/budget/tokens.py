@@ -48,7 +48,7 @@ def count_message(turn: Turn, profile: str | Profile) -> int:
     texts = [turn.name, turn.tool_call_id]
     for call in turn.tool_calls:
         tokens += profile.message_tokens
-        texts += [call.id, call.name, call.arguments]
+        texts += [call.id, call.name, call.name, call.arguments]  # its result repeats the name in some formats
     if not any(part.text for part in turn.parts):
         texts.append(turn.text)
     return tokens + sum(count_tokens(text, profile) for text in texts if text)

@@ -17,8 +17,8 @@ from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
 
 FACTS_TOKENS = 40
 """Most tokens of the facts beside one page."""
-LABEL_TOKENS = 20
-"""Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens."""
+LABEL_TOKENS = 32
+"""Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens, whatever its digits."""
 MAX_TURN_PAGES = 64
 """Most pages that one turn is laid out on; of a longer one the beginning and the end are shown."""
 IMPORTANCE: Mapping[str, float] = {"system": 1.0, "developer": 1.0, "user": 0.8, "assistant": 0.5, "tool": 0.3}
@@ -79,7 +79,7 @@ class Sealer:
             id=layout.id,
             level=max(entry.level for entry in covered) + 1,
             tier="gist",
-            costs={"gist": profile.gist.tokens + self._overhead(facts)},
+            costs={"gist": profile.gist.tokens + self._overhead(layout.id, facts, excerpt=True)},
             first_seq=first.first_seq,
             last_seq=last.last_seq,
             segment=((first.segment[0][0], last.segment[-1][1]),),
@@ -155,7 +155,7 @@ class Sealer:
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = count_tokens(layout.text, self.profile)
-            costs = tier_costs(self.tiers, text_tokens, self._overhead(facts))
+            costs = tier_costs(self.tiers, text_tokens, self._overhead(layout.id, facts, excerpt=False))
             if not costs:
                 costs = {"text": text_tokens + LABEL_TOKENS}
             entry = _entry(layout.id, page_turns, segment, costs, text_tokens, floor=floor, facts=facts)
@@ -191,8 +191,8 @@ class Sealer:
 
         return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile), seen=seen)
 
-    def _overhead(self, facts: str) -> int:
-        return LABEL_TOKENS + (count_tokens(facts, self.profile) if facts else 0)
+    def _overhead(self, page_id: str, facts: str, *, excerpt: bool) -> int:
+        return count_tokens(wording.page_label(page_id, excerpt=excerpt, facts=facts), self.profile)
 
 
 def run_of(turn: Turn) -> Run:

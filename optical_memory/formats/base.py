@@ -200,12 +200,13 @@ def image(url: str, **hints: Any) -> Part:
 def detail_of(part: Part, settings: Mapping[str, str]) -> str | None:
     """Return an image's detail as a format writes it; None where it has none, or one that is not in ``settings``.
 
-    Gemini's names ("media_resolution_high") are known by their last words.
+    Gemini's names ("media_resolution_high") are known by their last words too.
     """
     detail = (part.raw or {}).get(DETAIL)
     if part.kind != "image" or not isinstance(detail, str):
         return None
-    return settings.get(detail.lower().removeprefix("media_resolution_"))
+    detail = detail.lower()
+    return settings.get(detail) or settings.get(detail.removeprefix("media_resolution_"))
 
 
 def other(kind: str, *, text: str = "", url: str = "", **hints: Any) -> Part:

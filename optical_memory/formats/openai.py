@@ -25,6 +25,12 @@ ROLES: Mapping[str, Role] = {
 PART_TYPES = frozenset({"image_url", "input_audio", "file", "refusal"})
 DETAILS: Mapping[str, str] = {name: name for name in ("low", "high", "auto", "original")}
 """The settings of an image that Chat Completions and Responses share."""
+GATEWAYS: Mapping[str, str] = {"media_resolution_medium": "medium", "media_resolution_ultra_high": "ultra_high"}
+"""Settings of Gemini's profiles that gateways of these shapes hand on, and OpenAI does not have.
+
+Source: litellm 1.110.2, llms/vertex_ai/gemini/transformation.py, 2026-11-28.
+"""
+SETTINGS = {**DETAILS, **GATEWAYS}
 
 
 class OpenAI(Format):
@@ -183,7 +189,7 @@ def parse_file(file: Message) -> Part:
 def build_part(part: Part) -> Message:
     """Return one part of a user's content list."""
     if part.kind == "image" and (is_web_url(part.url) or split_data_url(part.url)):
-        detail = base.detail_of(part, DETAILS)
+        detail = base.detail_of(part, SETTINGS)
         return {"type": "image_url", "image_url": {"url": part.url} | ({"detail": detail} if detail else {})}
     kind, inline = base.kind_of(part), split_data_url(part.url)
     if kind == "audio" and inline:

@@ -12,7 +12,7 @@ from optical_memory.formats import base
 from optical_memory.formats.base import Calls, Fields, Format, Message
 from optical_memory.formats.checked import stable_id, want
 from optical_memory.formats.media import is_web_url, split_data_url
-from optical_memory.formats.openai import DETAILS, file_fields, parse_content, parse_file, part_types
+from optical_memory.formats.openai import SETTINGS, file_fields, parse_content, parse_file, part_types
 from optical_memory.turns import Part, Role, Turn
 
 ROLES: Mapping[str, Role] = {"system": "system", "developer": "developer", "user": "user", "assistant": "assistant"}
@@ -183,7 +183,7 @@ def build_part(part: Part) -> Message:
     """Return one part of a user's content, or of a result's output."""
     if part.kind == "image":
         if is_web_url(part.url) or split_data_url(part.url):
-            detail = base.detail_of(part, DETAILS) or "auto"  # the field is required
+            detail = base.detail_of(part, SETTINGS) or "auto"  # the field is required
             return {"type": "input_image", "image_url": part.url, "detail": detail}
     if base.kind_of(part) == "file":
         if is_web_url(part.url):

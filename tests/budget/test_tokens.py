@@ -155,7 +155,7 @@ def test_a_message_costs_its_text_name_and_frame() -> None:
 def test_calls_and_results_count() -> None:
     call = ToolCall(id="call_1", name="search", arguments='{"q": "Oslo"}')
     asked = turn(role="assistant", tool_calls=(call, call))
-    parts = sum(count_tokens(text, "gpt-5") for text in (call.id, call.name, call.arguments))
+    parts = sum(count_tokens(text, "gpt-5") for text in (call.id, call.name, call.name, call.arguments))
     assert count_message(asked, "gpt-5") == 4 + 2 * (4 + parts)
     answer = turn(role="tool", text="sunny", tool_call_id="call_1")
     assert count_message(answer, "gpt-5") == 4 + count_tokens("sunny", "gpt-5") + count_tokens("call_1", "gpt-5")

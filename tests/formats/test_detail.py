@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from optical_memory.budget import get_profile, profiles
 from optical_memory.formats import FORMATS, from_turns, get_format, to_turns
 from optical_memory.formats.gemini import RESOLUTIONS
-from optical_memory.formats.openai import DETAILS
+from optical_memory.formats.openai import DETAILS, GATEWAYS
 from optical_memory.turns import Part, Turn
 
 OPENAI = ("low", "high", "auto", "original")
@@ -50,8 +50,9 @@ def test_the_settings_are_those_of_the_libraries() -> None:
 @pytest.mark.parametrize("detail", NAMES)
 def test_each_format_writes_what_it_knows_and_leaves_out_the_rest(detail: str, png_url: str) -> None:
     turn, word = shown(detail, png_url), detail.lower().removeprefix("media_resolution_")
-    assert written(turn, "openai") == (word if word in OPENAI else None)
-    assert written(turn, "responses") == (word if word in OPENAI else "auto")
+    expected = word if word in OPENAI or detail in GATEWAYS else None
+    assert written(turn, "openai") == expected
+    assert written(turn, "responses") == (expected or "auto")
     assert written(turn, "gemini") == (f"MEDIA_RESOLUTION_{word.upper()}" if word in GEMINI else None)
     assert written(turn, "anthropic") is None and written(turn, "huggingface") is None
 
