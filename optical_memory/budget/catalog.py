@@ -94,7 +94,7 @@ def load_profile(path: Path, name: str | None = None) -> Profile:
         name = next(iter(own))
     if name not in own:
         raise NotFoundError(f"no profile {name!r} in {str(path)!r}; there are {', '.join(own)}")
-    return make_profile(name, _whole(name, dict(_catalog().tables) | own))
+    return make_profile(name, _whole(name, own, _catalog()))
 
 
 def make_profile(name: str, table: Mapping[str, Any]) -> Profile:
@@ -155,22 +155,33 @@ def _catalog() -> Catalog:
     return Catalog(tables=tables, names=names, families=tuple(families))
 
 
-def _whole(name: str, tables: Mapping[str, Table]) -> Table:
-    """Return a table with what it takes from others; its shares of legibility by tier are added to theirs."""
-    table = dict(tables[name])
+def _whole(
+    name: str, raw: Mapping[str, Table], packaged: Catalog | None = None, taken: frozenset[str] = frozenset()
+) -> Table:
+    """Return a table with what it takes from others, in ``raw`` and then ``packaged``; ``taken`` leads to it.
+
+    Its shares of legibility by tier are added to theirs. Errors: NotFoundError for another that is not known.
+    """
+    table = dict(raw[name])
     of, like = table.pop("of", ""), table.pop("like", "")
     if not (of or like):
-        return {"aliases": []} | table | {"base": table.get("base", name)}
-    known = {plain(each): each for each in tables}
-    try:
-        other = _whole(known[plain(of or like)], tables)
-    except KeyError:
-        raise NotFoundError(f"profile {name!r} is like {of or like!r}, which is not known") from None
+        return {"aliases": []} | table | {"base": name}
+    other = dict(_other(name, of or like, raw, packaged, taken | {name}))
     if "tiers" in table and not of:
         other.pop("legibility", None)
     if "legibility" in table:
         table["legibility"] = other.get("legibility", {}) | table["legibility"]
     return other | {"aliases": []} | table | {"base": other["base"] if of else name}
+
+
+def _other(name: str, wanted: str, raw: Mapping[str, Table], packaged: Catalog | None, taken: frozenset[str]) -> Table:
+    own = {plain(each): each for each in raw if each not in taken}
+    for spelling in spellings(wanted):
+        if spelling in own:
+            return _whole(own[spelling], raw, packaged, taken)
+        if packaged is not None and spelling in packaged.names:
+            return packaged.tables[packaged.names[spelling]]
+    raise NotFoundError(f"profile {name!r} is like {wanted!r}, which is not known, or like it in turn")
 
 
 @cache

@@ -23,13 +23,22 @@ def bench(
     context: typer.Context,
     name: Annotated[str | None, typer.Argument(help="Which benchmark. Without: list them.")] = None,
 ) -> None:
-    """Run a benchmark of the source checkout; further arguments go to it.
+    """Run a benchmark of the source checkout; further arguments go to it, options behind ``--`` too.
+
+    ``read`` comes with the package: it measures what your own model reads, and writes a profile
+    (optical-memory bench read -- --help).
 
     Example: optical-memory bench dense
     """
+    if name == "read":
+        from optical_memory.cli import reading
+
+        reading.run(context.args)
+        return
     benchmarks = _package()
     names: dict[str, str] = benchmarks.catalogue()
     if name is None:
+        names = {"read": "What your own model reads at each tier, written as a profile."} | names
         for each, line in names.items():
             print(f"{each:<12} {line}")
     elif name in names:

@@ -30,7 +30,8 @@ class EndpointReader:
     environment variable ``OPTICAL_MEMORY_ENDPOINT_KEY``) goes into the Authorization header alone: never into a log,
     an error or ``repr``. ``timeout_seconds`` bounds each try, ``retries`` the tries after the first (on connection
     errors and on answers 408, 409, 425, 429 and 5xx, with growing waits or as Retry-After says).
-    ``max_image_bytes`` and ``max_answer_bytes`` bound what is sent and taken. No redirect is followed.
+    ``max_image_bytes`` and ``max_answer_bytes`` bound what is sent and taken. ``detail`` is the provider's setting sent
+    with each image ("high"). No redirect is followed.
     """
 
     name = "endpoint"
@@ -42,6 +43,7 @@ class EndpointReader:
         model: str,
         key: str | None = None,
         prompt: str = PROMPT,
+        detail: str | None = None,
         max_tokens: int = 8192,
         timeout_seconds: float = 120.0,
         retries: int = 3,
@@ -59,7 +61,7 @@ class EndpointReader:
         if parts.username or parts.password:
             raise InputError(f"give the key as key=… or in {KEY_VARIABLE}, not in the URL")
         self.url, self.model, self.prompt = url.rstrip("/") + "/chat/completions", model, prompt
-        self.max_tokens, self.retries = max_tokens, retries
+        self.max_tokens, self.retries, self.detail = max_tokens, retries, detail
         self.max_image_bytes, self.max_answer_bytes = max_image_bytes, max_answer_bytes
         key = key or os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -85,7 +87,8 @@ class EndpointReader:
         self._client.close()
 
     def _request(self, image: str) -> dict[str, Any]:
-        content = [{"type": "image_url", "image_url": {"url": image}}, {"type": "text", "text": self.prompt}]
+        shown = {"url": image} | ({"detail": self.detail.removeprefix("media_resolution_")} if self.detail else {})
+        content = [{"type": "image_url", "image_url": shown}, {"type": "text", "text": self.prompt}]
         messages = [{"role": "user", "content": content}]
         return {"model": self.model, "messages": messages, "max_tokens": self.max_tokens, "temperature": 0}
 

@@ -212,6 +212,16 @@ def test_a_users_file_is_a_profile(tmp_path: Path) -> None:
         assert memory.profile == profile and memory.messages()
 
 
+def test_a_users_table_may_have_the_name_of_what_it_is_like(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('[gpt-5]\nlike = "openai/gpt-5-2025-08-07"\ncontext_tokens = 1_000', encoding="utf-8")
+    own = get_profile(path)
+    assert own.name == "gpt-5" and own.context_tokens == 1_000 and own.tiers == get_profile("gpt-5").tiers
+    path.write_text('[a]\nlike = "b"\n[b]\nlike = "a"', encoding="utf-8")
+    with pytest.raises(NotFoundError, match="or like it in turn"):
+        get_profile(f"{path}#a")
+
+
 def test_a_profile_object_is_taken_as_it_is() -> None:
     own = replace(get_profile("mini"), name="own")
     with OpticalMemory(profile=own, renderer="dense") as memory:
