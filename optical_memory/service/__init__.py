@@ -1,1 +1,1 @@
-"""."""
+"""The HTTP service: sessions of many tenants behind one address."""
