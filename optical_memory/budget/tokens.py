@@ -8,7 +8,6 @@ import re
 
 from optical_memory.budget.catalog import get_profile
 from optical_memory.budget.detail import known_detail
-from optical_memory.budget.encodings import LONGEST_CLAUDE_TEXT, encoding, own_tokenizer
 from optical_memory.budget.estimate import supplement
 from optical_memory.budget.profile import Profile
 from optical_memory.turns import Part, Turn
@@ -26,6 +25,8 @@ def count_tokens(text: str, profile: str | Profile) -> int:
     Offline, and linear in the text's length. Special tokens in the text are counted as the text they are; lone
     surrogates as U+FFFD. Raises NotFoundError for an unknown profile.
     """
+    from optical_memory.budget.encodings import LONGEST_CLAUDE_TEXT, encoding, own_tokenizer  # not before it is needed
+
     profile = get_profile(profile)
     text = _LONE.sub(lambda run: "\ufffd" * len(run[0]), text)
     if profile.tokenizer and not (profile.tokenizer.startswith("claude") and len(text) > LONGEST_CLAUDE_TEXT):
