@@ -20,6 +20,7 @@ from optical_memory.renderers.base import Page
 from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
+    from optical_memory.asking import Reply
     from optical_memory.budget.advice import Advice
     from optical_memory.budget.drift import Drift
     from optical_memory.context.following import Followed
@@ -146,10 +147,19 @@ class AsyncOpticalMemory:
         return await self._call(lambda memory: memory.messages(format))
 
     async def request(
-        self, format: str = "openai", *, recall: bool = False, tools: Sequence[Mapping[str, Any]] = ()
+        self,
+        format: str = "openai",
+        *,
+        recall: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
+        reserve: int = 0,
     ) -> dict[str, Any]:
         """See :meth:`OpticalMemory.request`."""
-        return await self._call(lambda memory: memory.request(format, recall=recall, tools=tools))
+        return await self._call(lambda memory: memory.request(format, recall=recall, tools=tools, reserve=reserve))
+
+    async def ask(self, question: str, *, model: Any = None, expand: bool = True) -> Reply:
+        """See :meth:`OpticalMemory.ask`."""
+        return await self._call(lambda memory: memory.ask(question, model=model, expand=expand))
 
     async def recall(
         self,

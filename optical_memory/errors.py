@@ -27,6 +27,7 @@
     │   ├── ImageError                     an image of no size, too large, or not an image
     │   ├── ContextTooLongError            more positions than the decoder has
     │   └── OutOfMemoryError               the device is full; names the mode to try
+    ├── EndpointError                      a model's endpoint cannot be reached, refused, or answered nothing usable
     └── MissingExtraError (ImportError)    an optional dependency is not installed
 """
 
@@ -161,6 +162,10 @@ class ContextTooLongError(ModelError):
 
 class OutOfMemoryError(ModelError):
     """The device is full; the message names the mode to try."""
+
+
+class EndpointError(OpticalMemoryError):
+    """A model's endpoint cannot be reached, refused, or answered nothing usable."""
 
 
 class MissingExtraError(OpticalMemoryError, ImportError):

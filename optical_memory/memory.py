@@ -29,6 +29,7 @@ from optical_memory.stores.record import BATCH_TURNS
 from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
+    from optical_memory.asking import Reply
     from optical_memory.budget.drift import Drift
     from optical_memory.context.following import Followed, Follower
     from optical_memory.context.forgetting import Receipt
@@ -200,7 +201,12 @@ class OpticalMemory(Lookup):
         return from_turns(self.context(draw=True).turns(), format, repair=True)
 
     def request(
-        self, format: str = "openai", *, recall: bool = False, tools: Sequence[Mapping[str, Any]] = ()
+        self,
+        format: str = "openai",
+        *,
+        recall: bool = False,
+        tools: Sequence[Mapping[str, Any]] = (),
+        reserve: int = 0,
     ) -> dict[str, Any]:
         """Return everything that a provider's client takes, ready to send: ``client.….create(model=…, **request)``.
 
@@ -211,13 +217,14 @@ class OpticalMemory(Lookup):
             format: the provider's format.
             recall: offer the recall tool to the model; :meth:`recall_tool` answers its calls.
             tools: further tools, in the provider's own shape. Their schemas count within the budget.
+            reserve: tokens of the budget that stay free for what the caller adds to the request.
 
         """
         from optical_memory.formats.request import build_request, overhead
 
         offered = [*tools, *([self.recall_tool().schema_for(format)] if recall else [])]
         beside = count_tokens(overhead(format, offered), self.profile) + self.profile.message_tokens
-        return build_request(self.context(reserve=beside, draw=True).turns(), format, tools=offered)
+        return build_request(self.context(reserve=beside + reserve, draw=True).turns(), format, tools=offered)
 
     def observe(self, usage: Any) -> Drift:
         """Compare the provider's own count of the last request with ours, and return the drift.
@@ -237,6 +244,20 @@ class OpticalMemory(Lookup):
             drift = Drift(ours=self._view.sent_tokens, theirs=input_tokens(usage))
             self._view.calibration = self._view.calibration.observe(drift.ours, drift.theirs)
             return drift
+
+    def ask(self, question: str, *, model: Any = None, expand: bool = True) -> Reply:
+        """Answer a question from the memory; see :func:`optical_memory.asking.ask`.
+
+        Args:
+            question: at most 8,000 characters.
+            model: an :class:`optical_memory.endpoint.Endpoint`, or a model of :func:`optical_memory.load_model` that
+                answers (or its name). Default: the in-process "smollm2", where its weights are found.
+            expand: let an in-process model look lines up before it answers; False: from its vision tokens alone.
+
+        """
+        from optical_memory.asking import ask
+
+        return ask(self, question, model=model, expand=expand)
 
     # -- away ----------------------------------------------------------------------------------------------------
 

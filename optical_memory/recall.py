@@ -85,6 +85,10 @@ class RecallTool:
 
     def __call__(self, arguments: str | dict[str, Any] | None = None, /, **more: Any) -> str:
         """Answer a call. ``arguments`` may be the JSON text that the model wrote, a dict, or keywords."""
+        return self.answer(arguments, **more)[0]
+
+    def answer(self, arguments: str | dict[str, Any] | None = None, /, **more: Any) -> tuple[str, list[Turn]]:
+        """Answer a call as :meth:`__call__` does, and return the turns that it found as well."""
         try:
             asked = json.loads(arguments) if isinstance(arguments, str) else dict(arguments or {})
             asked |= more
@@ -92,8 +96,8 @@ class RecallTool:
             asked["k"] = max(1, min(int(asked.get("k") or 5), MAX_TURNS))
             turns = self.lookup(**asked)
         except (OpticalMemoryError, ValueError, TypeError) as error:
-            return wording.recall_failed(error)
-        return _answer(turns, max(offset, 0))
+            return wording.recall_failed(error), []
+        return _answer(turns, max(offset, 0)), turns
 
 
 def _answer(turns: Sequence[Turn], offset: int) -> str:

@@ -22,6 +22,8 @@ RECALL_DESCRIPTION = (
     "a turn, or the id of a page and a line on it. Use it whenever an exact value from an older page matters."
 )
 """What the recall tool says of itself."""
+NOT_THERE = "That is not in the memory."
+"""What a model shall answer where the conversation does not say."""
 RECALL_NOTHING = "recall found nothing. Try other words, or fewer."
 
 
@@ -55,6 +57,15 @@ def excerpt_pointer(place: str, tokens: int) -> str:
 def left_out(characters: int) -> str:
     """Return the line that stands for text cut out of a long turn."""
     return f"[… {characters:,} characters left out here …]"
+
+
+def question(text: str) -> str:
+    """Return a question about the remembered conversation, with how to answer it."""
+    return (
+        "Answer the question below from the conversation above alone, in as few words as it needs. Copy identifiers, "
+        "amounts, dates and names exactly; those on a page image, look them up with the tool `recall` first. "
+        f"Where the conversation does not say, answer exactly: {NOT_THERE}\n\nQuestion: {text}"
+    )
 
 
 def recall_failed(reason: object) -> str:

@@ -16,8 +16,8 @@ ROOT = Path(optical_memory.__file__).parent
 FLOORS = (
     {"errors", "registry", "turns", "wording"},
     {"budget", "formats", "policies", "renderers", "stores"},
-    {"context", "excerpt", "facts", "model", "pages", "readers", "recall"},
-    {"asynchronous", "compression", "lookup", "memory", "pool"},
+    {"context", "endpoint", "excerpt", "facts", "model", "pages", "readers", "recall"},
+    {"asking", "asynchronous", "compression", "lookup", "memory", "pool"},
     {"adapters", "batch", "cli", "report", "service", "training"},
 )
 """Rooms (packages and modules directly under ``optical_memory``), lowest floor first."""

@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from optical_memory.cli import bench, corpus, demo, inspection, pages, profiles, train
+from optical_memory.cli import asking, bench, corpus, demo, inspection, pages, profiles, train
 from optical_memory.errors import OpticalMemoryError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ demo.register(app)
 pages.register(app)
 corpus.register(app)
 inspection.register(app)
+asking.register(app)
 profiles.register(app)
 bench.register(app)
 train.register(app)

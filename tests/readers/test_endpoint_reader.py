@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from optical_memory.endpoint import KEY_VARIABLE
 from optical_memory.errors import InputError, ReaderError
 from optical_memory.readers import load_reader
-from optical_memory.readers.endpoint import KEY_VARIABLE, EndpointReader
+from optical_memory.readers.endpoint import EndpointReader
 
 pytest.importorskip("httpx")
 

@@ -1,0 +1,165 @@
+"""Asking a memory: a question in, an answer from the remembered conversation out, with the turns it rests on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from optical_memory import wording
+from optical_memory.budget import Profile, count_tokens
+from optical_memory.context.base import Context
+from optical_memory.endpoint import Endpoint
+from optical_memory.errors import EndpointError, InputError, LimitError
+from optical_memory.recall import RecallTool
+from optical_memory.turns import Turn
+
+QUESTION_CHARACTERS = 8_000
+"""Most characters of a question."""
+DEFAULT_MODEL = "smollm2"
+"""The in-process model that answers where none is named."""
+ROUNDS = 6
+"""Most requests for one answer: the model may call the recall tool in all but the last."""
+ANSWER_TOKENS = 1_024
+"""Most tokens of an answer."""
+MOST_SOURCES = 3
+"""Most turns named as sources of an answer."""
+
+
+class Askable(Protocol):
+    """What is needed of a memory; see :class:`optical_memory.OpticalMemory`."""
+
+    profile: Profile
+
+    def context(self, *, draw: bool = ...) -> Context:
+        """Return what the model should see."""
+
+    def peek(self) -> Context:
+        """Return what stands in the context."""
+
+    def recall(self, question: str, *, k: int) -> list[Turn]:
+        """Return exact turns."""
+
+    def recall_tool(self) -> RecallTool:
+        """Return the recall tool."""
+
+    def request(self, format: str, *, recall: bool, reserve: int) -> dict[str, Any]:
+        """Return a whole request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where an answer stands: an exact turn and, where it was read from a page, the page and the line (from 1)."""
+
+    turn_id: str
+    page: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskUsage:
+    """What an answer cost: tokens of all requests, how many requests there were, wall time in seconds."""
+
+    input_tokens: int
+    output_tokens: int
+    requests: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """An answer from the memory.
+
+    ``sources`` name the turns that it rests on, the best first. ``certainty``, 0 to 1, is the share of the exact
+    values in the answer (ids, amounts, dates, names of files) that stand word for word in those turns or, for an
+    in-process model, how sure it was of the characters it read. ``found`` is False where the memory does not say.
+    """
+
+    text: str
+    sources: tuple[Source, ...]
+    certainty: float
+    usage: AskUsage
+    found: bool = True
+
+
+def ask(memory: Askable, question: str, *, model: Any = None, expand: bool = True) -> Reply:
+    """Answer a question from a memory, by a model behind an endpoint or one in this process.
+
+    See :meth:`OpticalMemory.ask`. Errors: LimitError for a question that is too long or empty, InputError for a model
+    that does not answer, EndpointError, BudgetError, and what loading a model raises.
+    """
+    if not question.strip() or len(question) > QUESTION_CHARACTERS:
+        raise LimitError(f"a question has 1 to {QUESTION_CHARACTERS:,} characters, not {len(question):,}")
+    if isinstance(model, Endpoint):
+        return ask_endpoint(memory, question, model)
+    if model is None or isinstance(model, str):
+        from optical_memory.model import load_model
+
+        model = load_model(model or DEFAULT_MODEL)
+    if not hasattr(model, "ask"):
+        raise InputError(f"{type(model).__name__!r} transcribes and does not answer; use 'smollm2' or an Endpoint")
+    reply: Reply = model.ask(memory.context(draw=True), question, expand=expand)
+    return reply
+
+
+def ask_endpoint(memory: Askable, question: str, endpoint: Endpoint) -> Reply:
+    """Let a model behind an endpoint answer from the memory's context, with the recall tool.
+
+    Errors: EndpointError, BudgetError.
+    """
+    started = time.perf_counter()
+    prompt = {"role": "user", "content": wording.question(question)}
+    tool = memory.recall_tool()
+    request = memory.request("openai", recall=True, reserve=count_tokens(prompt["content"], memory.profile) + 8)
+    messages: list[dict[str, Any]] = [*request["messages"], prompt]
+    recalled: list[Turn] = []
+    used = [0, 0]
+    for number in range(1, ROUNDS + 1):
+        tools = request["tools"] if number < ROUNDS else ()
+        message, usage = endpoint.complete(messages, max_tokens=ANSWER_TOKENS, tools=tools)
+        used[0] += int(usage.get("prompt_tokens") or 0)
+        used[1] += int(usage.get("completion_tokens") or 0)
+        calls = message.get("tool_calls") or []
+        if not calls:
+            seconds = time.perf_counter() - started
+            cost = AskUsage(input_tokens=used[0], output_tokens=used[1], requests=number, seconds=seconds)
+            return reply_of(memory, question, str(message.get("content") or "").strip(), recalled, cost)
+        messages.append({key: value for key, value in message.items() if value is not None})
+        for call in calls:
+            answer, turns = tool.answer(call["function"]["arguments"])
+            recalled += turns
+            messages.append({"role": "tool", "tool_call_id": call["id"], "content": answer})
+    raise EndpointError(f"{endpoint!r} called tools {ROUNDS} times and answered nothing")
+
+
+def reply_of(memory: Askable, question: str, text: str, recalled: Sequence[Turn], usage: AskUsage) -> Reply:
+    """Return a model's words as a reply, with the turns that hold what it says."""
+    if not text or wording.NOT_THERE.rstrip(".").lower() in text.lower():
+        return Reply(text=text or wording.NOT_THERE, sources=(), certainty=0.0, usage=usage, found=False)
+    from optical_memory.facts import extract
+
+    values = [fact.value for fact in extract(text)]
+    candidates = {turn.id: turn for turn in (*recalled, *memory.recall(f"{text} {question}"[:2_000], k=8))}
+    ranked = sorted(candidates.values(), key=lambda turn: -_held(turn, values, text))
+    best = [turn for turn in ranked if _held(turn, values, text)][:MOST_SOURCES]
+    words = "\n".join(turn.text for turn in best)
+    held = sum(value in words for value in values) / len(values) if values else float(bool(best))
+    return Reply(text=text, sources=tuple(_source(memory, turn) for turn in best), certainty=held, usage=usage)
+
+
+def _held(turn: Turn, values: Iterable[str], text: str) -> float:
+    """Weigh how much of an answer stands in a turn: its exact values first, then its words."""
+    words = {word for word in text.lower().split() if len(word) > 3}
+    said = turn.text.lower()
+    share = sum(word.strip(".,;:!?") in said for word in words) / max(len(words), 1)
+    return sum(value in turn.text for value in values) + (share if share > 0.3 else 0.0)
+
+
+def _source(memory: Askable, turn: Turn) -> Source:
+    """Return a turn as a source, with the page of the context that shows it."""
+    for page in memory.peek().pages:
+        span = next((span for span in page.layout.spans if span.turn_id == turn.id), None)
+        if span is not None:
+            return Source(turn_id=turn.id, page=page.id, line=span.first_row + 1)
+    return Source(turn_id=turn.id)
