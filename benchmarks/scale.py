@@ -6,6 +6,8 @@ python -m benchmarks.scale [--turns 100000]
 from __future__ import annotations
 
 import argparse
+import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -71,15 +73,23 @@ def restart(path: Path) -> tuple[float, int]:
 
 
 def import_cost() -> float:
-    """Return the median extra milliseconds of importing the package over numpy and Pillow."""
+    """Return the median extra milliseconds of processor time of importing the package over numpy and Pillow.
 
-    def run(code: str) -> float:
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", code], check=True)
-        return (time.perf_counter() - start) * 1e3
+    Processor time, because other work on the machine does not count; the byte code is cached, as once installed.
+    """
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        environment["PYTHONPYCACHEPREFIX"] = cache
 
-    base, ours = "import numpy, PIL.Image", "import numpy, PIL.Image, optical_memory; optical_memory.OpticalMemory"
-    return statistics.median(run(ours) - run(base) for _ in range(9))
+        def run(code: str) -> float:
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1e3
+
+        base, ours = "import numpy, PIL.Image", "import numpy, PIL.Image, optical_memory; optical_memory.OpticalMemory"
+        run(ours)
+        return statistics.median(run(ours) - run(base) for _ in range(9))
 
 
 def main() -> None:
@@ -103,7 +113,7 @@ def main() -> None:
                 f"restart {again:.2f} s, {drawn} pages drawn; filled in {grown:.0f} s"
             )
     print(f"ratio {medians[options.turns] / medians[1_000]:.2f} (at most 1.5 wanted)")
-    print(f"import: {import_cost():.0f} ms over numpy and Pillow (under 150 wanted)")
+    print(f"import: {import_cost():.0f} ms of processor time over numpy and Pillow (under 150 wanted)")
 
 
 if __name__ == "__main__":
