@@ -34,24 +34,28 @@ def grow(path: Path, turns: int) -> OpticalMemory:
     return memory
 
 
-def per_call(memory: OpticalMemory) -> tuple[list[float], list[float], int]:
-    """Return milliseconds of messages() and of add(), without calls that changed the epoch, and those changes."""
-    calls, adds, changes = [], [], 0
+def per_call(memory: OpticalMemory) -> tuple[list[float], list[float], list[float], int]:
+    """Return milliseconds of messages(), on the clock and of the processor, and of add(); and changes of the epoch.
+
+    Calls that changed the epoch are left out.
+    """
+    calls, work, adds, changes = [], [], [], 0
     epoch = memory.context().epoch
     memory.messages()
     for number in range(SAMPLE):
         start = time.perf_counter()
         memory.add("user", f"And question {number}: where is order A{number:06d} now?")
-        middle = time.perf_counter()
+        middle, begun = time.perf_counter(), time.process_time()
         memory.messages()
-        end = time.perf_counter()
+        end, done = time.perf_counter(), time.process_time()
         now = memory.context().epoch
         if now == epoch:
             adds.append((middle - start) * 1e3)
             calls.append((end - middle) * 1e3)
+            work.append((done - begun) * 1e3)
         changes += now != epoch
         epoch = now
-    return calls, adds, changes
+    return calls, work, adds, changes
 
 
 def restart(path: Path) -> tuple[float, int]:
@@ -103,12 +107,13 @@ def main() -> None:
             start = time.perf_counter()
             with grow(path, turns) as memory:
                 grown = time.perf_counter() - start
-                calls, adds, changes = per_call(memory)
+                calls, work, adds, changes = per_call(memory)
                 print(memory.context().explain())
             medians[turns] = statistics.median(calls)
             again, drawn = restart(path)
             print(
-                f"{turns:>7,} turns: messages() {medians[turns]:.2f} ms median, {max(calls):.2f} max; "
+                f"{turns:>7,} turns: messages() {medians[turns]:.2f} ms median, {max(calls):.2f} max, "
+                f"{statistics.median(work):.2f} of the processor; "
                 f"add() {statistics.median(adds):.2f} ms; {changes} epoch changes in {SAMPLE} turns; "
                 f"restart {again:.2f} s, {drawn} pages drawn; filled in {grown:.0f} s"
             )
