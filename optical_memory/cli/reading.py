@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SETTINGS = frozenset({"low", "medium", "high", "ultra_high", "auto", "original"})
 """Settings that an endpoint may know; others (DeepSeek-OCR's "gundam") are the server's own."""
-HEADS = ("tier", "kind", "cell, px", "tokens", "characters right", "identifiers exact", "silently wrong", "failed")
+HEADS = ("tier", "kind", "cell, px", "tokens", "right", "ids exact", "ids wrong", "failed")
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -48,7 +48,8 @@ def read(
 ) -> None:
     """Measure what a model reads of identifiers, prose, code and scripts at each tier and cell.
 
-    What it costs is shown first. The key is taken from OPTICAL_MEMORY_ENDPOINT_KEY.
+    What it costs is shown first. The table has the share of characters right, of identifiers exact, and of identifiers
+    wrong with nothing to show it. The key is taken from OPTICAL_MEMORY_ENDPOINT_KEY.
 
     Example: optical-memory bench read --endpoint http://127.0.0.1:8000/v1 --model Qwen/Qwen3-VL-8B-Instruct -o my.toml
     """
