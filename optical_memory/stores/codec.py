@@ -85,6 +85,7 @@ class Coder:
 
     def turn(self, session: str, stored: bytes, seq: int) -> Turn:
         """Return the turn of a stored body. Raises StoreCorruptError."""
+        stored = record.whole(stored)
         if self._codec is PLAIN:
             if stored[:1] == _FRAMED:
                 raise StoreCorruptError(

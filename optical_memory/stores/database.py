@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
 
 from optical_memory.errors import InputError, LimitError, OpticalMemoryError, StoreCorruptError, StoreUnavailableError
 from optical_memory.stores import index
 
+_log = logging.getLogger(__name__)
 APPLICATION_ID = 0x0971CA1
 """Marks a SQLite file as ours (PRAGMA application_id)."""
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -34,6 +38,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "UPDATE sessions SET birth = randomblob(16),"
         " forgotten = (SELECT count(*) FROM turns WHERE session = number AND body IS NULL)",
     ),
+    ("CREATE TABLE unpurged(number INTEGER PRIMARY KEY)",),
 )
 """The statements that lead from each version of the schema (PRAGMA user_version) to the next; only ever added to."""
 _SETTINGS = (
@@ -45,6 +50,24 @@ _SETTINGS = (
     "cell_size_check = ON",
 )
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_FORMAT, sqlite3.SQLITE_ERROR}
+
+
+class Stamp(NamedTuple):
+    """How a file was when it was looked at, and whether it has no log beside it."""
+
+    modified: int
+    size: int
+    file: int
+    is_alone: bool
+
+    @classmethod
+    def of(cls, path: str) -> Stamp | None:
+        """Return the stamp of a database, or None where there is no such file."""
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            return None
+        return cls(found.st_mtime_ns, found.st_size, found.st_ino, not os.path.exists(f"{path}-wal"))
 
 
 class Database:
@@ -59,8 +82,12 @@ class Database:
         self._lock = threading.RLock()
         self._process = os.getpid()
         self._connection: sqlite3.Connection | None = None
+        self._still: Stamp | None = None
+        """The file as it was opened, where it may not even be locked."""
         with self._errors():
             self._connection = self._connect()
+            if self._still is None and self._connection.execute("SELECT 1 FROM unpurged").fetchone():
+                self._finish_purge()
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -74,6 +101,10 @@ class Database:
         with self._transaction("BEGIN IMMEDIATE") as connection:
             yield connection
 
+    def mark(self, connection: sqlite3.Connection) -> None:
+        """Note, in the transaction that deletes, that :meth:`scrub` must follow; else the next opening does it."""
+        connection.execute("INSERT INTO unpurged DEFAULT VALUES")
+
     def scrub(self) -> None:
         """Rewrite the file and empty the log, so that no byte of what was deleted or replaced is left in either.
 
@@ -83,10 +114,12 @@ class Database:
             return
         with self._lock, self._errors("deleted, but traces are left on disk until this is repeated: "):
             connection = self._open()
+            [last] = connection.execute("SELECT max(number) FROM unpurged").fetchone()
             connection.execute("VACUUM")
             [busy, *_] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
                 raise StoreUnavailableError(f"deleted, but a reader kept the log of {self.path!r} open; repeat this")
+            connection.execute("DELETE FROM unpurged WHERE number <= ?", (last,))  # not what others mark meanwhile
 
     def close(self) -> None:
         """Close the connection."""
@@ -110,6 +143,10 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
             raise StoreUnavailableError(f"the store {self.path!r} is closed")
+        if self._still is not None and self._still != Stamp.of(self.path):
+            self._connection.close()
+            self._connection = None
+            self._connection = self._connect()
         if self._process != os.getpid():
             raise StoreUnavailableError(
                 f"the store {self.path!r} was opened by process {self._process}; SQLite connections do not survive"
@@ -118,19 +155,32 @@ class Database:
         return self._connection
 
     def _connect(self) -> sqlite3.Connection:
+        """Open the file; where neither it nor its folder may be written, as one that stands still."""
+        still, path, is_uri = None if self.path == ":memory:" else Stamp.of(self.path), self.path, False
+        if still is not None and still.is_alone and not _may_write(os.path.dirname(self.path) or "."):
+            path, is_uri = f"{Path(self.path).absolute().as_uri()}?mode=ro&immutable=1", True
         try:
-            connection = sqlite3.connect(self.path, self._timeout, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(path, self._timeout, isolation_level=None, check_same_thread=False, uri=is_uri)
         except ValueError as error:
             raise InputError(f"not a path: {self.path!r}") from error
         try:
             for setting in _SETTINGS:
                 connection.execute(f"PRAGMA {setting}")
-            self._use_log(connection)
+            if not is_uri:
+                self._use_log(connection)
             self._migrate(connection)
         except BaseException:
             connection.close()
             raise
+        self._still = still if is_uri else None
         return connection
+
+    def _finish_purge(self) -> None:
+        """Remove what a process deleted that was killed, or refused, before it had rewritten the file."""
+        try:
+            self.scrub()
+        except StoreUnavailableError as error:
+            _log.warning("%s", error)
 
     def _use_log(self, connection: sqlite3.Connection) -> None:
         """Switch to write-ahead logging; SQLite does not itself wait when others open the file at the same time."""
@@ -154,6 +204,12 @@ class Database:
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number + 1}")
             connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_READONLY:
+                raise
+            raise StoreUnavailableError(
+                f"{self.path!r} is read-only and of an older version; open it once where it can be written"
+            ) from error
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -192,3 +248,7 @@ class Database:
             sqlite3.SQLITE_BUSY: f"another process kept it locked for {self._timeout:g} seconds",
         }
         return StoreUnavailableError(f"{context}cannot use {self.path!r}: {reasons.get(code, error)} ({error})")
+
+
+def _may_write(folder: str) -> bool:
+    return os.access(folder, os.W_OK, effective_ids=os.access in os.supports_effective_ids)

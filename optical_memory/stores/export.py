@@ -186,7 +186,7 @@ def _value(entry: Entry) -> dict[str, Any]:
 
 def _entry(line: bytes, path: Path) -> Entry:
     try:
-        match json.loads(record.unpack(line)):
+        match json.loads(line.decode("utf-8", "surrogatepass")):
             case {"turn": dict(turn)}:
                 return checked(Turn.from_dict(turn))
             case {"forgotten": {"seq": int(seq), "id": str(turn_id)}}:
@@ -205,7 +205,7 @@ def _line(value: dict[str, Any]) -> bytes:
 
 def _parsed(line: bytes, path: Path) -> Any:
     try:
-        return json.loads(record.unpack(line))
+        return json.loads(line.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise StoreCorruptError(f"{str(path)!r} is no exported session, or damaged: {error}") from error
 

@@ -51,8 +51,27 @@ def pack(text: str) -> bytes:
 
 
 def unpack(data: bytes) -> str:
-    """Return the text that :func:`pack` packed."""
-    return data.decode("utf-8", "surrogatepass")
+    """Return the text that :func:`pack` packed. Raises StoreCorruptError for what it did not pack."""
+    try:
+        return whole(data).decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise StoreCorruptError(f"a name or text in the store is damaged: {error}") from error
+
+
+def whole(value: object) -> bytes:
+    """Return stored bytes. Raises StoreCorruptError for another type, into which damage to a database may turn them."""
+    if not isinstance(value, bytes):
+        raise StoreCorruptError(f"the store holds {type(value).__name__} where bytes must be")
+    return value
+
+
+def number(value: object) -> int:
+    """Return a stored number, of a database or in digits. Raises StoreCorruptError for anything else."""
+    if isinstance(value, int):
+        return value
+    if isinstance(value, bytes) and value.isdigit() and len(value) < 20:
+        return int(value)
+    raise StoreCorruptError(f"the store holds {value!r:.80} where a number must be")
 
 
 def name(kind: str, value: str) -> bytes:

@@ -112,7 +112,8 @@ class RedisStore:
         """Return the ids of forgotten turns by their places, in order."""
         found = self._call("hgetall", self._keys.of(session)["forgotten"])
         return {
-            seq: record.unpack(turn_id) for seq, turn_id in sorted((int(key), value) for key, value in found.items())
+            seq: record.unpack(turn_id)
+            for seq, turn_id in sorted((record.number(key), value) for key, value in found.items())
         }
 
     def load_state(self, session: str) -> State | None:
@@ -120,7 +121,7 @@ class RedisStore:
         version, data = self._call("hmget", self._keys.of(session)["meta"], ["version", "state"])
         if version is None:
             return None
-        return State(version=int(version), data=self._coder.decode("state", session, "", data))
+        return State(version=record.number(version), data=self._coder.decode("state", session, "", data))
 
     def save_state(self, session: str, data: bytes, *, expected: int, birth: str | None = None) -> State:
         """Replace the state if its version and the session's birth are these; see the protocol."""
@@ -240,4 +241,4 @@ def _stamp(head: Head) -> bytes:
 
 def _head(reply: Sequence[Any]) -> Head:
     birth, length, version, forgotten = reply
-    return Head(birth=(birth or b"").hex(), length=length, version=int(version or 0), forgotten=forgotten)
+    return Head(birth=(birth or b"").hex(), length=length, version=record.number(version or 0), forgotten=forgotten)

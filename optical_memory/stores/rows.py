@@ -38,7 +38,12 @@ def head(db: sqlite3.Connection, key: bytes) -> Head:
     if found is None:
         return Head(birth="", length=0, version=0, forgotten=0)
     number, birth, forgotten, version = found
-    return Head(birth=birth.hex(), length=length(db, number), version=version, forgotten=forgotten)
+    return Head(
+        birth=record.whole(birth).hex(),
+        length=length(db, number),
+        version=record.number(version),
+        forgotten=record.number(forgotten),
+    )
 
 
 def length(db: sqlite3.Connection, number: int) -> int:

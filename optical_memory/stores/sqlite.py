@@ -120,7 +120,8 @@ class SqliteStore:
             found = db.execute(query, (rows.number_of(db, key),)).fetchone()
         if found is None:
             return None
-        return State(version=found[0], data=self._coder.decode("state", session, "", bytes(found[1])))
+        version, coded = record.number(found[0]), record.whole(found[1])
+        return State(version=version, data=self._coder.decode("state", session, "", coded))
 
     def save_state(self, session: str, data: bytes, *, expected: int, birth: str | None = None) -> State:
         """Replace the state if its version and the session's birth are these; see the protocol."""
@@ -138,7 +139,7 @@ class SqliteStore:
         query = "SELECT data FROM blobs JOIN sessions ON session = number WHERE id = ? AND key = ?"
         with self._database.reading() as db:
             found = db.execute(query, keys).fetchone()
-        return None if found is None else self._coder.decode("blob", session, key, bytes(found[0]))
+        return None if found is None else self._coder.decode("blob", session, key, record.whole(found[0]))
 
     def blob_keys(self, session: str) -> list[str]:
         """Return the keys of all blobs, sorted."""
@@ -182,6 +183,7 @@ class SqliteStore:
                 db.executemany("UPDATE turns SET digest = NULL, body = NULL WHERE row = ?", ((row,) for row in doomed))
                 db.execute("UPDATE sessions SET forgotten = forgotten + ? WHERE id = ?", (len(doomed), key))
                 Index(db).remove(doomed)
+                self._database.mark(db)
         self._mirror.forget(session, [seq_of(row) for row in doomed])
         self._database.scrub()
         return len(doomed)
@@ -196,6 +198,7 @@ class SqliteStore:
                 for table in ("turns", "states", "blobs"):
                     db.execute(f"DELETE FROM {table} WHERE session = ?", (number,))
                 db.execute("DELETE FROM sessions WHERE number = ?", (number,))
+                self._database.mark(db)
         self._mirror.drop(session)
         self._database.scrub()
         return head.length - head.forgotten

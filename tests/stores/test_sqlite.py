@@ -12,13 +12,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from optical_memory.errors import InputError, StoreCorruptError, StoreError, StoreUnavailableError
+from optical_memory import OpticalMemory
+from optical_memory.errors import (
+    InputError,
+    OpticalMemoryError,
+    StoreCorruptError,
+    StoreError,
+    StoreUnavailableError,
+)
 from optical_memory.stores import SqliteStore, database, record, rows
 from optical_memory.turns import ToolCall, Turn
 
@@ -199,6 +208,57 @@ def test_a_read_only_file_can_be_read_but_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("unprivileged")
+@pytest.mark.parametrize("mode", [0o444, 0o644])
+def test_a_read_only_folder_opens_for_reading(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "a folder #1?é%20"
+    folder.mkdir()
+    path = folder / "store.db"
+    with closing(SqliteStore(path)) as store:
+        store.append("s", numbered(3))
+    path.chmod(mode)
+    folder.chmod(0o555)
+    try:
+        with closing(SqliteStore(path)) as store:
+            assert [found.id for found in store.search("s", "words", 5)] == ["turn 2", "turn 1", "turn 0"]
+            assert store.sessions() == ["s"]
+            writes: list[Callable[[], object]] = [
+                lambda: store.append("s", numbered(4)),
+                lambda: store.save_state("s", b"", expected=0),
+                lambda: store.delete_turns("s", ["turn 1"]),
+                lambda: store.delete_session("s"),
+            ]
+            for write in writes:
+                with pytest.raises(StoreUnavailableError, match="read-only"):
+                    write()
+            folder.chmod(0o755)
+            path.chmod(0o644)
+            with closing(SqliteStore(path)) as other:  # who may write does, meanwhile
+                other.append("s", numbered(5))
+                assert store.count("s") == 5
+            assert store.count("s") == 5
+            assert store.append("s", [turn("now", "writable")])[0].seq == 5
+        with OpticalMemory("s", store=f"sqlite:///{path}", profile="mini", renderer="dense") as memory:
+            assert memory.recall("writable")
+    finally:
+        folder.chmod(0o755)
+
+
+@pytest.mark.usefixtures("unprivileged")
+def test_a_read_only_database_of_an_older_version_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "store.db"
+    _make(path, version=1)
+    path.chmod(0o444)
+    tmp_path.chmod(0o555)
+    try:
+        with pytest.raises(StoreUnavailableError, match="older version; open it once"):
+            SqliteStore(path)
+    finally:
+        tmp_path.chmod(0o755)
+        path.chmod(0o644)
+    SqliteStore(path).close()
+
+
+@pytest.mark.usefixtures("unprivileged")
 def test_a_read_only_folder(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
     with closing(SqliteStore(path)) as store:
@@ -273,6 +333,119 @@ def test_damage_is_never_silent(tmp_path: Path) -> None:
     assert noticed > 20
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "values"),
+    [
+        ("sessions", "id", ["x'f3'", "7"]),
+        ("sessions", "birth", ["7", "'text'"]),
+        ("sessions", "forgotten", ["'x'", "x'00'"]),
+        ("sessions", "number", ["99"]),
+        ("turns", "body", ["7", "'text'", "x''", "x'00'", "1.5", "'=zzzz'", "x'3d30303030'"]),
+        ("turns", "id", ["7", "x'ff'", "'text'"]),
+        ("turns", "digest", ["7", "'text'"]),
+        ("turns", "session", ["-1"]),
+        ("states", "version", ["'x'", "x'31'", "1e300"]),
+        ("states", "data", ["'text'", "1000000000000", "1.5"]),
+        ("blobs", "data", ["'text'", "1000000000000"]),
+        ("blobs", "key", ["7", "x'ff'"]),
+    ],
+)
+def test_values_of_another_type_are_damage(tmp_path: Path, table: str, column: str, values: list[str]) -> None:
+    path = tmp_path / "store.db"
+    with closing(SqliteStore(path)) as store:
+        store.append("s", numbered(4))
+        store.delete_turns("s", ["turn 1"])
+        store.save_state("s", b"plan", expected=0)
+        store.put_blobs("s", {"page": b"png"})
+    for value in values:
+        with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+            raw.execute(f"UPDATE OR IGNORE {table} SET {column} = {value}")
+        with closing(SqliteStore(path)) as store:
+            calls: list[Callable[[], object]] = [
+                lambda: store.head("s"),
+                lambda: store.turns("s"),
+                lambda: store.get("s", ["turn 2"]),
+                lambda: store.search("s", "words", 5),
+                lambda: store.forgotten("s"),
+                lambda: store.load_state("s"),
+                lambda: store.blob_keys("s"),
+                lambda: store.get_blob("s", "page"),
+                lambda: store.append("s", [turn("turn 2", "some words in turn 2")]),
+                lambda: store.append("s", [turn(uuid.uuid4().hex, "words")]),
+                lambda: store.save_state("s", b"plan", expected=1),
+                lambda: store.delete_turns("s", ["turn 3"]),
+                store.sessions,
+            ]
+            for call in calls:
+                with suppress(OpticalMemoryError):
+                    call()
+
+
+CHANGES: list[Callable[[bytearray, random.Random], None]] = [
+    lambda data, chance: data.__delitem__(slice(chance.randrange(len(data)), None)),
+    lambda data, chance: _flip(data, chance, 1),
+    lambda data, chance: _flip(data, chance, 100),
+    lambda data, chance: data.__setitem__(slice(at := chance.randrange(len(data) - 4096), at + 4096), bytes(4096)),
+    lambda data, chance: data.__setitem__(slice(at := chance.randrange(len(data) - 9), at + 9), chance.randbytes(9)),
+]
+
+
+def _flip(data: bytearray, chance: random.Random, bits: int) -> None:
+    for _ in range(bits):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+
+
+def test_120_damaged_databases_give_errors_of_ours_only(tmp_path: Path, coding_sessions: list[dict[str, Any]]) -> None:
+    """Cut off, bits flipped, pages emptied: every call of a store and of a memory on it ends well or in our words."""
+    settings: dict[str, Any] = {"profile": "mini", "renderer": "dense", "budget": 2_000}
+    sound = tmp_path / "sound.db"
+    with OpticalMemory("s", store=f"sqlite:///{sound}", **settings) as memory:
+        for start in range(0, 40, 10):
+            memory.extend(coding_sessions[0]["messages"][start : start + 10])
+            memory.messages()
+        memory.forget(turn_id="#3")
+    refused = 0
+    for number in range(120):
+        chance, data = random.Random(number), bytearray(sound.read_bytes())
+        CHANGES[number % len(CHANGES)](data, chance)
+        path = tmp_path / f"damaged{number}.db"
+        path.write_bytes(data)
+        refused += _use(path, settings)
+        for file in tmp_path.glob(f"damaged{number}.db*"):
+            file.unlink()
+    assert 60 < refused
+
+
+def _use(path: Path, settings: dict[str, Any]) -> bool:
+    """Call everything, and return whether any call was refused. Errors that are not ours go up."""
+    refused = False
+    try:
+        with OpticalMemory("s", store=f"sqlite:///{path}", **settings) as memory:
+            calls: list[Callable[[], object]] = [
+                memory.store.sessions,
+                lambda: memory.store.turns("s"),
+                lambda: memory.store.forgotten("s"),
+                lambda: [memory.store.get_blob("s", key) for key in memory.store.blob_keys("s")],
+                memory.messages,
+                lambda: memory.recall("the file that was changed"),
+                lambda: memory.recall(turn_id="#2"),
+                lambda: memory.export(path.with_suffix(".om")),
+                lambda: memory.add("user", "new words"),
+                lambda: memory.forget(turn_id="#5"),
+                memory.context,
+                lambda: memory.forget(everything=True),
+            ]
+            for call in calls:
+                try:
+                    call()
+                except OpticalMemoryError:
+                    refused = True
+    except OpticalMemoryError:
+        refused = True
+    path.with_suffix(".om").unlink(missing_ok=True)
+    return refused
+
+
 @pytest.mark.parametrize("damage", [b"", b"not a database at all " * 500])
 def test_a_file_that_is_no_database(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "store.db"
@@ -330,10 +503,19 @@ def test_migrations_run_once_each_and_only_whole(tmp_path: Path, monkeypatch: py
         assert raw.execute("PRAGMA user_version").fetchone() == (len(newer),)
 
 
-def test_a_database_without_births_is_given_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _make(path: Path, version: int) -> None:
+    """Make a database as this version of the schema had it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as raw:
+        raw.execute("PRAGMA journal_mode = WAL")
+        for statements in database.MIGRATIONS[:version]:
+            for statement in statements:
+                raw.execute(statement)
+        raw.execute(f"PRAGMA user_version = {version}")
+
+
+def test_a_database_without_births_is_given_them(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    monkeypatch.setattr(database, "MIGRATIONS", database.MIGRATIONS[:1])
-    SqliteStore(path).close()
+    _make(path, version=1)
     with closing(sqlite3.connect(path)) as raw:
         raw.executescript(
             "INSERT INTO sessions VALUES (1, x'61'), (2, x'62');"
@@ -341,7 +523,6 @@ def test_a_database_without_births_is_given_them(tmp_path: Path, monkeypatch: py
             f" ({2 << 36}, 2, 'x', NULL, NULL), ({(2 << 36) + 1}, 2, 'y', NULL, NULL);"
             "INSERT INTO states VALUES (2, 7, 'plan')"
         )
-    monkeypatch.undo()
     with closing(SqliteStore(path)) as store:
         one, two = store.head("a"), store.head("b")
         assert (one.length, one.version, one.forgotten) == (2, 0, 1)
@@ -423,4 +604,44 @@ def test_forgetting_waits_for_a_reader_and_can_be_repeated(tmp_path: Path) -> No
         assert store.turns("s") == []
         reader.rollback()
         assert store.delete_turns("s", ["a"]) == 0
+        assert b"zzsecret" not in _bytes_on_disk(tmp_path)
+
+
+@pytest.mark.parametrize("call", ["store.delete_turns('s', ['a'])", "store.delete_session('s')"])
+def test_a_purge_that_was_cut_off_is_finished_by_the_next_to_open(tmp_path: Path, call: str) -> None:
+    path = tmp_path / "store.db"
+    with closing(SqliteStore(path)) as store:
+        store.append("s", [turn("a", "zzsecret " * 2_000), turn("b", "plain")])
+    killed = f"""
+import os, signal
+from optical_memory.stores import SqliteStore, database
+database.Database.scrub = lambda self: os.kill(os.getpid(), signal.SIGKILL)
+store = SqliteStore({str(path)!r})
+{call}
+"""
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == -signal.SIGKILL
+    assert b"zzsecret" in _bytes_on_disk(tmp_path)
+    with closing(SqliteStore(path)) as store:
+        assert b"zzsecret" not in _bytes_on_disk(tmp_path)
+        assert store.get("s", ["a"]) == []
+    with closing(sqlite3.connect(path)) as raw:
+        assert raw.execute("SELECT count(*) FROM unpurged").fetchone() == (0,)
+
+
+def test_a_purge_that_cannot_be_finished_now_is_said_and_left_to_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "store.db"
+    with closing(SqliteStore(path, timeout=0.2)) as store, closing(sqlite3.connect(path)) as reader:
+        store.append("s", [turn("a", "zzsecret words")])
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM turns").fetchone() == (1,)
+        with pytest.raises(StoreUnavailableError, match="deleted"):
+            store.delete_turns("s", ["a"])
+        with closing(SqliteStore(path, timeout=0.2)) as other:
+            assert other.count("s") == 0
+        assert "repeat this" in caplog.text
+        reader.rollback()
+        assert b"zzsecret" in _bytes_on_disk(tmp_path)
+        SqliteStore(path).close()
         assert b"zzsecret" not in _bytes_on_disk(tmp_path)
