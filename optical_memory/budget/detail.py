@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from optical_memory.budget.images import image_tokens
 from optical_memory.budget.profile import Profile
+from optical_memory.turns import Part, Turn
 
 
 def known_detail(profile: Profile, detail: object) -> str | None:
@@ -42,3 +45,24 @@ def detail_for(profile: Profile, width: int | None, height: int | None, *, most:
         return None
     fitting = [detail for detail in cheaper if costs[detail] <= most]
     return max(reversed(fitting), key=costs.__getitem__) if fitting else min(cheaper, key=costs.__getitem__)
+
+
+def with_detail(turn: Turn, profile: Profile) -> Turn:
+    """Return the turn with the setting of :func:`detail_for` in each image whose caller left it open and it matters.
+
+    The turn itself where there is none. "auto" is left open too. What the provider's own message held beside its
+    content is not kept.
+    """
+    parts = tuple(_bounded(part, profile) for part in turn.parts)
+    if all(new is old for new, old in zip(parts, turn.parts, strict=True)):
+        return turn
+    return replace(turn, parts=parts, raw=None, raw_format=None)
+
+
+def _bounded(part: Part, profile: Profile) -> Part:
+    asked = (part.raw or {}).get("detail")
+    if part.kind != "image" or known_detail(profile, asked) not in (None, "auto"):
+        return part
+    if not (detail := detail_for(profile, part.width, part.height)):
+        return part
+    return replace(part, raw={**(part.raw or {}), "detail": detail})

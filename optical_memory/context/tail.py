@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from optical_memory import wording
-from optical_memory.budget import Profile, count_message, count_tokens
+from optical_memory.budget import Profile, count_message, count_tokens, with_detail
 from optical_memory.context.base import Piece
 from optical_memory.context.plan import Limits
 from optical_memory.context.sealing import Sealer, bounded, run_of
@@ -119,7 +119,9 @@ class Tail:
         pieces: list[Piece] = []
         pages: list[tuple[Page, Turn]] = []
         for turn, cost in zip(turns, exact, strict=True):
-            shown, images, tokens = turn, list[Page](), cost
+            shown, images, tokens = with_detail(turn, self.profile), list[Page](), cost
+            if shown is not turn:
+                tokens = count_message(shown, self.profile)
             if cost > limit and _may_be_replaced(turn):
                 shown, images, tokens = self._replaced(turn, cost, limit, share, most)
             pieces.append(turn_piece(shown, tokens))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optical_memory.budget import detail_for, get_profile, models, profiles
+from optical_memory.budget import count_message, detail_for, get_profile, models, profiles, with_detail
 from optical_memory.budget.detail import known_detail
 from optical_memory.budget.formulas import Formula
 from optical_memory.budget.formulas.anthropic import AnthropicPatches
@@ -17,6 +17,7 @@ from optical_memory.budget.formulas.grids import LlamaTiles, Megapixels, Mistral
 from optical_memory.budget.formulas.openai import OpenAIPatches, OpenAITiles
 from optical_memory.budget.images import image_tokens
 from optical_memory.errors import InputError
+from optical_memory.turns import Part, Turn
 
 FORMULAS = [
     AnthropicPatches(),
@@ -251,3 +252,20 @@ def test_settings_are_known_by_the_names_of_other_providers() -> None:
     assert known_detail(get_profile("gemini-3"), "high") == "media_resolution_high"
     assert known_detail(get_profile("gpt-5.6"), "MEDIA_RESOLUTION_LOW") == "low"
     assert known_detail(get_profile("claude"), "high") is None and known_detail(get_profile("gpt-5"), None) is None
+
+
+def screenshot(width: int, height: int, **raw: object) -> Turn:
+    part = Part(kind="image", url="https://example.org/a.png", width=width, height=height, raw=raw or None)
+    return Turn(id="t", role="user", text="look", parts=(Part(kind="text", text="look"), part), raw={"role": "user"})
+
+
+def test_a_turn_gets_the_setting_only_where_its_caller_left_it_open_and_it_matters() -> None:
+    gpt = get_profile("gpt-6-astra")
+    large = screenshot(3840, 2160)
+    sent = with_detail(large, gpt)
+    assert sent.parts[1].raw == {"detail": "high"} and sent.raw is None and sent.text == "look"
+    assert count_message(sent, gpt) == count_message(large, gpt) - 9_792 + 2_931
+    assert with_detail(screenshot(3840, 2160, detail="auto"), gpt).parts[1].raw == {"detail": "high"}
+    for turn in (screenshot(3840, 2160, detail="original"), screenshot(640, 480), Turn(id="t", role="user", text="x")):
+        assert with_detail(turn, gpt) is turn
+    assert with_detail(large, get_profile("claude")) is large
