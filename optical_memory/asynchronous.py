@@ -39,6 +39,16 @@ def workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="optical-memory")
 
 
+async def on_worker(work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
+    """Do ``work`` on a thread, by default one that all memories share. A caller that is cancelled waits for its end."""
+    running = asyncio.get_running_loop().run_in_executor(threads or workers(), work)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])  # what was begun is finished before the next call
+        raise
+
+
 class AsyncOpticalMemory:
     """The methods of :class:`OpticalMemory` as coroutines; arguments, results and errors are the same.
 
@@ -75,12 +85,7 @@ class AsyncOpticalMemory:
         async with self._order:
             if self._closed:
                 raise StoreUnavailableError("the memory is closed")
-            running = asyncio.get_running_loop().run_in_executor(self._threads, done)
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                await asyncio.wait([running])  # what was begun is finished before the next call
-                raise
+            return await on_worker(done, self._threads)
 
     async def add(
         self,

@@ -92,6 +92,11 @@ class OpticalMemory(Lookup):
         self._view = SessionView(self.store, session, settings, clock=clock, events=self._events)
         self._following: Follower | None = None
 
+    @property
+    def lock(self) -> threading.RLock:
+        """The lock that calls take: hold it where no other thread's call may come between several of your own."""
+        return self._lock
+
     # -- in ------------------------------------------------------------------------------------------------------
 
     def add(

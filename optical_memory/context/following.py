@@ -33,12 +33,19 @@ class Followed:
 
     ``added`` are the new turns as stored. ``superseded`` counts turns that left the visible path, ``returned`` those
     that came back to it from another branch, ``forgotten`` messages left out because their turns were forgotten.
+    ``places`` are, for each message of the list, the places (``Turn.seq``) of its turns.
     """
 
     added: tuple[Turn, ...] = ()
     superseded: int = 0
     returned: int = 0
     forgotten: int = 0
+    places: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether the visible path is another one than before."""
+        return bool(self.added or self.superseded or self.returned)
 
 
 @dataclass(slots=True)
@@ -58,6 +65,7 @@ class Follower:
         self._life: tuple[str, int] = ("", 0)
         self._messages: list[Any] = []
         self._tips: list[int] = []
+        self._places: list[tuple[int, ...]] = []
         self._hidden: set[bytes] = set()
 
     def follow(self, messages: Sequence[Any], format: str | None, now: float) -> Followed:
@@ -83,7 +91,7 @@ class Follower:
         known = self._known(messages)
         tip = self._tips[known - 1] if known else -1
         if known == len(messages) and tip == _end(view):
-            return Followed()
+            return Followed(places=tuple(self._places))
         before = Before(view.store, view.session, tip)
         groups = turns_by_message(messages[known:], format, before=before, created_at=now)
         turns = [turn for group in groups for turn in group]
@@ -92,8 +100,10 @@ class Follower:
         returned = sum(place >= 0 and not within(tree.path, place) for place in set(walk.places))
         superseded = _count(tree.path, walk.tip)
         added = self._store(turns[len(walk.places) :], walk)
-        self._remember(messages, known, groups, [*walk.places, *(turn.seq for turn in added)], tip)
-        return Followed(added=tuple(added), superseded=superseded, returned=returned, forgotten=walk.forgotten)
+        places = self._remember(messages, known, groups, [*walk.places, *(turn.seq for turn in added)], tip)
+        return Followed(
+            added=tuple(added), superseded=superseded, returned=returned, forgotten=walk.forgotten, places=places
+        )
 
     # -- what is known of the list -------------------------------------------------------------------------------
 
@@ -108,16 +118,20 @@ class Follower:
 
     def _remember(
         self, messages: Sequence[Any], known: int, groups: Sequence[Sequence[Turn]], places: Sequence[int], tip: int
-    ) -> None:
-        tips, done = self._tips[:known], 0
+    ) -> tuple[tuple[int, ...], ...]:
+        """Keep the list with where it led, and return the places of each message's turns."""
+        tips, kept, done = self._tips[:known], self._places[:known], 0
         for group in groups:
+            kept.append(tuple(places[done : done + len(group)]))
             done += len(group)
             tip = places[done - 1] if done else tip
             tips.append(tip)
         self._messages = [*self._messages[:known], *map(deepcopy, messages[known:])]
-        self._tips, self._life = tips, (self.view.head.birth, self.view.head.forgotten)
+        self._tips, self._places = tips, kept
+        self._life = (self.view.head.birth, self.view.head.forgotten)
         if len(messages) > MOST_REMEMBERED:
-            self._messages, self._tips = [], []
+            self._messages, self._tips, self._places = [], [], []
+        return tuple(kept)
 
     # -- down the tree -------------------------------------------------------------------------------------------
 

@@ -1,0 +1,196 @@
+"""What all adapters share: a memory for each thread, the framework's list followed, its own objects given back.
+
+An adapter brings a :class:`Shape`, which converts messages, and its framework's hook, which calls :class:`Bridge`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from optical_memory.asynchronous import on_worker
+from optical_memory.budget import count_tokens
+from optical_memory.context.base import Context
+from optical_memory.errors import ConflictError, InputError, OpticalMemoryError
+from optical_memory.formats import get_format
+from optical_memory.formats.repair import repaired
+from optical_memory.memory import OpticalMemory
+from optical_memory.pool import MemoryPool
+from optical_memory.recall import RecallTool
+from optical_memory.turns import Turn
+
+M = TypeVar("M")
+OnFailure = Literal["raise", "send everything"]
+"""What happens where the memory fails (store down, budget too small): its error, or the full history and a warning."""
+ATTEMPTS = 8
+"""Times that a list is followed anew because another process changed the session meanwhile."""
+_log = logging.getLogger(__name__)
+
+
+class Shape(Protocol[M]):
+    """How one framework's messages become a provider's, and back."""
+
+    @property
+    def format(self) -> str:
+        """Name of the provider format that :meth:`written` gives."""
+
+    def written(self, message: M) -> Sequence[Mapping[str, Any]]:
+        """Return a message as provider messages, with its id where it has one. One of an unknown kind as its text."""
+
+    def shortened(self, message: M, turn: Turn) -> M:
+        """Return a copy of a message, a large answer or result, that says ``turn.text`` instead."""
+
+    def made(self, turns: Sequence[Turn]) -> list[M]:
+        """Return messages that say what turns of no single message say: pages, records, parts of messages."""
+
+
+class Bridge(Generic[M]):
+    """Hands the bounded context of a thread to a framework, in the framework's own messages. Safe for threads.
+
+    Args:
+        shape: converts messages.
+        memory: a memory to use for the one thread that comes; closing it stays with its owner.
+        on_failure: "raise", or "send everything": the full history, with a warning in the log.
+        settings: instead of ``memory``, those of :class:`MemoryPool` (store, profile, budget, policy, renderer, …);
+            then each thread is a session of its own.
+
+    """
+
+    def __init__(
+        self,
+        shape: Shape[M],
+        memory: OpticalMemory | None = None,
+        *,
+        on_failure: OnFailure = "raise",
+        **settings: Any,
+    ) -> None:
+        if memory is not None and settings:
+            raise InputError(f"give a memory, or settings for new ones, not both: {', '.join(settings)}")
+        if on_failure not in ("raise", "send everything"):
+            raise InputError(f'on_failure is "raise" or "send everything", not {on_failure!r}')
+        self.shape = shape
+        self._on_failure = on_failure
+        self._memory = memory
+        self._thread: str | None = None
+        self._pool = MemoryPool(**settings) if memory is None else None
+
+    def memory(self, thread: str) -> OpticalMemory:
+        """Return the memory of a thread, to inspect it, recall or forget."""
+        with self._used(thread) as memory:
+            return memory
+
+    def shown(self, thread: str, messages: Iterable[M], *, beside: str = "") -> list[M]:
+        """Follow a thread's messages and return what the model should see; ``messages`` stays as it is.
+
+        Args:
+            thread: the framework's id of the conversation.
+            messages: the whole history, as the framework has it.
+            beside: what is sent besides, as text: system prompt, tool schemas. Its tokens are taken off the budget.
+
+        A message that is shown as it came is the very object. Errors: those of follow() and context(), unless the
+        history is to be sent whole then.
+
+        """
+        given = list(messages)
+        try:
+            with self._used(thread) as memory:
+                return self._shown(memory, given, beside)
+        except OpticalMemoryError as error:
+            if self._on_failure == "raise":
+                raise
+            _log.warning("the whole history of thread %r is sent, %d messages: %s", thread, len(given), error)
+            return given
+
+    async def shown_async(self, thread: str, messages: Iterable[M], *, beside: str = "") -> list[M]:
+        """Do :meth:`shown` without holding the event loop."""
+        given = list(messages)
+        return await on_worker(lambda: self.shown(thread, given, beside=beside))
+
+    @property
+    def recall_tool(self) -> RecallTool:
+        """The recall tool as it is offered; :meth:`recall` answers its calls."""
+        return RecallTool(lambda **asked: [])
+
+    def recall(self, thread: str, arguments: str | Mapping[str, Any]) -> str:
+        """Answer a model's call of the recall tool, in the thread in which it runs."""
+        asked = arguments if isinstance(arguments, str) else {k: v for k, v in arguments.items() if v is not None}
+        with self._used(thread) as memory:
+            return memory.recall_tool()(asked)
+
+    async def recall_async(self, thread: str, arguments: str | Mapping[str, Any]) -> str:
+        """Do :meth:`recall` without holding the event loop."""
+        return await on_worker(lambda: self.recall(thread, arguments))
+
+    def close(self) -> None:
+        """Release the store and the renderer that were opened here."""
+        if self._pool is not None:
+            self._pool.close()
+
+    @contextmanager
+    def _used(self, thread: str) -> Iterator[OpticalMemory]:
+        if self._pool is not None:
+            with self._pool.use(thread) as memory:
+                yield memory
+            return
+        assert self._memory is not None
+        with self._memory.lock:
+            self._thread = self._thread or thread
+            if thread != self._thread:
+                raise InputError(
+                    f"this memory holds thread {self._thread!r}, not {thread!r}; give store= and other settings "
+                    "instead of a memory, and each thread gets its own"
+                )
+        yield self._memory
+
+    def _shown(self, memory: OpticalMemory, messages: list[M], beside: str) -> list[M]:
+        written = [(one, place) for place, message in enumerate(messages) for one in self.shape.written(message)]
+        reserve = count_tokens(beside, memory.profile) + memory.profile.message_tokens if beside else 0
+        listed = [one for one, _ in written]
+        with memory.lock:
+            for _ in range(ATTEMPTS):
+                places = memory.follow(listed, format=self.shape.format).places
+                context = memory.context(reserve=reserve, draw=True)
+                if not memory.follow(listed, format=self.shape.format).changed:
+                    break
+            else:
+                raise ConflictError(f"session {memory.session!r} changed {ATTEMPTS} times while it was read")
+        owners: dict[int, int] = {}
+        for (_, owner), seqs in zip(written, places, strict=True):
+            for seq in seqs:
+                owners.setdefault(seq, owner)
+        return list(self._mapped(context, messages, owners))
+
+    def _mapped(self, context: Context, messages: Sequence[M], owners: Mapping[int, int]) -> Iterator[M]:
+        """Yield the context in the framework's messages; ``owners`` are the places of messages by those of turns."""
+        exact = {turn.seq: turn for turn in context.recent}
+        whole = Counter(owners.values())
+        turns = repaired(context.turns(), get_format(self.shape.format))
+        for owner, group in groupby(turns, key=lambda turn: owners.get(turn.seq)):
+            run = list(group)
+            if owner is None or len(run) < whole[owner]:
+                yield from self.shape.made(run)
+            elif all(_instructs(turn) or exact.get(turn.seq) == turn for turn in run):
+                yield messages[owner]
+            elif len(run) == 1 and _shortened(run[0], exact.get(run[0].seq)):
+                yield self.shape.shortened(messages[owner], run[0])
+            else:
+                yield from self.shape.made(run)
+
+
+def schemas(tools: Iterable[Any]) -> str:
+    """Return tool schemas as the text that is counted for them."""
+    return "\n".join(json.dumps(tool, ensure_ascii=False, default=str) for tool in tools)
+
+
+def _instructs(turn: Turn) -> bool:
+    return turn.is_instruction and turn.raw is not None
+
+
+def _shortened(turn: Turn, before: Turn | None) -> bool:
+    """Whether a turn is what is sent in place of a large answer or result."""
+    return before is not None and (turn.role, turn.tool_call_id) == (before.role, before.tool_call_id)

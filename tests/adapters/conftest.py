@@ -1,0 +1,21 @@
+"""What the tests of adapters share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from optical_memory.renderers import DenseRenderer
+
+pytest.register_assert_rewrite("conformance")
+
+
+@pytest.fixture
+def memory_settings(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """Settings of a memory on disk."""
+    renderer = DenseRenderer()
+    yield {"store": f"sqlite:///{tmp_path / 'm.db'}", "profile": "gpt-5", "budget": 6_000, "renderer": renderer}
+    renderer.close()
