@@ -14,7 +14,7 @@ from optical_memory.stores import record, redis_scripts, redis_server
 from optical_memory.stores.base import Head, State
 from optical_memory.stores.codec import PLAIN, Codec, Coder
 from optical_memory.stores.index import Mirror
-from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys, Names, chunks
+from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys, Names, Unpurged, chunks
 from optical_memory.turns import Turn
 
 _log = logging.getLogger(__name__)
@@ -41,12 +41,14 @@ class RedisStore:
         given = prefix if key_prefix is None else key_prefix
         self._keys = Keys(DEFAULT_PREFIX if given is None else given)
         self._names = Names(self._keys, self._use)
+        self._unpurged = Unpurged(self._keys, self._use)
         self._coder = Coder(codec)
         self._client: Any = redis_server.connect(url, timeout)
         self._mirror = Mirror()
         self._durability = ""
         if not self.check():
             _log.warning("what is stored in this Redis may be lost: %s", self._durability)
+        self._finish_purges()
 
     @property
     def durability(self) -> str:
@@ -163,6 +165,7 @@ class RedisStore:
         """Really delete turns; see the protocol. The server rewrites its files in the background."""
         names = [record.name("turn id", turn_id) for turn_id in turn_ids]
         places: list[int] = []
+        self._unpurged.mark(session)
         for some in chunks(names):
             places += self._eval(session, redis_scripts.DELETE_TURNS, ("ids", "turns", "forgotten"), *some)
         self._mirror.forget(session, places)
@@ -172,6 +175,8 @@ class RedisStore:
     def delete_session(self, session: str) -> int:
         """Really delete a session; see the protocol. The server rewrites its files in the background."""
         keys = ("turns", "meta", "ids", "forgotten", "blobs")
+        record.name("session id", session)
+        self._unpurged.mark(session)
         count = int(self._eval(session, redis_scripts.DELETE_ALL, keys))
         self._names.remove(session)
         self._mirror.drop(session)
@@ -218,6 +223,15 @@ class RedisStore:
     def _purge(self, session: str) -> None:
         with self._use() as client:
             redis_server.purge(client, self._keys.of(session)["meta"], self._timeout)
+        self._unpurged.clear(session)
+
+    def _finish_purges(self) -> None:
+        """Ask for what a process could not ask any more that was killed after it had deleted."""
+        try:
+            for session in self._unpurged.left():
+                self._purge(session)
+        except StoreUnavailableError as error:
+            _log.warning("the files of this Redis may keep deleted text until they are rewritten: %s", error)
 
     def _eval(self, session: str, script: str, parts: tuple[str, ...], *fields: Any) -> Any:
         keys = self._keys.of(session)

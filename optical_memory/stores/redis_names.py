@@ -1,8 +1,9 @@
-"""The keys of a Redis store, and the sorted list of its sessions."""
+"""The keys of a Redis store, the sorted list of its sessions, and those whose deletion was not finished."""
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -10,11 +11,13 @@ from typing import Any
 from urllib.parse import quote
 
 from optical_memory.errors import InputError
-from optical_memory.stores import record
+from optical_memory.stores import record, redis_scripts
 
 DEFAULT_PREFIX = "om"
 MOST_NAMES = 1_000
 """Most names in one command."""
+PATIENCE_SECONDS = 60.0
+"""How long a deletion may take before another process takes it for cut off."""
 _PREFIX = re.compile(r"[^{}\s]{1,64}")
 _PARTS = ("meta", "ids", "turns", "forgotten", "blobs")
 _MOST_LISTED = 10_000
@@ -28,6 +31,7 @@ class Keys:
             raise InputError(f"a key prefix is 1 to 64 characters without braces and spaces, not {prefix!r}")
         self.prefix = prefix
         self.sessions = f"{prefix}:names"
+        self.unpurged = f"{prefix}:unpurged"
         self.unsorted = f"{prefix}:sessions"
         """The set that listed the sessions before they were kept sorted."""
 
@@ -59,7 +63,7 @@ class Names:
     def add(self, session: str) -> None:
         """List a session."""
         with self._use() as client:
-            client.zadd(self._keys.sessions, {record.pack(session): 0})
+            client.eval(redis_scripts.LIST, 1, self._keys.sessions, 0, record.pack(session))
 
     def remove(self, session: str) -> None:
         """List a session no more, unless it was made again in between, by another process."""
@@ -96,6 +100,30 @@ class Names:
         while names := client.srandmember(self._keys.unsorted, MOST_NAMES):
             client.zadd(self._keys.sessions, dict.fromkeys(names, 0))
             client.srem(self._keys.unsorted, *names)
+
+
+class Unpurged:
+    """Sessions from which something was deleted, and whose server was not asked yet to rewrite its files."""
+
+    def __init__(self, keys: Keys, use: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._key = keys.unpurged
+        self._use = use
+
+    def mark(self, session: str) -> None:
+        """Note that a deletion is about to begin."""
+        with self._use() as client:
+            client.eval(redis_scripts.LIST, 1, self._key, time.time(), record.pack(session))
+
+    def clear(self, session: str) -> None:
+        """Note that the server was asked."""
+        with self._use() as client:
+            client.zrem(self._key, record.pack(session))
+
+    def left(self) -> list[str]:
+        """Return the sessions marked so long ago that whoever did it is gone."""
+        with self._use() as client:
+            marked = client.zrangebyscore(self._key, 0, time.time() - PATIENCE_SECONDS)
+        return [record.unpack(name) for name in marked]
 
 
 def chunks(names: Sequence[Any]) -> Iterator[Sequence[Any]]:

@@ -88,6 +88,12 @@ HEAD = f"""
 return head()
 """
 
+LIST = """
+-- KEYS: a sorted set; ARGV: score, name. A full server lets a script go on that has removed something first.
+redis.call('ZREM', KEYS[1], ARGV[2])
+return redis.call('ZADD', KEYS[1], ARGV[1], ARGV[2])
+"""
+
 SAVE_STATE = f"""
 -- KEYS: meta ids forgotten; ARGV: birth, expected version, data, token of this call, wanted birth in hex (or none).
 -- Reply: made (-1: a conflict), then the head.
@@ -100,6 +106,8 @@ local held = redis.call('HMGET', KEYS[1], 'token', 'birth', 'version')
 if held[1] == ARGV[4] then return reply(0) end -- sent again: the reply was lost
 local version = tonumber(held[3] or 0)
 if version ~= tonumber(ARGV[2]) or (ARGV[5] and ARGV[5] ~= hex(held[2] or '')) then return reply(-1) end
+-- A full server takes what is no larger than what it replaces, since something was removed first: forgetting needs it.
+if #ARGV[3] <= redis.call('HSTRLEN', KEYS[1], 'state') then redis.call('HDEL', KEYS[1], 'token') end
 local made = redis.call('HSETNX', KEYS[1], 'birth', ARGV[1])
 redis.call('HSET', KEYS[1], 'version', version + 1, 'state', ARGV[3], 'token', ARGV[4])
 return reply(made)

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from redis.crc import key_slot
 
+from optical_memory import OpticalMemory
 from optical_memory.errors import (
     ConflictError,
     DuplicateTurnError,
@@ -23,7 +25,7 @@ from optical_memory.errors import (
     StoreCorruptError,
     StoreUnavailableError,
 )
-from optical_memory.stores import index, redis_scripts
+from optical_memory.stores import index, redis_names, redis_scripts
 from optical_memory.stores.redis import RedisStore
 from optical_memory.stores.redis_names import Keys
 from optical_memory.turns import Turn
@@ -248,6 +250,95 @@ def test_a_full_server_refuses_and_keeps_what_it_has(start_redis: StartRedis) ->
         assert store.append("s", [turn("now there is room")])[0].seq == len(kept)
 
 
+def test_forgetting_works_on_a_full_server(start_redis: StartRedis) -> None:
+    server = start_redis("--maxmemory", "6mb", "--maxmemory-policy", "noeviction", "--appendonly", "yes")
+    with closing(RedisStore(server.url)) as store:
+        store.append("s", [turn("a", "zzsecret " * 500), turn("b"), turn("c")])
+        store.save_state("s", b"plan with zzsecret", expected=0)
+        store.put_blobs("s", {"page": b"zzsecret pixels"})
+        store.append("t", [turn("a")])
+        with pytest.raises(StoreUnavailableError, match="memory"):
+            for number in range(10_000):
+                store.put_blobs("filler", {str(number): bytes(10_000)})
+    with closing(RedisStore(server.url)) as store:  # one that has not listed the session yet
+        birth = store.head("s").birth
+        writes: list[Callable[[], object]] = [
+            lambda: store.append("s", [turn("d", "words " * 10_000)]),
+            lambda: store.save_state("s", b"a larger plan" * 10, expected=1, birth=birth),
+            lambda: store.save_state("another", b"x" * 10_000, expected=0),
+        ]
+        for write in writes:
+            with pytest.raises(StoreUnavailableError, match="memory"):
+                write()
+        assert store.save_state("s", b"plan without it", expected=1, birth=birth).version == 2
+        assert store.delete_blobs("s") == 1
+        assert store.delete_turns("s", ["a"]) == 1
+        assert store.delete_turns("s", ["a"]) == 0
+        assert store.forgotten("s") == {0: "a"}
+        assert [found.id for found in store.turns("s")] == ["b", "c"]
+        assert store.delete_session("t") == 1
+        assert store.sessions() == ["filler", "s"]
+        assert store.delete_session("filler") == 0
+        assert store.append("s", [turn("d")])[0].seq == 3
+
+
+def test_a_memory_forgets_on_a_full_server_or_says_so_and_can_repeat_it(start_redis: StartRedis) -> None:
+    server = start_redis("--maxmemory", "8mb", "--maxmemory-policy", "noeviction")
+    with closing(RedisStore(server.url)) as filler:
+        settings: dict[str, Any] = {"store": server.url, "profile": "mini", "renderer": "dense", "budget": 2_000}
+        with OpticalMemory("s", **settings) as memory:
+            for number in range(30):
+                memory.add("user", f"step {number}: " + "zzsecret words " * 60, id=f"turn {number}")
+                memory.messages()
+            with pytest.raises(StoreUnavailableError):
+                for number in range(100_000):
+                    filler.put_blobs("filler", {str(number): bytes(5_000)})
+            doomed = [f"turn {number}" for number in (0, 7, 29)]
+            for turn_id in doomed:
+                try:
+                    memory.forget(turn_id=turn_id)
+                except StoreUnavailableError:
+                    filler.delete_blobs("filler")
+                    memory.forget(turn_id=turn_id)
+            assert filler.get("s", doomed) == []
+            shown = str(memory.messages("openai")) + memory.context().explain()
+            assert not [number for number in (0, 7, 29) if f"step {number}:" in shown]
+
+
+def test_a_purge_that_was_cut_off_is_asked_for_by_the_next_to_open(
+    start_redis: StartRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = start_redis("--appendonly", "yes", "--save", "", "--auto-aof-rewrite-percentage", "0")
+    with closing(RedisStore(server.url)) as store:
+        store.append("s", [turn("a", "zzsecret words"), turn("b", "plain words")])
+    killed = f"""
+import os, signal
+from optical_memory.stores import redis, redis_server
+redis_server.purge = lambda *arguments: os.kill(os.getpid(), signal.SIGKILL)
+redis.RedisStore({server.url!r}).delete_turns("s", ["a"])
+"""
+    assert subprocess.run([sys.executable, "-c", killed]).returncode == -9
+    with closing(RedisStore(server.url)) as store, redis.Redis(port=server.port) as bare:
+        assert [found.id for found in store.turns("s")] == ["b"]
+        assert bare.zcard("om:unpurged") == 1  # whoever deletes may still be at it
+        assert b"zzsecret" in _files(server.folder)
+        monkeypatch.setattr(redis_names, "PATIENCE_SECONDS", 0.0)
+        with closing(RedisStore(server.url)):
+            assert bare.zcard("om:unpurged") == 0
+        deadline = time.monotonic() + 10
+        while b"zzsecret" in _files(server.folder) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert b"zzsecret" not in _files(server.folder)
+
+
+def _files(folder: Path) -> bytes:
+    while True:
+        try:
+            return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+        except FileNotFoundError:  # the server put a rewritten file in its place meanwhile
+            continue
+
+
 def test_a_replica_that_is_read_only(start_redis: StartRedis) -> None:
     main = start_redis()
     replica = start_redis("--replicaof", f"127.0.0.1 {main.port}")
@@ -302,7 +393,7 @@ def test_sessions_have_keys_of_their_own() -> None:
 def test_scripts_touch_only_the_keys_they_are_given() -> None:
     """In a cluster a script may use no other; and every key that a call gives belongs to one session."""
     scripts = {name: text for name, text in vars(redis_scripts).items() if name.isupper() and name[0] != "_"}
-    assert len(scripts) == 8
+    assert len(scripts) == 9
     assert not [name for name, text in scripts.items() if "om:" in text]
 
 
@@ -399,25 +490,18 @@ def test_the_files_of_the_server_are_rewritten_without_what_was_forgotten(
 ) -> None:
     server = start_redis("--rdbcompression", "no", *options)
 
-    def files() -> bytes:
-        while True:
-            try:
-                return b"".join(path.read_bytes() for path in server.folder.rglob("*") if path.is_file())
-            except FileNotFoundError:  # the server put a rewritten file in its place meanwhile
-                continue
-
     with closing(RedisStore(server.url)) as store, redis.Redis(port=server.port) as bare:
         store.append("s", [turn("a", "zzsecret words"), turn("b", "plain words")])
         store.append("t", [turn("b", "plain words")])
         if "--save" in options:
             bare.save()
-        assert b"zzsecret" in files()
+        assert b"zzsecret" in _files(server.folder)
         assert store.delete_session("s") if everything else store.delete_turns("s", ["a"])
         deadline = time.monotonic() + 120  # a rewrite takes as long as the machine is busy
-        while b"zzsecret" in files() and time.monotonic() < deadline:
+        while b"zzsecret" in _files(server.folder) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert b"zzsecret" not in files()
-        assert b"plain words" in files()
+        assert b"zzsecret" not in _files(server.folder)
+        assert b"plain words" in _files(server.folder)
 
 
 def test_the_index_in_memory_holds_the_sessions_searched_last(redis_url: str, client: redis.Redis) -> None:
