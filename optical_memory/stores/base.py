@@ -98,7 +98,8 @@ class Store(Protocol):
     def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
         """Really delete turns, with every index entry and the freed space, and return how many there were.
 
-        What was deleted or replaced before in any other way (state, blobs) is purged with them: do those first.
+        What was deleted or replaced before in any other way (state, blobs) is purged with them: do those first. For
+        turns that are gone already it purges too, so that a call which was cut off can be repeated.
         """
 
     def delete_session(self, session: str) -> int:

@@ -12,9 +12,10 @@ import redis
 from sealing_codec import SealingCodec
 
 from optical_memory.errors import DuplicateTurnError, InputError, StoreCorruptError, StoreUnavailableError
-from optical_memory.stores import Store, open_store
+from optical_memory.stores import MemoryStore, Store, open_store
 from optical_memory.stores.codec import PLAIN, Codec
 from optical_memory.stores.redis_names import Keys
+from optical_memory.stores.transfer import copy_session
 from optical_memory.turns import Turn
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -222,3 +223,26 @@ def test_an_index_in_memory_follows_what_other_processes_do(open_with: Opener) -
     assert two.search("s", "Oslo", 5) == []
     one.append("s", [turn("d", "Bergen again")])
     assert [found.id for found in two.search("s", "Bergen", 5)] == ["d"]
+
+
+def test_a_copy_into_a_store_with_another_codec_leaves_nothing_of_the_old_one(
+    open_with: Opener, url: str, tmp_path: Path
+) -> None:
+    plain = MemoryStore()
+    plain.append("s", [turn("a"), turn("b"), turn("c")])
+    plain.delete_turns("s", ["b"])
+    plain.save_state("s", SECRET.encode(), expected=0)
+    plain.put_blobs("s", {"page": SECRET.encode()})
+    between = MemoryStore(codec=SealingCodec(OLD))
+    copy_session(plain, between, "s")
+    target = open_with(SealingCodec(NEW))
+    copy_session(between, target, "s")
+    assert target.turns("s") == plain.turns("s")
+    assert target.forgotten("s") == plain.forgotten("s")
+    assert target.get_blob("s", "page") == SECRET.encode()
+    assert target.append("s", [turn("a")]) == plain.get("s", ["a"])
+    assert SECRET.encode() not in _stored_bytes(url, tmp_path).lower()
+    with pytest.raises(StoreCorruptError):
+        open_with(SealingCodec(OLD)).turns("s")
+    plain.close()
+    between.close()
