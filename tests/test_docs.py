@@ -47,3 +47,13 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_paths_are_there(document: Path) -> None:
     paths = {path for path in PATH.findall(document.read_text("utf-8")) if not TO_WRITE.search(path)}
     assert [path for path in sorted(paths) if not (ROOT / path).exists()] == []
+
+
+def test_the_map_names_every_room() -> None:
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
+    rooms = {path.stem for path in (ROOT / "optical_memory").iterdir() if path.suffix == ".py" or path.is_dir()}
+    rooms -= {"__init__", "__pycache__", "examples"}
+    floors = text.partition("## What may import what")[2].partition("\n## ")[0]
+    assert [room for room in sorted(rooms) if f"`{room}`" not in floors] == [], "give the room its floor"
+    table = text.partition("## The rooms")[2].partition("\n## ")[0]
+    assert [room for room in sorted(rooms) if f"`{room}/`" not in table and f"`{room}.py`" not in table] == []
