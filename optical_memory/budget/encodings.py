@@ -46,7 +46,11 @@ def _bindings() -> ModuleType:
         if file.is_file() and (spec := importlib.util.spec_from_file_location(name, file)) and spec.loader:
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module  # it can be initialised only once in a process
-            spec.loader.exec_module(module)
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
             return module
     raise NotFoundError(f"no compiled module in {Path(package.origin).parent}; reinstall bpe-openai")
 
