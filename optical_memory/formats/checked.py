@@ -54,7 +54,10 @@ def sendable(value: Any) -> Any:
     if isinstance(value, str):
         return value if value.isascii() else LONE.sub("\ufffd", value)
     if isinstance(value, dict):
-        return {sendable(key): sendable(item) for key, item in value.items()}
+        return {
+            key if key.isascii() else sendable(key): item if type(item) is str and item.isascii() else sendable(item)
+            for key, item in value.items()
+        }
     if isinstance(value, list):
         return [sendable(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
