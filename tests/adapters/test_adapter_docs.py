@@ -1,0 +1,39 @@
+"""The code in the adapters' documents runs as it stands, with the framework's own objects for a model and tools."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "adapters"
+BLOCKS = [
+    (path.stem, number, block)
+    for path in sorted(DOCS.glob("*.md"))
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL))
+]
+NEEDS = {"langchain": "langchain"}
+"""The package of each document's framework."""
+
+
+def given(name: str) -> dict[str, Any]:
+    """Return what a document's code takes for granted."""
+    if name == "langchain":
+        from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+        from langgraph.checkpoint.memory import InMemorySaver
+
+        class Fake(GenericFakeChatModel):
+            def bind_tools(self, tools: Any, **kwargs: Any) -> Fake:
+                return self
+
+        return {"model": Fake(messages=iter(["Hi."])), "tools": [], "checkpointer": InMemorySaver()}
+    return {}
+
+
+@pytest.mark.parametrize(("name", "number", "block"), BLOCKS, ids=[f"{name}-{number}" for name, number, _ in BLOCKS])
+def test_block_runs(name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(NEEDS[name])
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, f"{name}.md, block {number + 1}", "exec"), given(name))
