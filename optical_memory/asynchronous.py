@@ -127,6 +127,10 @@ class AsyncOpticalMemory:
         """See :meth:`OpticalMemory.follow`."""
         return await self._call(lambda memory: memory.follow(messages, format=format))
 
+    async def turns(self) -> list[Turn]:
+        """See :meth:`OpticalMemory.turns`."""
+        return await self._call(lambda memory: memory.turns())
+
     async def superseded(self) -> list[Turn]:
         """See :meth:`OpticalMemory.superseded`."""
         return await self._call(lambda memory: memory.superseded())

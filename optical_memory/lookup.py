@@ -113,6 +113,13 @@ class Lookup:
         with self._lock:
             return self._view.peek()
 
+    def turns(self) -> list[Turn]:
+        """Return the exact turns of the visible history, oldest first."""
+        with self._lock:
+            self._view.refresh()
+            spans = [self.store.turns(self.session, after=a - 1, before=b + 1) for a, b in self._view.path()]
+            return [turn for turns in spans for turn in turns if turn.seq not in self._view.state.doomed]
+
     def superseded(self) -> list[Turn]:
         """Return the turns that left the visible history by :meth:`follow`, in the order in which they were stored."""
         with self._lock:

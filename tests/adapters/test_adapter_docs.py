@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from provider_server import Provider
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "adapters"
 BLOCKS = [
@@ -14,11 +15,11 @@ BLOCKS = [
     for path in sorted(DOCS.glob("*.md"))
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL))
 ]
-NEEDS = {"langchain": "langchain"}
+NEEDS = {"langchain": "langchain", "openai_agents": "agents"}
 """The package of each document's framework."""
 
 
-def given(name: str) -> dict[str, Any]:
+def given(name: str, server: Provider) -> dict[str, Any]:
     """Return what a document's code takes for granted."""
     if name == "langchain":
         from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
@@ -29,11 +30,19 @@ def given(name: str) -> dict[str, Any]:
                 return self
 
         return {"model": Fake(messages=iter(["Hi."])), "tools": [], "checkpointer": InMemorySaver()}
+    if name == "openai_agents":
+        from agents import OpenAIResponsesModel, set_tracing_disabled
+        from openai import AsyncOpenAI
+
+        set_tracing_disabled(True)
+        return {"model": OpenAIResponsesModel("gpt-5", AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none"))}
     return {}
 
 
 @pytest.mark.parametrize(("name", "number", "block"), BLOCKS, ids=[f"{name}-{number}" for name, number, _ in BLOCKS])
-def test_block_runs(name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_block_runs(
+    name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: Provider
+) -> None:
     pytest.importorskip(NEEDS[name])
     monkeypatch.chdir(tmp_path)
-    exec(compile(block, f"{name}.md, block {number + 1}", "exec"), given(name))
+    exec(compile(block, f"{name}.md, block {number + 1}", "exec"), given(name, provider))
