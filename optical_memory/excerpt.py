@@ -68,7 +68,8 @@ def excerpt(runs: Sequence[Run], capacity_cells: int, *, columns: int = 1) -> li
 
     Texts are cut only between lines and sentences and each omission is marked with ``[…]``; an excerpt of excerpts
     keeps their marks. With the page's ``columns`` the blank cells at the ends of runs count as well (each run begins a
-    row). What fits whole is returned as it is. Nothing fits: an empty list. Time grows about linearly with the text.
+    row). A text that fits whole is returned unchanged. Where nothing fits, the list is empty. Time grows about linearly
+    with the text.
     """
     if sum(_rows(run.header, run.text, columns) for run in runs) <= capacity_cells:
         return list(runs)

@@ -1,4 +1,4 @@
-"""Facts: what a reader cannot be trusted to read as pixels, kept as one bounded line of text beside its page.
+"""Facts: exact values that no reader can be trusted with as pixels, as one bounded line of text beside their page.
 
 Misread ids, hashes, amounts and paths look plausible, so they are silently wrong. Every pattern here consumes what it
 looked at or is bounded in length: time grows linearly with the text, whatever the text.
@@ -150,9 +150,9 @@ def facts_line(
 ) -> str:
     """Return the most useful facts as one line of at most ``max_tokens`` by ``count``, e.g. ``A1B2C3 | $42 (+3 more)``.
 
-    Each value stands once; values in ``seen`` (on other pages' lines) are left out and not counted. Most
-    useful first: by what a wrong character would cost, how often and in how many turns a value occurs, and how few
-    are like it in its turn. Empty where there are none, or where not even one fits.
+    Each value stands once; values in ``seen`` (on other pages' lines) are left out and not counted. The most useful
+    come first: those where a wrong character would cost most, that occur often and in many turns, and that few in their
+    turn are like. Empty where there are none, or where not even one fits.
     """
     ranked = [fact for fact in _ranked(facts) if str(fact) not in seen and fact.value not in seen]
     line, misses = "", 0
@@ -178,7 +178,7 @@ def listed(line: str) -> list[str]:
 SEPARATOR = " | "
 _MORE = re.compile(r" \(\+\d+ more\)$")
 MAX_MISSES = 12
-"""Facts too long for what is left of a line that are passed over for shorter ones."""
+"""How many facts that are too long for the rest of a line are skipped in favour of shorter ones."""
 
 
 def _more(number: int) -> str:

@@ -17,8 +17,9 @@ def render(
 ) -> list[Page]:
     """Lay ``text`` out on as many pages as it needs, shown at one tier; pixels are drawn when they are asked for.
 
-    ``tier`` None is the profile's sharpest. For text without escapes (see renderers/visible.py) the pages' texts
-    joined are ``text``; no text, no pages. Errors: NotFoundError for an unknown tier, profile or renderer.
+    ``tier`` None is the profile's sharpest. Where the text needs no escapes (see renderers/visible.py), the texts of
+    the pages, joined, are ``text``. An empty text gives no pages. Errors: NotFoundError for an unknown tier, profile or
+    renderer.
     """
     target = get_profile(profile)
     shown_at = target.tiers[0] if tier is None else target.tier(tier)

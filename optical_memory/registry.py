@@ -1,4 +1,4 @@
-"""One way to find what has a name: stores, renderers, policies, readers and formats, built in or another package's."""
+"""One way to find things by name: stores, renderers, policies, readers and formats, built in or another package's."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Turn:
     raw_format: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no provider could have sent."""
+        """Refuse content that no provider could have sent."""
         if self.role not in ROLES:
             raise UnknownRoleError(f"unknown role {self.role!r}; use one of {', '.join(ROLES)}")
         if not isinstance(self.id, str) or not self.id:
@@ -134,7 +134,7 @@ class Turn:
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) of what was said: everything but id, place and time. Equal digests: the same turn."""
+        """SHA-256 (hex) of what was said: everything but id, place and time. Equal digests mean equal turns."""
         content = self.to_dict()
         for key in ("id", "seq", "created_at"):
             content.pop(key, None)

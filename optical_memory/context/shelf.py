@@ -106,7 +106,7 @@ class Shelf:
     def turns_on(self, page_id: str, line: int | None, entries: Sequence[Entry], pages: Sequence[Page]) -> list[Turn]:
         """Return the exact turns on a page, or on one line of it (from 1), also of pages no longer shown.
 
-        ``pages`` are pages that are no entries. Errors: NotFoundError, InputError for a line below 1.
+        ``pages`` are further pages, which have no entry. Errors: NotFoundError, InputError for a line below 1.
         """
         if line is not None and line < 1:
             raise InputError(f"lines are counted from 1, not {line!r}")

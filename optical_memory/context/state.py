@@ -84,7 +84,8 @@ MOST_TRAVELLING = 2 << 20
 def for_export(state: State | None) -> tuple[bytes | None, frozenset[str]]:
     """Return what a file holds of a state, and the ids of turns that are being forgotten: they are not written.
 
-    Epochs stay behind: whoever loads the session plans anew. Raises StoreCorruptError for a state that is none.
+    Epochs stay behind: whoever loads the session plans anew. Raises StoreCorruptError for something that is not a
+    state.
     """
     held = SessionState.load("", state)
     kept = SessionState(lineage=held.lineage).pack() if held.lineage.forks else None

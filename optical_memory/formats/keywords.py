@@ -50,7 +50,7 @@ def turn_of(
 
 
 def seconds(when: When) -> float:
-    """Return a time in seconds since 1970. Raises InputError for what is none."""
+    """Return a time in seconds since 1970. Raises InputError for anything else."""
     if isinstance(when, datetime):
         return when.timestamp()
     if isinstance(when, bool) or not isinstance(when, int | float):

@@ -30,7 +30,7 @@ def build_request(turns: Iterable[Turn], format: str, *, tools: Iterable[Any] = 
         format: name of a format.
         tools: see :func:`optical_memory.formats.tools.written`.
 
-    Errors: NotFoundError for an unknown format, InputError for tools that are none.
+    Errors: NotFoundError for an unknown format, InputError for something that is not a tool.
 
     """
     target = get_format(format)

@@ -49,7 +49,7 @@ def splice(
 ) -> Spliced:
     """Put together the beginning, the blocks of ``context`` and ``prompt``, which alone may use the model's marks.
 
-    ``page_key`` names a page at its tier. Raises InputError for a context that is none.
+    ``page_key`` names a page at its tier. Raises InputError for something that is not a context.
     """
     out = Spliced(atoms=[bos])
     text = ""

@@ -20,7 +20,7 @@ class BudgetedPolicy:
     next, until none fits. An older page is never sharper than a newer one that is at least as important and could be as
     sharp; a demoted page is not promoted again.
 
-    The levels of gists share half of the budget; level 0 holds as many pages as what they leave would pay at twice the
+    The levels of gists share half of the budget; level 0 holds as many pages as the rest would pay for at twice the
     price of a gist, but at least ``4 · fan_in``. Where a level holds more, its oldest ``fan_in`` pages merge into one
     gist of the next level; past ``max_level`` the oldest are archived. So N pages leave O(log N) in the context, and a
     bounded number for ever.

@@ -17,7 +17,7 @@ MAX_PIXELS = 64_000_000
 def open_page(page: Page | bytes) -> Image.Image:
     """Return a page's raster, or an encoded image (PNG, JPEG, …), upright (by its EXIF data) and as RGB.
 
-    Raises ReaderError for what is not an image, is damaged, has no pixels or more than :data:`MAX_PIXELS`.
+    Raises ReaderError for data that is not an image, is damaged, or has no pixels or more than :data:`MAX_PIXELS`.
     """
     data = page if isinstance(page, bytes) else page.png
     try:

@@ -73,7 +73,7 @@ class RapidOcrReader:
         )
 
     def read(self, page: Page | bytes) -> Reading:
-        """Read a page or an encoded image (PNG, JPEG, …). Raises ReaderError for what is not an image."""
+        """Read a page or an encoded image (PNG, JPEG, …). Raises ReaderError for data that is not an image."""
         start = time.perf_counter()
         image = open_page(page)
         factor = self._factor(page, image)

@@ -43,7 +43,7 @@ def encode(raster: Raster) -> bytes:
 def decode(png: bytes) -> Raster:
     """Return PNG bytes as a raster: (H, W) where the image is grey, else (H, W, 3), transparency laid on white.
 
-    Errors: LimitError above MAX_PIXELS, ImageError for what is not a PNG or is damaged.
+    Errors: LimitError above MAX_PIXELS, ImageError for a damaged file or one of another kind.
     """
     if png[:8] != _SIGNATURE or png[12:16] != b"IHDR" or len(png) < 33:
         raise ImageError("not a PNG image")

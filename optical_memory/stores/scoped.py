@@ -21,8 +21,8 @@ _SEPARATOR = "/"
 def scoped_id(scope: str, session: str) -> str:
     """Return the id under which the store itself knows a session of a scope.
 
-    A scope holds no separator, so the first one ends it: two scopes share no id, and none begins like another's.
-    Raises InputError for what is no scope, LimitError for a session id that is too long.
+    A scope holds no separator, so the first one ends it: two scopes share no id, and none begins like another's. Raises
+    InputError for an impossible scope, LimitError for a session id that is too long.
     """
     if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
         raise InputError(f"a scope is 1 to {SCOPE_CHARACTERS} ASCII letters, digits and _.~-, not {scope!r}")
