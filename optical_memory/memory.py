@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -150,7 +150,13 @@ class OpticalMemory(Lookup):
         carry an id are stored once. Up to 10,000 turns are stored all or none; of more, whole batches of 10,000.
         Errors as for :meth:`add`.
         """
-        return self.add_turns(to_turns(messages, format, created_at=self._clock()))
+        return self.add_turns(to_turns(messages, format, before=self._newest(), created_at=self._clock()))
+
+    def _newest(self) -> Iterator[Turn]:
+        """Yield the newest turns; nothing is read before a result asks that does not name its call."""
+        from optical_memory.context.following import Before
+
+        yield from Before(self.store, self.session, self.store.head(self.session).length - 1)
 
     def add_turns(self, turns: Iterable[Turn]) -> list[Turn]:
         """Store turns as :meth:`extend` does; one without a time is stamped now. Errors as for :meth:`add`."""

@@ -92,7 +92,7 @@ def _anthropic(reply: Reply, number: int, model: str) -> Body:
 def _gemini(reply: Reply, number: int, model: str) -> Body:
     part: Body = {"text": reply.text}
     if reply.tool:
-        call = {"id": f"call-{number}", "name": reply.tool, "args": reply.arguments}
+        call = {"name": reply.tool, "args": reply.arguments}  # without an id, as the Developer API gives it
         part = {"functionCall": call, "thoughtSignature": "c2lnbmF0dXJl"}
     candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
     return {"candidates": [candidate], "usageMetadata": {"promptTokenCount": 1}, "modelVersion": model}
@@ -109,7 +109,13 @@ def serving(script: Script) -> Iterator[Provider]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            status, reply = provider.answer(self.path, body)
+            self._send(*provider.answer(self.path, body))
+
+        def do_GET(self) -> None:
+            """The list of models, which says what a server of one's own serves."""
+            self._send(200, {"object": "list", "data": [{"id": "local", "object": "model"}]})
+
+        def _send(self, status: int, reply: Body) -> None:
             data = json.dumps(reply).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")

@@ -147,13 +147,16 @@ class Gemini(Format):
 
 
 def _stepwise(contents: Iterable[Message]) -> Iterator[Message]:
-    """Join a call with the model's contents before it: it must come right after a user's content or a response."""
-    for role, group in groupby(contents, key=lambda content: content["role"]):
+    """Join the responses of one step, and a call with the model's contents before it, as Gemini demands."""
+    for (role, answers), group in groupby(contents, key=lambda one: (one["role"], _holds(one, "functionResponse"))):
         run = list(group)
-        parts = [part for content in run for part in content["parts"]]
-        if role == "model" and len(run) > 1 and any(_get(part, "functionCall") is not None for part in parts):
-            run = [{"role": role, "parts": parts}]
+        if answers or (role == "model" and any(_holds(content, "functionCall") for content in run)):
+            run = [{"role": role, "parts": [part for content in run for part in content["parts"]]}]
         yield from run
+
+
+def _holds(content: Message, key: str) -> bool:
+    return any(_get(part, key) is not None for part in content["parts"])
 
 
 def _get(part: Mapping[str, Any], key: str) -> Any:
