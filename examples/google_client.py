@@ -2,8 +2,8 @@
 
     GEMINI_API_KEY=… python examples/google_client.py "What did we decide on Monday?"
 
-Run it again with another question: it remembers. The client takes its server from GOOGLE_GEMINI_BASE_URL. Another model
-wants its profile: `optical_memory.profiles()`. Pages leave with the `mediaResolution` that they are priced for.
+Run it again with another question: it remembers. The client takes its server from GOOGLE_GEMINI_BASE_URL. The profile
+is the model's name: `optical_memory.profiles()`. Pages leave with the `mediaResolution` that they are priced for.
 """
 
 import sys
@@ -13,17 +13,18 @@ from google import genai
 
 from optical_memory import OpticalMemory
 
+MODEL = "gemini-3-pro-preview"
 NOW = {"name": "now", "description": "The time of day, in UTC.", "parameters": {"type": "object", "properties": {}}}
 
 client = genai.Client()
-with OpticalMemory("assistant", store="sqlite:///agent.db", profile="gemini-3", budget=16_000) as memory:
+with OpticalMemory("assistant", store="sqlite:///agent.db", profile=MODEL, budget=16_000) as memory:
     tools = {"recall": memory.recall_tool(), "now": lambda arguments: datetime.now(UTC).isoformat()}
     memory.add("system", "You are a helpful assistant.", id="system")
     for question in sys.argv[1:]:
         memory.add("user", question)
         while True:
             request = memory.request("gemini", recall=True, tools=[NOW])
-            answer = client.models.generate_content(model="gemini-3-pro-preview", **request)
+            answer = client.models.generate_content(model=MODEL, **request)
             memory.extend([answer.candidates[0].content], format="gemini")  # with its thought signatures
             for call in answer.function_calls or ():
                 response = {"id": call.id, "name": call.name, "response": {"output": tools[call.name](call.args)}}

@@ -2,7 +2,7 @@
 
     GEMINI_API_KEY=… python examples/litellm_any_provider.py gemini/gemini-3-pro-preview "What did we decide?"
 
-The first argument is LiteLLM's name of a model; choose the profile that fits it (`optical_memory.profiles()`). LiteLLM
+The first argument is LiteLLM's name of a model, which is the profile too (`optical_memory.profiles()`). LiteLLM
 speaks OpenAI's shapes and hands the settings of images on to Gemini. It takes a server of your own from its variables
 (GEMINI_API_BASE, ANTHROPIC_API_BASE, …).
 """
@@ -15,11 +15,9 @@ import litellm
 from optical_memory import OpticalMemory
 
 NOW = {"name": "now", "description": "The time of day, in UTC.", "parameters": {"type": "object", "properties": {}}}
-PROFILES = {"gemini": "gemini-3", "anthropic": "claude-4.7", "openai": "gpt-5"}
 
 model = sys.argv[1]
-profile = PROFILES[model.partition("/")[0]]
-with OpticalMemory("assistant", store="sqlite:///agent.db", profile=profile, budget=16_000) as memory:
+with OpticalMemory("assistant", store="sqlite:///agent.db", profile=model, budget=16_000) as memory:
     tools = {"recall": memory.recall_tool(), "now": lambda arguments: datetime.now(UTC).isoformat()}
     memory.add("system", "You are a helpful assistant.", id="system")
     for question in sys.argv[2:]:

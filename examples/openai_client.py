@@ -3,7 +3,7 @@
     OPENAI_API_KEY=… python examples/openai_client.py "What did we decide on Monday?"
 
 Run it again with another question: it remembers. The client takes its server from OPENAI_BASE_URL. For the Responses
-API, see the comment in the loop; another model wants its profile: `optical_memory.profiles()`.
+API, see the comment in the loop; the profile is the model's name (`optical_memory.profiles()`).
 """
 
 import sys
@@ -13,10 +13,11 @@ from openai import OpenAI
 
 from optical_memory import OpticalMemory
 
+MODEL = "gpt-5.6"
 NOW = {"name": "now", "description": "The time of day, in UTC.", "parameters": {"type": "object", "properties": {}}}
 
 client = OpenAI()
-with OpticalMemory("assistant", store="sqlite:///agent.db", profile="gpt-5", budget=16_000) as memory:
+with OpticalMemory("assistant", store="sqlite:///agent.db", profile=MODEL, budget=16_000) as memory:
     tools = {"recall": memory.recall_tool(), "now": lambda arguments: datetime.now(UTC).isoformat()}
     memory.add("system", "You are a helpful assistant.", id="system")
     for question in sys.argv[1:]:
@@ -24,7 +25,7 @@ with OpticalMemory("assistant", store="sqlite:///agent.db", profile="gpt-5", bud
         while True:
             # Responses: client.responses.create(model=…, **memory.request("responses", …)), extend(response.output)
             request = memory.request("openai", recall=True, tools=[NOW])
-            answer = client.chat.completions.create(model="gpt-5", **request).choices[0].message
+            answer = client.chat.completions.create(model=MODEL, **request).choices[0].message
             memory.extend([answer], format="openai")
             for call in answer.tool_calls or ():
                 result = tools[call.function.name](call.function.arguments)

@@ -5,7 +5,7 @@
     python examples/vllm_server.py "What did we decide on Monday?"
 
 The server is http://localhost:8000/v1, or VLLM_BASE_URL. The first model that it serves is asked. SGLang, llama.cpp and
-Ollama speak the same shapes; another model wants its profile: `optical_memory.profiles()`.
+Ollama speak the same shapes; the profile is the model's name (`optical_memory.profiles()`).
 """
 
 import os
@@ -17,7 +17,7 @@ from optical_memory import OpticalMemory
 
 client = OpenAI(base_url=os.environ.get("VLLM_BASE_URL", "http://localhost:8000/v1"), api_key="none")
 model = client.models.list().data[0].id
-with OpticalMemory("assistant", store="sqlite:///agent.db", profile="qwen3-vl", budget=16_000) as memory:
+with OpticalMemory("assistant", store="sqlite:///agent.db", profile=model, budget=16_000) as memory:
     recall = memory.recall_tool()
     memory.add("system", "You are a helpful assistant.", id="system")
     for question in sys.argv[1:]:

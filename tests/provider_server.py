@@ -113,7 +113,7 @@ def serving(script: Script) -> Iterator[Provider]:
 
         def do_GET(self) -> None:
             """The list of models, which says what a server of one's own serves."""
-            self._send(200, {"object": "list", "data": [{"id": "local", "object": "model"}]})
+            self._send(200, {"object": "list", "data": [{"id": "Qwen/Qwen3-VL-8B-Instruct", "object": "model"}]})
 
         def _send(self, status: int, reply: Body) -> None:
             data = json.dumps(reply).encode()

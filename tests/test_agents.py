@@ -48,7 +48,7 @@ CLIENTS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "google_client.py": ((), {"GEMINI_API_KEY": "k", "GOOGLE_GEMINI_BASE_URL": "{url}"}),
     "vllm_server.py": ((), {"VLLM_BASE_URL": "{url}/v1"}),
     "litellm_any_provider.py": (
-        ("anthropic/claude-opus-4-7",), {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_API_BASE": "{url}"}
+        ("anthropic/claude-opus-5-5",), {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_API_BASE": "{url}"}
     ),
 }  # fmt: skip
 
