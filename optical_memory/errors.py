@@ -12,7 +12,9 @@
     ├── StoreError                         the store refused; the turn was not acknowledged
     │   ├── StoreUnavailableError          cannot connect, read-only, disk full
     │   ├── StoreCorruptError              what is on disk is not a valid store
-    │   └── ConflictError                  another process changed the session first
+    │   ├── ConflictError                  another process changed the session first
+    │   └── KeyLostError                   a tenant's data key was destroyed, or no master key opens it
+    ├── AccessError                        the service does not know a key, or the key may not do this
     ├── LostPageError                      a page's turns changed under it; it is made anew
     ├── RenderError                        a page could not be drawn
     │   ├── BrowserNotFoundError           no Chromium on this machine
@@ -89,6 +91,14 @@ class StoreCorruptError(StoreError):
 
 class ConflictError(StoreError):
     """Another process changed the session first; load it again and repeat."""
+
+
+class KeyLostError(StoreError):
+    """A tenant's data key was destroyed, or no master key at hand opens it: its data cannot be read."""
+
+
+class AccessError(OpticalMemoryError):
+    """The service does not know a key, or the key may not do what was asked."""
 
 
 class LostPageError(OpticalMemoryError):

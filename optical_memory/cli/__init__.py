@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from optical_memory.cli import asking, bench, corpus, demo, inspection, pages, profiles, train
+from optical_memory.cli import asking, bench, corpus, demo, inspection, keys, pages, profiles, train
 from optical_memory.errors import OpticalMemoryError
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ asking.register(app)
 profiles.register(app)
 bench.register(app)
 train.register(app)
+keys.register(app)
 
 
 def main() -> None:

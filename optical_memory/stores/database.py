@@ -39,6 +39,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         " forgotten = (SELECT count(*) FROM turns WHERE session = number AND body IS NULL)",
     ),
     ("CREATE TABLE unpurged(number INTEGER PRIMARY KEY)",),
+    (
+        # What the service keeps beside the sessions. ``until`` is when a record ends, NULL for one that lasts.
+        "CREATE TABLE records(name BLOB PRIMARY KEY, data BLOB NOT NULL, until REAL) WITHOUT ROWID",
+        "CREATE INDEX ending ON records(until) WHERE until IS NOT NULL",
+    ),
 )
 """The statements that lead from each version of the schema (PRAGMA user_version) to the next; only ever added to."""
 _SETTINGS = (

@@ -1,0 +1,124 @@
+"""``optical-memory keys``: make, list, rotate and revoke the keys of the service's callers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optical_memory.cli import show
+
+if TYPE_CHECKING:
+    from optical_memory.service.keys import Key, Keyring
+
+DAY_SECONDS = 86_400
+Store = Annotated[
+    str, typer.Option(envvar="OPTICAL_MEMORY_STORE", help="Where the service keeps its sessions, and its keys.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+KeyId = Annotated[str, typer.Argument(help="Id of the key, as `keys list` shows it.")]
+DEFAULT_STORE = "sqlite:///memory.db"
+commands = typer.Typer(no_args_is_help=True, help="Keys of the service's callers.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(commands, name="keys")
+
+
+@commands.command()
+def create(
+    tenant: Annotated[str, typer.Argument(help="Whose sessions the key opens.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, write, forget or admin; may be repeated. Default: read and write.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="What people call the key.")] = "",
+    days: Annotated[float | None, typer.Option(help="How long it is valid. Default: for ever.")] = None,
+    store: Store = DEFAULT_STORE,
+    as_json: Json = False,
+) -> None:
+    """Make a key and show it, this once.
+
+    Example: optical-memory keys create acme --scope read --scope write --days 90
+    """
+    with _keyring(store) as ring:
+        seconds = None if days is None else days * DAY_SECONDS
+        _show_new(*ring.create(tenant, scope or ("read", "write"), name=name, seconds=seconds), as_json)
+
+
+@commands.command("list")
+def list_keys(
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's.")] = None,
+    store: Store = DEFAULT_STORE,
+    as_json: Json = False,
+) -> None:
+    """List keys, without their secrets.
+
+    Example: optical-memory keys list --tenant acme
+    """
+    with _keyring(store) as ring:
+        keys = ring.all(tenant)
+    if as_json:
+        show.print_json([_fields(key) for key in keys])
+        return
+    for key in keys:
+        line = f"{key.id}  {key.tenant}  {','.join(key.scopes)}  {key.state(time.time())}  {key.name}".rstrip()
+        show.out.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@commands.command()
+def revoke(key_id: KeyId, store: Store = DEFAULT_STORE) -> None:
+    """End a key; every replica refuses it within seconds.
+
+    Example: optical-memory keys revoke 0123456789abcdef
+    """
+    with _keyring(store) as ring:
+        key = ring.revoke(key_id)
+    show.out.print(f"revoked {key.id} of {key.tenant}", markup=False, highlight=False)
+
+
+@commands.command()
+def rotate(
+    key_id: KeyId,
+    overlap_hours: Annotated[float, typer.Option(help="How long the old key still works.")] = 24.0,
+    store: Store = DEFAULT_STORE,
+    as_json: Json = False,
+) -> None:
+    """Make a key that may do the same, show it, and let the old one expire after the overlap.
+
+    Example: optical-memory keys rotate 0123456789abcdef --overlap-hours 1
+    """
+    with _keyring(store) as ring:
+        _show_new(*ring.rotate(key_id, overlap_seconds=overlap_hours * 3_600), as_json)
+
+
+@contextmanager
+def _keyring(store: str) -> Iterator[Keyring]:
+    from optical_memory.service.keys import Keyring
+    from optical_memory.service.records import open_records
+
+    records = open_records(store)
+    try:
+        yield Keyring(records)
+    finally:
+        records.close()
+
+
+def _show_new(key: Key, text: str, as_json: bool) -> None:
+    if as_json:
+        show.print_json({**_fields(key), "key": text})
+        return
+    show.out.print(text, markup=False, highlight=False, soft_wrap=True)
+    show.out.print(
+        f"key {key.id} of {key.tenant} ({', '.join(key.scopes)}); it is not shown again", markup=False, highlight=False
+    )
+
+
+def _fields(key: Key) -> dict[str, Any]:
+    fields = asdict(key)
+    del fields["digest"]
+    return fields | {"state": key.state(time.time())}

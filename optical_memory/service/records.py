@@ -1,0 +1,125 @@
+"""Small records of the service itself, beside the sessions: keys, wrapped data keys, answers to repeat, counters."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import Protocol
+
+from optical_memory.errors import InputError
+from optical_memory.stores import record
+from optical_memory.stores.database import Database
+
+PROBE = "probe"
+"""A name that is never given: reading it shows that the records can be reached."""
+
+
+class Records(Protocol):
+    """Named bytes that all replicas share. Safe for threads and for many processes; what returned is durable.
+
+    Names are text of 1 to 512 characters. Errors: StoreUnavailableError, StoreCorruptError.
+    """
+
+    def get(self, name: str) -> bytes | None:
+        """Return a record, or None where there is none or its time is over."""
+
+    def put(self, name: str, data: bytes, *, seconds: float) -> None:
+        """Keep a record for so many seconds. It is not among :meth:`names`."""
+
+    def swap(self, name: str, data: bytes, *, expected: bytes | None) -> bool:
+        """Keep a lasting record where the one there is ``expected`` (None: there is none); else return False."""
+
+    def count(self, name: str, amount: int, *, seconds: float) -> int:
+        """Add to a counter, which begins at 0 and ends so many seconds after its first use; return the sum."""
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of all lasting records that begin with ``prefix``, sorted."""
+
+    def scrub(self, name: str) -> None:
+        """Have the files written anew, without what the record of this name was before."""
+
+    def close(self) -> None:
+        """Release connections."""
+
+
+def open_records(url: str) -> Records:
+    """Return the records beside the sessions of a store's URL: in the same file or on the same server.
+
+    Raises InputError for a store that has none, MissingExtraError, and the errors of the store itself.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "memory":
+        return SqliteRecords(":memory:")
+    if scheme == "sqlite" and rest.removeprefix("/"):
+        return SqliteRecords(rest.removeprefix("/"))
+    if scheme in ("redis", "rediss"):
+        from optical_memory.service.records_redis import RedisRecords
+
+        return RedisRecords(url)
+    raise InputError(f"the service keeps its keys in SQLite or Redis, not in {scheme!r}; use sqlite:///… or redis://…")
+
+
+class SqliteRecords:
+    """Records in the SQLite file of a store, in a table of their own."""
+
+    def __init__(self, path: str, *, timeout: float = 30.0) -> None:
+        self._database = Database(path, timeout)
+
+    def get(self, name: str) -> bytes | None:
+        """Return a record, or None."""
+        with self._database.reading() as db:
+            return _held(db, name)
+
+    def put(self, name: str, data: bytes, *, seconds: float) -> None:
+        """Keep a record for so many seconds."""
+        now = time.time()
+        with self._database.writing() as db:
+            db.execute("DELETE FROM records WHERE until < ?", (now,))
+            db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (_key(name), data, now + seconds))
+
+    def swap(self, name: str, data: bytes, *, expected: bytes | None) -> bool:
+        """Keep a lasting record where the one there is ``expected``; else return False."""
+        with self._database.writing() as db:
+            if _held(db, name) != expected:
+                return False
+            db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, NULL)", (_key(name), data))
+        return True
+
+    def count(self, name: str, amount: int, *, seconds: float) -> int:
+        """Add to a counter and return the sum."""
+        with self._database.writing() as db:
+            held = _held(db, name)
+            if held is None:
+                row = (_key(name), b"%d" % amount, time.time() + seconds)
+                db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", row)
+                return amount
+            total = record.number(held) + amount
+            db.execute("UPDATE records SET data = ? WHERE name = ?", (b"%d" % total, _key(name)))
+        return total
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of lasting records, sorted."""
+        span = record.span(prefix, "")
+        query = "SELECT name FROM records WHERE until IS NULL AND name >= ? AND (? IS NULL OR name < ?) ORDER BY name"
+        with self._database.reading() as db:
+            return [record.unpack(name) for (name,) in db.execute(query, (span.first, span.end, span.end))]
+
+    def scrub(self, name: str) -> None:
+        """Rewrite the file and empty its log."""
+        with self._database.writing() as db:
+            self._database.mark(db)
+        self._database.scrub()
+
+    def close(self) -> None:
+        """Release the file."""
+        self._database.close()
+
+
+def _key(name: str) -> bytes:
+    return record.name("name of a record", name)
+
+
+def _held(db: sqlite3.Connection, name: str) -> bytes | None:
+    query = "SELECT data FROM records WHERE name = ? AND (until IS NULL OR until >= ?)"
+    found = db.execute(query, (_key(name), time.time())).fetchone()
+    return None if found is None else record.whole(found[0])

@@ -1,0 +1,95 @@
+"""The service's records on a Redis server or cluster: one key each, and a sorted list of those that last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote
+
+from optical_memory.errors import StoreUnavailableError
+from optical_memory.stores import record, redis_server
+from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys
+
+SWAP = """
+local held = redis.call('GET', KEYS[1])
+if (ARGV[1] == '') ~= (held == false) or (held and '=' .. held ~= ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[2])
+return 1
+"""
+"""Sets KEYS[1] to ARGV[2] where it holds what follows the "=" of ARGV[1] ("": nothing)."""
+COUNT = """
+local total = redis.call('INCRBY', KEYS[1], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+return total
+"""
+
+
+class RedisRecords:
+    """Records on the server at ``url``, under the store's prefix; ``timeout`` in seconds is for each reply."""
+
+    def __init__(self, url: str, *, timeout: float = 10.0) -> None:
+        self._url, prefix = redis_server.without_prefix(url)
+        self._prefix = Keys(DEFAULT_PREFIX if prefix is None else prefix).prefix
+        self._names = f"{self._prefix}:records"
+        self._timeout = timeout
+        self._client: Any = redis_server.connect(self._url, timeout)
+
+    def get(self, name: str) -> bytes | None:
+        """Return a record, or None."""
+        with self._use() as client:
+            found = client.get(self._key(name))
+        return None if found is None else record.whole(found)
+
+    def put(self, name: str, data: bytes, *, seconds: float) -> None:
+        """Keep a record for so many seconds."""
+        with self._use() as client:
+            client.set(self._key(name), data, px=max(int(seconds * 1000), 1))
+
+    def swap(self, name: str, data: bytes, *, expected: bytes | None) -> bool:
+        """Keep a lasting record where the one there is ``expected``; else return False.
+
+        Its name is listed before it is there: a crash in between leaves a name without a record, not the reverse.
+        """
+        before = b"" if expected is None else b"=" + expected
+        with self._use() as client:
+            client.zadd(self._names, {record.pack(name): 0})
+            return bool(client.eval(SWAP, 1, self._key(name), before, data))
+
+    def count(self, name: str, amount: int, *, seconds: float) -> int:
+        """Add to a counter and return the sum."""
+        with self._use() as client:
+            return int(client.eval(COUNT, 1, self._key(name), amount, max(int(seconds * 1000), 1)))
+
+    def names(self, prefix: str) -> list[str]:
+        """Return the names of lasting records, sorted."""
+        span = record.span(prefix, "")
+        end = b"+" if span.end is None else b"(" + span.end
+        with self._use() as client:
+            found = client.zrangebylex(self._names, b"[" + span.first if span.first else b"-", end)
+            listed = [record.unpack(name) for name in found]
+            pipeline = client.pipeline(transaction=False)
+            for name in listed:
+                pipeline.exists(self._key(name))
+            return [name for name, there in zip(listed, pipeline.execute(), strict=True) if there]
+
+    def scrub(self, name: str) -> None:
+        """Have the server write its files anew, in the background."""
+        with self._use() as client:
+            redis_server.purge(client, self._key(name), self._timeout)
+
+    def close(self) -> None:
+        """Release connections."""
+        client, self._client = self._client, None
+        if client is not None:
+            redis_server.disconnect(client)
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}:record:{{{quote(record.name('name of a record', name), safe='')}}}"
+
+    @contextmanager
+    def _use(self) -> Iterator[Any]:
+        if self._client is None:
+            raise StoreUnavailableError("the records are closed")
+        with redis_server.errors(self._url):
+            yield self._client
