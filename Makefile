@@ -6,7 +6,7 @@ GPU := $(shell command -v nvidia-smi 2>/dev/null)
 TORCH := $(if $(GPU),torch>=2.4,torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 10)
 EXTRAS := chromium,redis,rapidocr,model,transformers,endpoint,service,pages,ray,$(FRAMEWORKS)
 # Frameworks that live in one environment; the others have environments of their own: make test-adapters.
-FRAMEWORKS := langchain,openai-agents
+FRAMEWORKS := langchain,openai-agents,pydantic-ai,mcp,llama-index,haystack,agent-framework
 
 .PHONY: demo test test-slow check format bench clean
 

@@ -15,7 +15,7 @@ BLOCKS = [
     for path in sorted(DOCS.glob("*.md"))
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL))
 ]
-NEEDS = {"langchain": "langchain", "openai_agents": "agents"}
+NEEDS = {"langchain": "langchain", "openai_agents": "agents", "pydantic_ai": "pydantic_ai"}
 """The package of each document's framework."""
 
 
@@ -36,6 +36,10 @@ def given(name: str, server: Provider) -> dict[str, Any]:
 
         set_tracing_disabled(True)
         return {"model": OpenAIResponsesModel("gpt-5", AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none"))}
+    if name == "pydantic_ai":
+        from pydantic_ai.models.test import TestModel
+
+        return {"model": TestModel(call_tools=[])}
     return {}
 
 

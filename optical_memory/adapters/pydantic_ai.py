@@ -1,0 +1,223 @@
+"""Pydantic AI: a capability that shows the model the bounded context, and never rewrites the run's history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optical_memory.adapters.base import Bridge, OnFailure, schemas
+from optical_memory.errors import MissingExtraError
+from optical_memory.formats.media import split_data_url
+from optical_memory.memory import OpticalMemory
+from optical_memory.turns import Part, Turn
+
+try:
+    from pydantic_ai import BinaryContent, ImageUrl, RunContext, Tool
+    from pydantic_ai.capabilities import AbstractCapability
+    from pydantic_ai.messages import (
+        ModelMessage,
+        ModelRequest,
+        ModelResponse,
+        SystemPromptPart,
+        TextPart,
+        ThinkingPart,
+        ToolCallPart,
+        ToolReturnPart,
+        UserPromptPart,
+    )
+    from pydantic_ai.models import ModelRequestContext
+    from pydantic_ai.toolsets import FunctionToolset
+except ImportError as missing:
+    raise MissingExtraError("pydantic-ai-slim", "pydantic-ai") from missing
+
+__all__ = ["OpticalMemoryCapability"]
+
+
+class PydanticShape:
+    """Converts requests, which hold several turns, and responses; what has no shape at OpenAI counts as its text."""
+
+    format = "openai"
+
+    def written(self, message: ModelMessage) -> Sequence[Mapping[str, Any]]:
+        """Return a request's parts each as a message, a response as one."""
+        return [_response(message)] if isinstance(message, ModelResponse) else list(_request(message))
+
+    def shortened(self, message: ModelMessage, turn: Turn) -> ModelMessage:
+        """Return a copy with another text in its one part that says something."""
+        if isinstance(message, ModelResponse):
+            return replace(message, parts=[TextPart(turn.text)])
+        return replace(message, parts=[_result(turn)])
+
+    def made(self, turns: Sequence[Turn]) -> list[ModelMessage]:
+        """Return neighbours of one side as one message."""
+        out: list[ModelMessage] = []
+        for turn in turns:
+            if turn.role == "assistant":
+                said = [TextPart(turn.text)] if turn.text else []
+                calls = [ToolCallPart(call.name, call.arguments, call.id) for call in turn.tool_calls]
+                out.append(ModelResponse(parts=[*said, *calls]))
+            elif out and isinstance(out[-1], ModelRequest):
+                out[-1] = replace(out[-1], parts=[*out[-1].parts, _part(turn)])
+            else:
+                out.append(ModelRequest(parts=[_part(turn)]))
+        return out
+
+
+class OpticalMemoryCapability(AbstractCapability[Any]):
+    """Shows the model an optical memory of the conversation instead of its whole history.
+
+    ``Agent(model, capabilities=[OpticalMemoryCapability(store="sqlite:///memory.db")])``. Each ``conversation_id`` is
+    a session of its own. The model also gets the ``recall`` tool.
+
+    Args:
+        memory: a ready memory for one conversation, instead of ``settings``.
+        recall: whether the model gets the recall tool.
+        on_failure: "raise" the memory's error, or "send everything" and log a warning.
+        settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer). The budget holds for all
+            that is sent: instructions, schemas of tools and outputs, messages.
+
+    """
+
+    def __init__(
+        self,
+        memory: OpticalMemory | None = None,
+        *,
+        recall: bool = True,
+        on_failure: OnFailure = "raise",
+        **settings: Any,
+    ) -> None:
+        self._bridge: Bridge[ModelMessage] = Bridge(PydanticShape(), memory, on_failure=on_failure, **settings)
+        self._recall = recall
+
+    async def prepare_model_request(
+        self, ctx: RunContext[Any], request_context: ModelRequestContext
+    ) -> ModelRequestContext:
+        """Put the bounded context in place of the messages of this attempt. Errors: BudgetError, StoreError."""
+        messages, beside = request_context.messages, _beside(request_context)
+        shown = await self._bridge.shown_async(_thread(ctx), messages, beside=beside)
+        return replace(request_context, messages=shown)
+
+    def get_toolset(self) -> FunctionToolset[Any] | None:
+        """Return the recall tool."""
+        if not self._recall:
+            return None
+        offered = self._bridge.recall_tool
+
+        async def recall(ctx: RunContext[Any], **asked: Any) -> str:
+            return await self._bridge.recall_async(_thread(ctx), asked)
+
+        tool = Tool[Any].from_schema(recall, offered.name, offered.description, offered.parameters, takes_ctx=True)
+        return FunctionToolset([tool])
+
+    def memory(self, conversation_id: str) -> OpticalMemory:
+        """Return the memory of a conversation, to inspect it, recall or forget."""
+        return self._bridge.memory(conversation_id)
+
+    def close(self) -> None:
+        """Release the store and the renderer."""
+        self._bridge.close()
+
+
+def _thread(ctx: RunContext[Any]) -> str:
+    return ctx.conversation_id or ctx.run_id or "run"
+
+
+def _beside(request: ModelRequestContext) -> str:
+    """Return what is sent beside the messages, as text."""
+    asked = request.model_request_parameters
+    said = [part.content for part in asked.instruction_parts or ()]
+    tools = [
+        {"name": tool.name, "description": tool.description, "parameters": tool.parameters_json_schema}
+        for tool in (*asked.function_tools, *asked.output_tools)
+    ]
+    return "\n".join([*said, schemas(tools)])
+
+
+def _request(message: ModelRequest) -> Iterator[dict[str, Any]]:
+    for part in message.parts:
+        name, call_id = getattr(part, "tool_name", None), getattr(part, "tool_call_id", None)
+        if isinstance(part, SystemPromptPart):
+            yield {"role": "system", "content": part.content}
+        elif isinstance(part, UserPromptPart):
+            yield {"role": "user", "content": _content(part.content)}
+        elif isinstance(part, ToolReturnPart):
+            result = {"role": "tool", "tool_call_id": call_id, "name": name}
+            yield result | {"content": _returned(part)}
+        elif hasattr(part, "model_response"):  # the model is asked to try again
+            role = {"role": "tool", "tool_call_id": call_id, "name": name} if name else {"role": "user"}
+            yield role | {"content": part.model_response()}
+        else:
+            yield {"role": "user", "content": f"[{part.part_kind}] {getattr(part, 'content', '')}"}
+
+
+def _returned(part: ToolReturnPart) -> str | list[dict[str, Any]]:
+    files = [one for one in map(_file, part.files) if one]
+    text = part.model_response_str()
+    return [{"type": "text", "text": text}, *files] if files else text
+
+
+def _response(message: ModelResponse) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, TextPart):
+            parts.append({"type": "text", "text": part.content})
+        elif isinstance(part, ThinkingPart):
+            parts.append({"type": "thinking", "thinking": part.content})
+        elif isinstance(part, ToolCallPart):
+            function = {"name": part.tool_name, "arguments": part.args_as_json_str()}
+            calls.append({"id": part.tool_call_id, "type": "function", "function": function})
+        else:
+            parts.append({"type": "text", "text": f"[{part.part_kind}] {getattr(part, 'content', '')}"})
+    plain = all(part["type"] == "text" for part in parts)
+    content: Any = "".join(part["text"] for part in parts) if plain else parts
+    return {"role": "assistant", "content": content} | ({"tool_calls": calls} if calls else {})
+
+
+def _content(content: Any) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    parts = [{"type": "text", "text": one} if isinstance(one, str) else _file(one) for one in content]
+    return [part for part in parts if part]
+
+
+def _file(one: Any) -> dict[str, Any]:
+    """Return a file of a user's as a part; one that is no image as its kind and name; a cache mark as nothing."""
+    detail = (getattr(one, "vendor_metadata", None) or {}).get("detail")
+    url = one.url if isinstance(one, ImageUrl) else one.data_uri if getattr(one, "is_image", False) else ""
+    if url:
+        return {"type": "image_url", "image_url": {"url": url} | ({"detail": detail} if detail else {})}
+    kind = str(getattr(one, "kind", type(one).__name__))
+    if kind == "cache-point":
+        return {}
+    if kind in ("text", "text-content"):
+        return {"type": "text", "text": str(one.content)}
+    data = getattr(one, "base64", "") or getattr(one, "url", "") or getattr(one, "file_id", "")
+    return {"type": kind, "data": str(data)}
+
+
+def _part(turn: Turn) -> Any:
+    if turn.role == "tool":
+        return _result(turn)
+    if turn.is_instruction:
+        return SystemPromptPart(turn.text)
+    return UserPromptPart([_shown(part) for part in turn.parts] if turn.parts else turn.text)
+
+
+def _result(turn: Turn) -> ToolReturnPart:
+    return ToolReturnPart(turn.name or "tool", turn.text, turn.tool_call_id or "")
+
+
+def _shown(part: Part) -> str | BinaryContent | ImageUrl:
+    """Return a part with its image's setting, as OpenAI's or Google's models of the framework take it."""
+    if part.kind != "image":
+        return part.text or part.label
+    detail = (part.raw or {}).get("detail")
+    key = "media_resolution" if str(detail).startswith("media_resolution") else "detail"
+    value = {"level": str(detail).upper()} if key == "media_resolution" else detail
+    hints = {key: value} if detail else None
+    if split_data_url(part.url) is None:
+        return ImageUrl(part.url, vendor_metadata=hints)
+    binary = BinaryContent.from_data_uri(part.url)
+    return replace(binary, vendor_metadata=hints)
