@@ -1,0 +1,147 @@
+"""The MCP server with the SDK's own client: over stdio in a process of its own, and over streamable HTTP with keys."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mcp")
+pytest.importorskip("mcp.server.mcpserver")
+
+import httpx2
+import uvicorn
+from mcp import StdioServerParameters
+from mcp.client import Client
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+from optical_memory import OpticalMemory
+from optical_memory.adapters.mcp import build_server
+from optical_memory.errors import InputError
+
+KEYS = {"key-a": "anna", "key-b": "bert"}
+LOCAL = """
+from optical_memory.adapters.mcp import build_server
+build_server(store="sqlite:///{path}", profile="claude", budget=3_000, renderer="dense").run()
+"""
+
+
+def text(result: Any) -> str:
+    return "\n".join(block.text for block in result.content if block.type == "text")
+
+
+async def remember(client: Client, session: str, count: int) -> None:
+    for number in range(count):
+        role = "assistant" if number % 2 else "user"
+        arguments = {
+            "session": session,
+            "role": role,
+            "text": f"Note {number}, code-{number:04}. " * 30,
+            "id": f"n{number}",
+        }
+        assert not (await client.call_tool("remember", arguments)).is_error
+
+
+async def test_over_stdio_with_a_restart_of_the_server(tmp_path: Path) -> None:
+    server = StdioServerParameters(command=sys.executable, args=["-c", LOCAL.format(path=tmp_path / "m.db")])
+    async with Client(stdio_client(server)) as client:
+        tools = {tool.name for tool in (await client.list_tools()).tools}
+        assert tools == {"remember", "context", "recall", "ask", "forget"}
+        await remember(client, "s", 30)
+    async with Client(stdio_client(server)) as client:
+        await remember(client, "s", 30)  # the same ids: stored once
+        seen = await client.call_tool("context", {"session": "s"})
+        images = [block for block in seen.content if block.type == "image"]
+        assert images and all(image.mime_type == "image/png" for image in images)
+        found = text(await client.call_tool("recall", {"session": "s", "question": "code-0003", "k": 1}))
+        assert "Note 3, code-0003." in found
+        assert not (await client.call_tool("forget", {"session": "s", "turn_id": "n3"})).is_error
+        found = text(await client.call_tool("recall", {"session": "s", "question": "code-0003", "k": 20}))
+        assert "code-0003" not in found
+        wrong = await client.call_tool("forget", {"session": "s", "turn_id": "nobody"})
+        assert wrong.is_error and "nobody" in text(wrong)
+        wrong = await client.call_tool("forget", {"session": "s"})
+        assert wrong.is_error
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@asynccontextmanager
+async def over_http(url: str, key: str) -> AsyncIterator[Client]:
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http:
+        async with Client(streamable_http_client(url, http_client=http)) as client:
+            yield client
+
+
+async def test_over_http_each_key_sees_its_own_tenant(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"profile": "claude", "budget": 3_000, "renderer": "dense"}
+    server = build_server(store=f"sqlite:///{tmp_path / 'm.db'}", authenticate=KEYS.get, **settings)
+    with served(server.streamable_http_app()) as url:
+        async with over_http(url, "key-a") as anna, over_http(url, "key-b") as bert:
+            await anna.call_tool("remember", {"session": "s", "role": "user", "text": "The code is swordfish."})
+            asked = {"session": "s", "question": "What is the code?"}
+            assert "swordfish" in text(await anna.call_tool("recall", asked))
+            assert "swordfish" not in text(await bert.call_tool("recall", asked))
+            await bert.call_tool("forget", {"session": "s", "everything": True})
+            assert "swordfish" in text(await anna.call_tool("recall", asked))
+        for key in (None, "wrong"):
+            async with httpx2.AsyncClient() as raw:
+                headers = {"Authorization": f"Bearer {key}"} if key else {}
+                refused = await raw.post(url, json={}, headers=headers)
+                assert refused.status_code == 401
+
+
+async def test_work_is_done_off_the_event_loop() -> None:
+    at = set[int]()
+
+    def clock() -> float:
+        at.add(threading.get_ident())
+        return time.time()
+
+    server = build_server(profile="claude", budget=3_000, renderer="dense", clock=clock)
+    async with Client(server) as client:
+        calls = (remember(client, f"s{number}", 6) for number in range(5))
+        await asyncio.gather(*calls)
+    assert at and threading.get_ident() not in at
+
+
+async def test_a_ready_memory_is_one_session() -> None:
+    with OpticalMemory("mine", renderer="dense") as memory:
+        async with Client(build_server(memory)) as client:
+            await remember(client, "mine", 2)
+            assert len(memory.turns()) == 2
+            wrong = await client.call_tool("context", {"session": "other"})
+            assert wrong.is_error and "'mine'" in text(wrong)
+        with pytest.raises(InputError, match="give settings instead"):
+            build_server(memory, authenticate=KEYS.get)
+
+
+async def test_a_budget_that_is_too_small_is_an_error_of_the_tool() -> None:
+    async with Client(build_server(renderer="dense", budget=5)) as client:
+        await remember(client, "s", 1)
+        wrong = await client.call_tool("context", {"session": "s"})
+        assert wrong.is_error and "budget" in text(wrong)
