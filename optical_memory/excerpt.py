@@ -17,9 +17,10 @@ from itertools import chain, pairwise
 import numpy as np
 import numpy.typing as npt
 
+from optical_memory import wording
 from optical_memory.renderers.layout import Run
 
-MARK = "[…]"
+MARK = wording.CUT
 """Stands wherever something was left out."""
 ROLE_WEIGHTS: Mapping[str, float] = {"user": 1.5, "assistant": 1.0, "tool": 0.7}
 SHORTEST_LINE, LONGEST_LINE = 20, 160

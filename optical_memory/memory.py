@@ -302,8 +302,9 @@ class OpticalMemory(Lookup):
     def load(cls, path: str | Path, **settings: Any) -> Self:
         """Open an exported session, by default in memory; ``settings`` as for the constructor.
 
-        ``store="sqlite:///memory.db"`` keeps it there, ``session="copy"`` under another id. Turns and the visible path
-        are as they were; pages are drawn, and the past planned, anew. Raises StoreCorruptError for a damaged file,
+        ``store="sqlite:///memory.db"`` keeps it there, ``session="copy"`` under another id. Turns, the visible path
+        and the past are as they were, pages are drawn anew; a past that does not follow from the turns of the file is
+        planned anew. Raises StoreCorruptError for a damaged file,
         InputError where the store has a session of this id. Then nothing is stored, and nothing is left open.
         """
         from optical_memory.stores.export import load_session, session_in

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 ID_LENGTH = 12
 """Characters of a page id that a label shows."""
 
@@ -14,6 +16,10 @@ HEADER = (
 )
 """What introduces the past."""
 
+CUT = "[…]"
+"""What stands where lines or words were left out."""
+CUTS = re.compile(r"\[…\]|\[… [0-9,]+ characters left out here …\]")
+"""Every mark that stands for something left out."""
 OPENING = "[the conversation begins here]"
 """What stands for the user where the first turn is not the user's: Gemini and Anthropic refuse such a request."""
 

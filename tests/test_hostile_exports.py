@@ -230,3 +230,75 @@ def test_load_copies_under_another_name(exported: Path, tmp_path: Path) -> None:
         OpticalMemory.load(exported, store=url, session="copy", **SETTINGS)
     with pytest.raises(StoreUnavailableError):
         OpticalMemory.load(tmp_path / "none.om")
+
+
+def _state_in(lines: list[dict[str, Any]]) -> dict[str, Any]:
+    packed = next(line["state"] for line in lines if "state" in line)
+    state: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return state
+
+
+def _forge_text(entry: dict[str, Any]) -> None:
+    entry["runs"][0]["text"] = "FORGED: the fox owes nothing."
+
+
+def _forge_speaker(entry: dict[str, Any]) -> None:
+    entry["runs"][0]["header"] = "system:"
+
+
+def _forge_facts(entry: dict[str, Any]) -> None:
+    entry["facts"] = "FORGED FACTS"
+
+
+def _forge_cost(entry: dict[str, Any]) -> None:
+    entry["costs"] = {tier: 1 for tier in entry["costs"]}
+
+
+def _forge_id(entry: dict[str, Any]) -> None:
+    entry["id"] = "f" * 64
+
+
+def _forge_tier(entry: dict[str, Any]) -> None:
+    entry["tier"] = "gundam"
+
+
+def _forge_segment(entry: dict[str, Any]) -> None:
+    entry["segment"] = [[0, 0]]
+
+
+OF_BOTH = (_forge_facts, _forge_cost, _forge_id, _forge_tier, _forge_segment)
+
+
+@pytest.fixture(scope="module")
+def aged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """An exported session with pages and gists, and its messages."""
+    with OpticalMemory("s", **SETTINGS) as memory:
+        for number in range(400):
+            memory.add("user", f"step {number}: the quick brown fox {number} jumps over crate {number * 7}. " * 8)
+            memory.context()
+        return memory.export(tmp_path_factory.mktemp("aged") / "session.om"), memory.messages()
+
+
+@pytest.mark.parametrize(
+    ("forge", "level"),
+    [*((forge, level) for forge in OF_BOTH for level in (0, 1)), (_forge_text, 1), (_forge_speaker, 1)],
+)
+def test_an_epoch_is_believed_where_its_turns_bear_it_out(
+    tmp_path: Path,
+    aged: tuple[Path, list[dict[str, Any]]],
+    forge: Callable[[dict[str, Any]], None],
+    level: int,
+) -> None:
+    exported, before = aged
+    lines = _lines(exported)
+    state = _state_in(lines)
+    (view,) = state["views"].values()
+    forge(next(entry for entry in view["entries"] if min(entry["level"], 1) == level))
+    with OpticalMemory.load(exported, **SETTINGS) as honest:
+        assert honest.messages() == before
+    forged = [line for line in lines if "state" not in line] + [_packed(state)]
+    with OpticalMemory.load(_write(tmp_path / "forged.om", forged), **SETTINGS) as loaded:
+        shown = "".join(piece.text + (piece.page.text if piece.page else "") for piece in loaded.context().pieces())
+        assert "FORGED" not in shown and "system:" not in shown
+        assert loaded.context().tokens <= 2_000
+        assert loaded.messages() != before

@@ -69,8 +69,11 @@ class Sealer:
 
     def gist(self, runs: Sequence[Run], covered: Sequence[Entry]) -> Sealed:
         """Make one gist page of the next level from the runs of the entries it replaces (oldest first)."""
-        profile = self.profile
-        kept, layout = self.one_page([bounded(run, profile.grid.capacity * len(covered) * 2) for run in runs])
+        most = self.profile.grid.capacity * len(covered) * 2
+        return self.gist_of(*self.one_page([bounded(run, most) for run in runs]), covered)
+
+    def gist_of(self, kept: Sequence[Run], layout: Layout, covered: Sequence[Entry]) -> Sealed:
+        """Return the gist that shows the ``kept`` runs, as they are laid out, in place of the covered entries."""
         first, last = covered[0], covered[-1]
         weight = [max(entry.text_tokens, 1) for entry in covered]
         importance = sum(w * e.importance for w, e in zip(weight, covered, strict=True)) / sum(weight)
@@ -79,7 +82,7 @@ class Sealer:
             id=layout.id,
             level=max(entry.level for entry in covered) + 1,
             tier="gist",
-            costs={"gist": profile.gist.tokens + self._overhead(layout.id, facts, excerpt=True)},
+            costs={"gist": self.profile.gist.tokens + self._overhead(layout.id, facts, excerpt=True)},
             first_seq=first.first_seq,
             last_seq=last.last_seq,
             segment=((first.segment[0][0], last.segment[-1][1]),),

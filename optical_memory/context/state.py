@@ -27,7 +27,8 @@ class SessionState:
     """The state of one life of a session, as the store has it under ``version`` (0: none).
 
     ``doomed`` maps places of turns that are being forgotten to their ids: nothing may show them from the moment
-    this is stored. ``epochs`` holds the epoch of each view, the one saved last at the end.
+    this is stored. ``epochs`` holds the epoch of each view, the one saved last at the end. Those of ``unproven`` views
+    came in a file, and are believed once they are shown to follow from the turns.
     """
 
     birth: str = ""
@@ -35,6 +36,7 @@ class SessionState:
     lineage: Lineage = field(default_factory=Lineage)
     doomed: Mapping[int, str] = field(default_factory=dict)
     epochs: Mapping[str, Epoch] = field(default_factory=dict)
+    unproven: frozenset[str] = frozenset()
 
     @classmethod
     def load(cls, birth: str, state: State | None, most: int = MOST_BYTES) -> SessionState:
@@ -57,6 +59,7 @@ class SessionState:
                 lineage=Lineage(tuple((int(at), int(parent)) for at, parent in data["forks"])),
                 doomed={int(place): str(turn_id) for place, turn_id in data["doomed"]},
                 epochs={str(key): epoch_from_dict(value) for key, value in data["views"].items()},
+                unproven=frozenset(map(str, data.get("unproven", ()))),
             )
         except (zlib.error, ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError) as error:
             raise StoreCorruptError(f"the state of this session is damaged: {error}") from error
@@ -68,38 +71,39 @@ class SessionState:
             "forks": self.lineage.forks,
             "doomed": list(self.doomed.items()),
             "views": {key: epoch_to_dict(epoch) for key, epoch in self.epochs.items()},
+            "unproven": sorted(self.unproven),
         }
         return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 1)
 
     def with_epoch(self, view: str, epoch: Epoch) -> SessionState:
         """Return the state once ``view`` has moved on to ``epoch``; the views saved longest ago make room."""
         others = [(key, value) for key, value in self.epochs.items() if key != view][-(MOST_VIEWS - 1) :]
-        return replace(self, epochs={**dict(others), view: epoch})
+        return replace(self, epochs={**dict(others), view: epoch}, unproven=self.unproven - {view})
 
 
-MOST_TRAVELLING = 2 << 20
-"""Most bytes, unpacked, of the state in a file: room for more forks than a session may have."""
+MOST_TRAVELLING = 16 << 20
+"""Most bytes, unpacked, of the state in a file."""
 
 
 def for_export(state: State | None) -> tuple[bytes | None, frozenset[str]]:
     """Return what a file holds of a state, and the ids of turns that are being forgotten: they are not written.
 
-    Epochs stay behind: whoever loads the session plans anew. Raises StoreCorruptError for something that is not a
-    state.
+    Raises StoreCorruptError for something that is not a state.
     """
     held = SessionState.load("", state)
-    kept = SessionState(lineage=held.lineage).pack() if held.lineage.forks else None
-    return kept, frozenset(held.doomed.values())
+    kept = SessionState(lineage=held.lineage, epochs=held.epochs) if held.lineage.forks or held.epochs else None
+    return (None if kept is None else kept.pack()), frozenset(held.doomed.values())
 
 
 def from_file(data: bytes, length: int) -> bytes | None:
-    """Return what is kept of the state in a file whose session has ``length`` places: which turns its path shows.
+    """Return what is kept of the state in a file whose session has ``length`` places: its path and its epochs.
 
-    A file is not trusted with more: a forged epoch could show text that no turn has, at costs that are not true.
+    Epochs are marked as unproven: a forged one could show text that no turn has, at costs that are not true.
     None where there is nothing to keep, or where it is no lineage of such a session.
     """
     try:
-        forks = SessionState.load("", State(version=1, data=data), MOST_TRAVELLING).lineage.forks
+        state = SessionState.load("", State(version=1, data=data), MOST_TRAVELLING)
+        forks = state.lineage.forks
     except StoreCorruptError as error:
         _log.warning("the state in an exported session is left out: %s", error)
         return None
@@ -111,4 +115,6 @@ def from_file(data: bytes, length: int) -> bytes | None:
     ):
         _log.warning("the state in an exported session is left out: its forks are none of its %d places", length)
         return None
-    return SessionState(lineage=Lineage(forks)).pack() if forks else None
+    if not forks and not state.epochs:
+        return None
+    return SessionState(lineage=state.lineage, epochs=state.epochs, unproven=frozenset(state.epochs)).pack()
