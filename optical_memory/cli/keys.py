@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from optical_memory.cli import show
+from optical_memory.errors import InputError
 
 if TYPE_CHECKING:
+    from optical_memory.service.encryption import TenantKeys
     from optical_memory.service.keys import Key, Keyring
 
 DAY_SECONDS = 86_400
@@ -94,6 +96,73 @@ def rotate(
     """
     with _keyring(store) as ring:
         _show_new(*ring.rotate(key_id, overlap_seconds=overlap_hours * 3_600), as_json)
+
+
+@commands.command()
+def master() -> None:
+    """Make a master key and print it. Put it into a file of mode 600, above older ones.
+
+    Example: (umask 077; optical-memory keys master > master.key); export OPTICAL_MEMORY_MASTER_KEY_FILE=$PWD/master.key
+    """
+    from optical_memory.service.master import new_master_key
+
+    show.out.print(new_master_key(), markup=False, highlight=False, soft_wrap=True)
+
+
+@commands.command("rotate-data")
+def rotate_data(tenant: Annotated[str, typer.Argument(help="Whose data key.")], store: Store = DEFAULT_STORE) -> None:
+    """Make a new data key for a tenant: what is written from now on is encrypted under it.
+
+    Example: optical-memory keys rotate-data acme
+    """
+    with _tenant_keys(store) as keys:
+        number = keys.rotate(tenant)
+    show.out.print(f"{tenant} now writes under its data key {number}", markup=False, highlight=False)
+
+
+@commands.command()
+def rewrap(store: Store = DEFAULT_STORE) -> None:
+    """Wrap all data keys under the newest master key; afterwards older master keys are not needed.
+
+    Example: optical-memory keys rewrap
+    """
+    with _tenant_keys(store) as keys:
+        count = keys.rewrap()
+    show.out.print(f"data keys of {count:,} tenants wrapped under the newest master key", highlight=False)
+
+
+@commands.command()
+def destroy(
+    tenant: Annotated[str, typer.Argument(help="Whose data keys.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    store: Store = DEFAULT_STORE,
+) -> None:
+    """Destroy a tenant's data keys: nothing that it stored can ever be read again.
+
+    Example: optical-memory keys destroy acme --yes
+    """
+    if not yes:
+        typer.confirm(f"Destroy all data of {tenant}?", abort=True)
+    with _tenant_keys(store) as keys:
+        when = keys.destroy(tenant)
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when))
+    show.out.print(f"the data keys of {tenant} were destroyed at {at}, and its data with them", highlight=False)
+
+
+@contextmanager
+def _tenant_keys(store: str) -> Iterator[TenantKeys]:
+    from optical_memory.service.encryption import TenantKeys
+    from optical_memory.service.records import open_records
+    from optical_memory.service.settings import ServiceSettings
+
+    master_key = ServiceSettings().master()
+    if master_key is None:
+        raise InputError("no master key: set OPTICAL_MEMORY_MASTER_KEY_FILE or OPTICAL_MEMORY_MASTER_KEY")
+    records = open_records(store)
+    try:
+        yield TenantKeys(records, master_key)
+    finally:
+        records.close()
 
 
 @contextmanager

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 from typer.testing import CliRunner
@@ -14,15 +13,6 @@ from optical_memory.cli import app
 from optical_memory.errors import AccessError, InputError, NotFoundError
 from optical_memory.service.keys import Keyring
 from optical_memory.service.records import Records, open_records
-
-Opener = Callable[[], Records]
-
-
-@pytest.fixture(params=["sqlite", "redis"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'memory.db'}"
-    return f"{request.getfixturevalue('redis_url')}?prefix={tmp_path.name}"
 
 
 @pytest.fixture
@@ -65,7 +55,7 @@ def test_a_key_is_shown_once_and_kept_as_a_hash(records: Records) -> None:
     assert ring.get(key.id) == key
 
 
-def test_find_makes_one_lookup(tmp_path: Path) -> None:
+def test_find_makes_one_lookup() -> None:
     class Counting:
         def __init__(self, records: Records) -> None:
             self.records, self.reads = records, 0
