@@ -23,6 +23,9 @@ CUTS = re.compile(r"\[…\]|\[… [0-9,]+ characters left out here …\]")
 OPENING = "[the conversation begins here]"
 """What stands for the user where the first turn is not the user's: Gemini and Anthropic refuse such a request."""
 
+NO_RESULT = "[no result was recorded]"
+"""What stands for the result of a call that was never answered."""
+
 RECALL_DESCRIPTION = (
     "Look up the exact words of the earlier conversation. Give a question or some words to search for, or the id of "
     "a turn, or the id of a page and a line on it. Use it whenever an exact value from an older page matters."
@@ -42,6 +45,17 @@ def page_label(page_id: str, *, excerpt: bool, facts: str) -> str:
 def record_label(page_id: str) -> str:
     """Return the line above a part of the past that is shown as text."""
     return f"[record {page_id[:ID_LENGTH]}]"
+
+
+def lone_result(name: str | None, call_id: str | None) -> str:
+    """Return the line above a result whose call is not before it, which leaves as a user's record."""
+    who, which = f" {name}" if name else "", f" ({call_id})" if call_id else ""
+    return f"[result of the tool call{who}{which}, which is not in this context]"
+
+
+def result_images(call_id: str | None) -> str:
+    """Return the line above the images of a result, where they leave in a user's message after it."""
+    return f"[images of the tool result {call_id}]"
 
 
 def recall_call(place: str) -> str:

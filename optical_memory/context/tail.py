@@ -6,7 +6,7 @@ made once, from the turn alone, and so does not change until the turn is sealed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optical_memory import wording
@@ -14,11 +14,15 @@ from optical_memory.budget import Profile, count_message, count_tokens, with_det
 from optical_memory.context.base import Piece
 from optical_memory.context.plan import Limits
 from optical_memory.context.sealing import Sealer, bounded, run_of
+from optical_memory.formats import get_format
+from optical_memory.formats.repair import repaired
 from optical_memory.renderers.base import Layout, Page, Tier
 from optical_memory.turns import Turn, groups, open_calls, place_of, transcript
 
 EXCERPTED = 400_000
 """Most characters of a result from which an excerpt is made: its beginning and its end."""
+MENDING = ("openai", "anthropic")
+"""Formats in which most is added: results right after their calls, ids that no other call has."""
 CHARACTERS = 3
 """Characters of an excerpt for each token that it may cost."""
 
@@ -126,9 +130,34 @@ class Tail:
                 shown, images, tokens = self._replaced(turn, cost, limit, share, most)
             pieces.append(turn_piece(shown, tokens))
             pages += ((page, turn) for page in images)
+        if added := self._added(turns, exact):
+            pieces[0] = replace(pieces[0], tokens=pieces[0].tokens + added)
         if not is_open:
             pieces += self._page_pieces(f"pages-{place_of(turns[0])}", pages)
         return Group(turns=turns, pieces=tuple(pieces), text_tokens=sum(exact), images=len(pages), open=is_open)
+
+    def _added(self, turns: tuple[Turn, ...], exact: Sequence[int]) -> int:
+        """Return the most that any format adds so that calls and results leave in pairs, with their images."""
+        results = [turn for turn in turns if turn.role == "tool"]
+        if not results and not any(turn.tool_calls for turn in turns):
+            return 0
+        known = {turn.id: (turn, cost) for turn, cost in zip(turns, exact, strict=True)}
+        most = 0
+        for name in MENDING:
+            mended = repaired(turns, get_format(name))
+            most = max(most, sum(self._mended_cost(turn, known) for turn in mended) - sum(exact))
+        for turn in results:
+            if labels := [part.label for part in turn.parts if part.kind == "image"]:
+                words = "\n".join([wording.result_images(turn.tool_call_id), *labels])
+                most += count_tokens(words, self.profile) + self.profile.message_tokens
+        return most
+
+    def _mended_cost(self, turn: Turn, known: Mapping[str, tuple[Turn, int]]) -> int:
+        exact, cost = known.get(turn.id, (None, 0))
+        same = exact is not None and (exact.role, exact.tool_call_id, exact.tool_calls) == (
+            turn.role, turn.tool_call_id, turn.tool_calls
+        )  # fmt: skip
+        return cost if same else count_message(turn, self.profile)
 
     def _page_pieces(self, message: str, pages: list[tuple[Page, Turn]]) -> list[Piece]:
         out = []

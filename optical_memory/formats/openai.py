@@ -13,6 +13,7 @@ from optical_memory.formats.base import Calls, Fields, Format, Message
 from optical_memory.formats.checked import want
 from optical_memory.formats.media import data_url, is_web_url, split_data_url
 from optical_memory.turns import Part, Role, ToolCall, Turn
+from optical_memory.wording import result_images
 
 ROLES: Mapping[str, Role] = {
     "system": "system",
@@ -235,5 +236,5 @@ def _result(turn: Turn) -> Message:
 def _pictures(turn: Turn) -> list[Message]:
     """Return the images of a result, for the user message after it: a tool message takes text alone."""
     shown = [build_part(part) for part in turn.parts if part.kind == "image"]
-    title = {"type": "text", "text": f"[images of the tool result {turn.tool_call_id}]"}
+    title = {"type": "text", "text": result_images(turn.tool_call_id)}
     return [title, *shown] if shown else []

@@ -9,9 +9,7 @@ from dataclasses import replace
 from optical_memory.formats.base import Format
 from optical_memory.formats.checked import LONE, stable_id
 from optical_memory.turns import Part, ToolCall, Turn
-
-NO_RESULT = "[no result was recorded]"
-"""What stands for the result of a call that was never answered."""
+from optical_memory.wording import NO_RESULT, lone_result
 
 
 def repaired(turns: Sequence[Turn], target: Format) -> list[Turn]:
@@ -120,9 +118,7 @@ class _Repair:
 
 
 def _record(turn: Turn) -> Turn:
-    name = f" {turn.name}" if turn.name else ""
-    call = f" ({turn.tool_call_id})" if turn.tool_call_id else ""
-    head = f"[result of the tool call{name}{call}, which is not in this context]"
+    head = lone_result(turn.name, turn.tool_call_id)
     text = f"{head}\n{turn.text}" if turn.text else head
     parts = (Part(kind="text", text=head), *turn.content) if turn.parts else ()
     return Turn(id=turn.id, role="user", text=text, parts=parts, created_at=turn.created_at, seq=turn.seq)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+import numpy as np
 import pytest
 from recount import bill, recount
 
 from optical_memory import OpticalMemory, profiles
 from optical_memory.budget import count_tokens, get_profile
 from optical_memory.formats import FORMATS
+from optical_memory.renderers.png import encode
 from optical_memory.turns import open_calls
+
+Message = dict[str, Any]
 
 WITHOUT_SETTINGS = {("gemini-3", "anthropic"), ("gemini-3", "huggingface")}
 """Pairs in which a tier's setting, and so its price, cannot travel."""
@@ -36,6 +41,51 @@ def test_a_request_costs_no_more_than_its_context(
                     assert len(bill(request, format).images) == len(context.pages)
                     checked += 1
     assert checked > 12
+
+
+PNG = base64.b64encode(encode(np.zeros((480, 640), np.uint8))).decode()
+HI, WELL = {"role": "user", "content": "Hi"}, {"role": "user", "content": "Well?"}
+SEEN = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+
+
+def asked(*call_ids: str) -> Message:
+    calls = [{"id": one, "type": "function", "function": {"name": "look_it_up", "arguments": "{}"}} for one in call_ids]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
+def answered(call_id: str) -> Message:
+    return {"role": "tool", "tool_call_id": call_id, "content": "x"}
+
+
+BROKEN: dict[str, list[Message]] = {
+    "calls without results": [HI, asked("c1", "c2"), WELL],
+    "one call without a result": [HI, asked("c1", "c2"), answered("c2"), WELL],
+    "a result without its call": [HI, answered("c9"), WELL],
+    "a result too late": [HI, asked("c1"), WELL, answered("c1"), {"role": "user", "content": "Ah."}],
+    "ids that a provider refuses": [HI, asked("functions.look:0"), answered("functions.look:0"), WELL],
+    "images in a result": [
+        HI,
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": "see", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": [SEEN]}]},
+        WELL,
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ["gpt-5", "claude", "claude-4.7", "gemini-3", "qwen3-vl", "deepseek-ocr"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_what_is_mended_on_the_way_out_is_counted(broken: str, name: str) -> None:
+    profile = get_profile(name)
+    with OpticalMemory(profile=name, budget=16_000, renderer="dense") as memory:
+        for message in BROKEN[broken]:
+            memory.extend([message])
+            if open_calls(memory.context().recent) and message["role"] != "user":
+                continue
+            for format in FORMATS:
+                if (name, format) not in WITHOUT_SETTINGS:
+                    sent, context = memory.request(format), memory.context()
+                    assert recount(sent, format, profile) <= context.tokens, format
+        assert sum(piece.tokens for piece in context.pieces()) == context.tokens
 
 
 def test_the_recount_counts_by_hand() -> None:

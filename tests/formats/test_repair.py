@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optical_memory.formats import FORMATS, from_turns, to_turns
-from optical_memory.formats.repair import NO_RESULT
 from optical_memory.turns import ToolCall, Turn
+from optical_memory.wording import NO_RESULT
 
 
 def user(text: str = "Hm?") -> Turn:

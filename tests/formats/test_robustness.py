@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from optical_memory.errors import DuplicateTurnError, InputError
 from optical_memory.formats import FORMATS, from_turns, to_turns
-from optical_memory.formats.repair import NO_RESULT
 from optical_memory.formats.request import build_request
 from optical_memory.turns import ToolCall, Turn, open_calls
+from optical_memory.wording import NO_RESULT
 
 Message = dict[str, Any]
 
