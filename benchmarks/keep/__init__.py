@@ -1,0 +1,1 @@
+"""What a context keeps of a conversation: the task, exact values, and the room there is."""
