@@ -20,6 +20,8 @@ CUT = "[…]"
 """What stands where lines or words were left out."""
 CUTS = re.compile(r"\[…\]|\[… [0-9,]+ characters left out here …\]")
 """Every mark that stands for something left out."""
+WORDS = "[what the user said, in the user's own words, oldest first; […] marks what is left out]"
+"""Above the user's words at the head of the past."""
 OPENING = "[the conversation begins here]"
 """What stands for the user where the first turn is not the user's: Gemini and Anthropic refuse such a request."""
 
@@ -72,6 +74,11 @@ def pages_pointer(place: str, tokens: int, pages: int) -> str:
 def excerpt_pointer(place: str, tokens: int) -> str:
     """Return the line above an excerpt that stands for a large result."""
     return f"[the most telling lines of {tokens:,} tokens; exact words: {recall_call(place)}]"
+
+
+def folded(place: str) -> str:
+    """Return what stands where a long text of a turn was cut."""
+    return f"[… left out here; exact words: {recall_call(place)} …]"
 
 
 def left_out(characters: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from optical_memory.context.lineage import Ranges, clipped, within
+from optical_memory.context.notes import NO_NOTES, Count, Notes, notes_from_dict
 from optical_memory.policies.base import PageInfo
 
 
@@ -80,7 +81,7 @@ class Epoch:
 
     ``sealed`` are the places of the turns that left the text tail. ``instructions`` are ids of sealed system and
     developer turns: they stay text, ahead of the past. ``totals`` are sums over all sealed turns, archived ones
-    included.
+    included. ``notes`` are the user's words among them.
     """
 
     number: int = 0
@@ -89,6 +90,7 @@ class Epoch:
     instructions: tuple[str, ...] = ()
     totals: Totals = NOTHING
     archived_pages: int = 0
+    notes: Notes = NO_NOTES
 
     @property
     def sealed_through(self) -> int:
@@ -97,17 +99,23 @@ class Epoch:
 
     @property
     def tokens(self) -> int:
-        """What the entries cost at their tiers."""
-        return sum(entry.tokens for entry in self.entries)
+        """What the notes, and the entries at their tiers, cost."""
+        return self.notes.tokens + sum(entry.tokens for entry in self.entries)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the past shows nothing."""
+        return not self.entries and not self.notes.tokens
 
     def next(self, **changes: Any) -> Epoch:
         """Return the following epoch with ``changes``."""
         return replace(self, number=self.number + 1, **changes)
 
-    def cut(self, last: int) -> Epoch:
+    def cut(self, last: int, count: Count) -> Epoch:
         """Return the epoch without what was sealed of turns behind the place ``last``: the path left there.
 
         Whole segments stay or go. Instructions stay until the turns that go are read again.
+        ``count`` counts the tokens of the words that stay.
         """
         kept = 0
         while kept < len(self.entries) and _end(self.entries[kept]) <= last:
@@ -119,6 +127,7 @@ class Epoch:
             entries=entries,
             totals=entries[-1].totals if entries else NOTHING,
             archived_pages=self.archived_pages if entries else 0,
+            notes=self.notes.through(end, count),
         )
 
 
@@ -135,7 +144,9 @@ def epoch_from_dict(data: Mapping[str, Any]) -> Epoch:
     """Return the epoch of JSON data. Raises TypeError, KeyError or ValueError for what is not one."""
     entries = tuple(_entry(entry) for entry in data["entries"])
     fields = {"sealed": _ranges(data["sealed"]), "entries": entries, "instructions": tuple(data["instructions"])}
-    return Epoch(**(dict(data) | fields | {"totals": Totals(**data["totals"])}))
+    return Epoch(
+        **(dict(data) | fields | {"totals": Totals(**data["totals"]), "notes": notes_from_dict(data["notes"])})
+    )
 
 
 def _entry(data: Mapping[str, Any]) -> Entry:

@@ -17,10 +17,16 @@ class Shares:
 
     inline: float = 1 / 24
     """A result that costs more is shown as page images when it arrives."""
+    said: float = 1 / 4
+    """A user's turn that costs more is shown as its request, with the rest folded."""
     group: float = 1 / 4
     """All pages of one group of turns cost at most this much of the budget, and are at most so many of the images."""
     past_least: float = 1 / 8
     """The past gets this much where the tail leaves it."""
+    words: float = 1 / 8
+    """The user's own words in the past are text up to this share of the budget."""
+    words_of_past: float = 2 / 3
+    """And up to this share of what the past has."""
     past_images: float = 1 / 2
     """Images, and bytes, that the past may take; the tail has the rest."""
     far_over: int = 4
@@ -34,9 +40,10 @@ LEAST_TOKENS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of one group of turns: tokens a result may cost as text, tokens and images of all its pages."""
+    """Limits of one group of turns: tokens that a turn may cost as text, tokens and images of all its pages."""
 
     inline_tokens: int
+    said_tokens: int
     group_tokens: int
     group_images: int
 
@@ -45,6 +52,7 @@ class Limits:
         """Return the limits of a budget."""
         return cls(
             inline_tokens=max(int(budget * shares.inline), LEAST_TOKENS),
+            said_tokens=max(int(budget * shares.said), LEAST_TOKENS),
             group_tokens=max(int(budget * shares.group), LEAST_TOKENS),
             group_images=int(profile.max_images * shares.group),
         )

@@ -119,11 +119,11 @@ class Sealer:
                 break
         return kept, layouts[0]
 
-    def arrival(self, turn: Turn, limit_tokens: int, limit_images: int) -> list[tuple[Layout, Tier]]:
-        """Lay out a large result for showing at once: the sharpest tier that costs at most ``limit_tokens``.
+    def arrival(self, turn: Turn, limit_tokens: int, limit_images: int, share_tokens: int) -> list[tuple[Layout, Tier]]:
+        """Lay out a large turn for showing at once: the sharpest tier that costs at most ``limit_tokens``.
 
         Where even the smallest tier costs more, or there would be more pages than ``limit_images``, an excerpt of it is
-        shown. Empty where text is cheaper.
+        shown. Empty where text is cheaper, or one page costs more than ``share_tokens``.
         """
         from optical_memory.excerpt import excerpt
 
@@ -132,7 +132,7 @@ class Sealer:
         for tier in self.tiers:
             if len(layouts) <= limit_images and len(layouts) * tier.tokens <= limit_tokens:
                 return [(layout, tier) for layout in layouts]
-        if not self.tiers:
+        if not self.tiers or self.tiers[-1].tokens > share_tokens:
             return []
         smallest = self.tiers[-1]
         fitting = min(max(limit_tokens // smallest.tokens, 1), limit_images)

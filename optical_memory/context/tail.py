@@ -1,7 +1,7 @@
 """The text tail: turns since the past was sealed, shown as they are. Grows at its end only, so the prefix stays warm.
 
-A result that is larger than the inline limit is shown as page images from the moment it arrives: the choice is
-made once, from the turn alone, and so does not change until the turn is sealed.
+A turn that is larger than its limit is shown as page images from the moment it arrives, or cut short: the choice is
+made once, from the turn alone, and so does not change until the turn is sealed. A user's turn keeps its request.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens, with_detail
 from optical_memory.context.base import Piece
+from optical_memory.context.folding import folded
 from optical_memory.context.plan import Limits
 from optical_memory.context.sealing import Sealer, bounded, run_of
 from optical_memory.formats import get_format
@@ -25,6 +26,9 @@ MENDING = ("openai", "anthropic")
 """Formats in which most is added: results right after their calls, ids that no other call has."""
 CHARACTERS = 3
 """Characters of an excerpt for each token that it may cost."""
+
+LEAST_KEPT = 16
+"""Characters below which a text is not cut any shorter: it is the pointer alone."""
 
 MakePage = Callable[[Layout, Tier], Page]
 
@@ -53,7 +57,7 @@ class Tail:
     """The turns since the past, in whole groups; only the last group may still be open."""
 
     def __init__(self, sealer: Sealer, make_page: MakePage, limits: Limits) -> None:
-        """Results over ``limits.inline_tokens`` become pages, within the limits of one group."""
+        """Show turns over ``limits.inline_tokens`` as pages, within the limits of one group."""
         self._sealer, self._make_page, self._limits = sealer, make_page, limits
         self._counts: dict[str, int] = {}
         self.groups: list[Group] = []
@@ -84,7 +88,11 @@ class Tail:
         """Add the next turn, to the open group if there is one."""
         turns: tuple[Turn, ...] = (turn,)
         if self.groups and self.groups[-1].open:
-            turns = (*self._drop_last().turns, turn)
+            turns = self._drop_last().turns
+            if self._gives_up(turns, turn):
+                self._add(self._show(turns, is_open=False))
+                turns = ()
+            turns = (*turns, turn)
         *whole, last = groups(turns)
         for group in whole:
             self._add(self._show(group, is_open=False))
@@ -98,6 +106,14 @@ class Tail:
         for group in taken:
             for turn in group.turns:
                 self._counts.pop(turn.id, None)
+
+    def _gives_up(self, turns: tuple[Turn, ...], turn: Turn) -> bool:
+        """Tell whether the talk goes on without the results of an open group that takes much of the budget by now.
+
+        What is in it stays as it was shown; a result that comes later stands alone.
+        """
+        goes_on = turn.role != "tool" and not turn.is_instruction and any(each.role == "user" for each in turns[1:])
+        return goes_on and sum(map(self._count, turns)) > self._limits.group_tokens
 
     def _add(self, group: Group) -> None:
         self.groups.append(group)
@@ -118,16 +134,15 @@ class Tail:
     def _show(self, turns: tuple[Turn, ...], *, is_open: bool) -> Group:
         exact = [self._count(turn) for turn in turns]
         calls = max(1, sum(len(turn.tool_calls) for turn in turns))
-        share, most = self._limits.group_tokens // calls, max(self._limits.group_images // calls, 1)
-        limit = min(self._limits.inline_tokens, share)
+        room = _Room(
+            limit=min(self._limits.inline_tokens, self._limits.group_tokens // calls),
+            share=self._limits.group_tokens // calls,
+            images=max(self._limits.group_images // calls, 1),
+        )
         pieces: list[Piece] = []
         pages: list[tuple[Page, Turn]] = []
         for turn, cost in zip(turns, exact, strict=True):
-            shown, images, tokens = with_detail(turn, self.profile), list[Page](), cost
-            if shown is not turn:
-                tokens = count_message(shown, self.profile)
-            if cost > limit and _may_be_replaced(turn):
-                shown, images, tokens = self._replaced(turn, cost, limit, share, most)
+            shown, images, tokens = self._shown(turn, cost, room)
             pieces.append(turn_piece(shown, tokens))
             pages += ((page, turn) for page in images)
         if added := self._added(turns, exact):
@@ -159,6 +174,21 @@ class Tail:
         )  # fmt: skip
         return cost if same else count_message(turn, self.profile)
 
+    def _shown(self, turn: Turn, cost: int, room: _Room) -> tuple[Turn, list[Page], int]:
+        """Return a turn as it is sent, its pages, and what it costs without them."""
+        bounded_images = with_detail(turn, self.profile)
+        if bounded_images is not turn:
+            turn, cost = bounded_images, count_message(bounded_images, self.profile)
+        if turn.pin is not False or turn.is_instruction:
+            return turn, [], cost
+        if turn.role == "user":
+            most = self._limits.said_tokens
+            return self._replaced(turn, cost, _Room(limit=most, share=most, images=room.images)) if cost > most else (
+                turn, [], cost
+            )  # fmt: skip
+        own = room.times(max(len(turn.tool_calls), 1))
+        return self._replaced(turn, cost, own) if cost > own.limit else (turn, [], cost)
+
     def _page_pieces(self, message: str, pages: list[tuple[Page, Turn]]) -> list[Piece]:
         out = []
         for number, (page, turn) in enumerate(pages):
@@ -177,29 +207,64 @@ class Tail:
             )
         return out
 
-    def _replaced(self, turn: Turn, cost: int, limit: int, share: int, most: int) -> tuple[Turn, list[Page], int]:
-        """Show a large result as pages; where they are no cheaper and it is over its share, as an excerpt.
+    def _replaced(self, turn: Turn, cost: int, room: _Room) -> tuple[Turn, list[Page], int]:
+        """Show a long turn as pages; where they are no cheaper and it is over its share, cut short.
 
         Return the turn to send, its pages, and what the turn costs without them.
         """
-        arrival = self._sealer.arrival(turn, limit, most)
+        arrival = self._sealer.arrival(turn, room.limit, room.images, room.share)
         images = [self._make_page(layout, tier) for layout, tier in arrival]
-        place = place_of(turn)
-        pointer = _saying(turn, wording.pages_pointer(place, cost, len(images)))
+        note = wording.pages_pointer(place_of(turn), cost, len(images))
+        pointer = self._pointing(turn, note, room.limit if turn.role == "user" else 0)
         pointer_cost = count_message(pointer, self.profile)
         if (
             images
             and pointer_cost + sum(piece.tokens for piece in self._page_pieces("", [(i, turn) for i in images])) < cost
         ):
             return pointer, images, pointer_cost
-        if cost <= share:
+        if cost <= room.share:
             return turn, [], cost
-        from optical_memory.excerpt import excerpt
-
-        kept = "".join(run.text for run in excerpt([bounded(run_of(turn), EXCERPTED)], CHARACTERS * limit))
-        short = _saying(turn, f"{wording.excerpt_pointer(place, cost)}\n{kept}")
+        short = self._cut(turn, cost, room.limit)
         short_cost = count_message(short, self.profile)
         return (short, [], short_cost) if short_cost < cost else (turn, [], cost)
+
+    def _pointing(self, turn: Turn, note: str, limit: int) -> Turn:
+        """Return the turn with ``note`` where its text was; a user's keeps its request, in ``limit`` tokens."""
+        if turn.role == "tool" and not turn.parts:
+            return replace(turn, text=note, raw=None, raw_format=None)
+        return self._within(turn, note, limit)
+
+    def _cut(self, turn: Turn, cost: int, limit: int) -> Turn:
+        """Return a turn in about ``limit`` tokens: the most telling lines of a result, both ends of other texts."""
+        place = place_of(turn)
+        if turn.role == "tool" and not turn.parts:
+            from optical_memory.excerpt import excerpt
+
+            kept = "".join(run.text for run in excerpt([bounded(run_of(turn), EXCERPTED)], CHARACTERS * limit))
+            return self._pointing(turn, f"{wording.excerpt_pointer(place, cost)}\n{kept}", 0)
+        return self._within(turn, wording.folded(place), limit)
+
+    def _within(self, turn: Turn, note: str, limit: int) -> Turn:
+        """Fold a turn so that it costs about ``limit`` tokens; however many texts it has, each is cut alike."""
+        keep = CHARACTERS * limit
+        short = folded(turn, keep, note)
+        while keep >= LEAST_KEPT and count_message(short, self.profile) > limit:
+            keep //= 2
+            short = folded(turn, keep, note)
+        return short
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What one turn may cost before it is shown otherwise, at most as text, and its pages."""
+
+    limit: int
+    share: int
+    images: int
+
+    def times(self, calls: int) -> _Room:
+        """Return the room of a turn with so many calls."""
+        return _Room(limit=self.limit * calls, share=self.share * calls, images=self.images)
 
 
 def turn_piece(turn: Turn, tokens: int) -> Piece:
@@ -214,12 +279,3 @@ def turn_piece(turn: Turn, tokens: int) -> Piece:
         turn=turn,
         turn_ids=(turn.id,),
     )
-
-
-def _saying(turn: Turn, text: str) -> Turn:
-    return replace(turn, text=text, raw=None, raw_format=None)
-
-
-def _may_be_replaced(turn: Turn) -> bool:
-    """Only results and answers; a user's words, tool calls and a turn's own images stay as they are."""
-    return turn.role in ("tool", "assistant") and not turn.tool_calls and not turn.parts and turn.pin is False

@@ -19,8 +19,9 @@ from optical_memory.context.epoch import Entry, Epoch, Totals
 from optical_memory.context.events import EpochStarted, Events, Sealed
 from optical_memory.context.gallery import Gallery
 from optical_memory.context.lineage import Lineage, Ranges, clipped, common, within
+from optical_memory.context.notes import Notes
 from optical_memory.context.plan import SHARES, Limits, Sizes
-from optical_memory.context.sealing import Sealer
+from optical_memory.context.sealing import Sealer, run_of
 from optical_memory.context.shelf import PAST, Shelf
 from optical_memory.context.state import SessionState
 from optical_memory.context.tail import Tail, turn_piece
@@ -153,7 +154,7 @@ class SessionView:
             _log.warning("the past of %r that came in a file is not what its turns say: planned anew", self.session)
             epoch = Epoch()
         if epoch.sealed != clipped(self.path(), 0, epoch.sealed_through):
-            epoch = epoch.cut(common(epoch.sealed, self.path()))
+            epoch = epoch.cut(common(epoch.sealed, self.path()), self.count)
         shared = (self.state.lineage, self.state.doomed)
         if epoch != self._epoch or shared != self._shared:
             self._reset(epoch)
@@ -202,7 +203,11 @@ class SessionView:
         return count_tokens(wording.HEADER, self.profile) + self.profile.message_tokens
 
     def _past_tokens(self) -> int:
-        return self._header_tokens + self._epoch.tokens if self._epoch.entries else 0
+        return 0 if self._epoch.is_empty else self._header_tokens + self._epoch.tokens
+
+    def count(self, text: str) -> int:
+        """Return what a text costs the target model, in tokens."""
+        return count_tokens(text, self.profile)
 
     def sizes(self) -> Sizes:
         """Return what the view holds now, for the arithmetic of plans."""
@@ -238,7 +243,9 @@ class SessionView:
         fresh = self.sealer.seal(turns, totals) if turns else []
         self.shelf.put(fresh)
         entries = [*self._epoch.entries, *(sealed.entry for sealed in fresh)]
-        plan = self._plan(entries, sizes.room_for_past(system, tail))
+        room = sizes.room_for_past(system, tail)
+        notes = self._noted(turns, room)
+        plan = self._plan(entries, room - notes.tokens)
         planned = self._apply(plan, entries)
         epoch = self._epoch.next(
             sealed=clipped(self.path(), 0, turns[-1].seq if turns else self._epoch.sealed_through),
@@ -246,6 +253,7 @@ class SessionView:
             instructions=tuple(turn.id for turn in instructions),
             totals=totals,
             archived_pages=self._epoch.archived_pages + len(plan.archived),
+            notes=notes,
         )
         self._save(epoch)
         self._tail.drop_first(count)
@@ -254,6 +262,14 @@ class SessionView:
         self.shelf.keep_only(planned)
         self._past = None
         self._tell(turns, [sealed.entry.id for sealed in fresh], plan)
+
+    def _noted(self, turns: Sequence[Turn], room: int) -> Notes:
+        """Return the notes with the words of a user among ``turns``, within their share of the past's ``room``."""
+        said = [run_of(turn) for turn in turns if turn.role == "user" and turn.pin is False]
+        pinned = sum(min(entry.costs.values()) for entry in self._epoch.entries if entry.floor is not None)
+        free = room - self._header_tokens - pinned
+        most = int(min(self.settings.budget * SHARES.words, free * SHARES.words_of_past))
+        return self._epoch.notes.with_words(said, max(most, 0), self.count)
 
     def _plan(self, entries: Sequence[Entry], room: int) -> Plan:
         """Plan the past within ``room`` tokens, its header included, and half of what a request may hold."""
@@ -358,6 +374,9 @@ class SessionView:
         if self._past is None:  # a new epoch
             past = [self.shelf.piece(entry) for entry in self._epoch.entries]
             header = Piece(kind="header", message=PAST, text=wording.HEADER, tokens=self._header_tokens)
+            notes = self._epoch.notes
+            words = Piece(kind="record", message=PAST, text=notes.text, tokens=notes.tokens, turn_ids=notes.turn_ids)
+            past = [words, *past] if notes.tokens else past
             self._past = (*self._system, *([header, *past] if past else []))
         latest = self._tail.pieces
         places = {turn.id: turn.seq for turn in self._tail.turns}
