@@ -22,6 +22,8 @@ CUTS = re.compile(r"\[…\]|\[… [0-9,]+ characters left out here …\]")
 """Every mark that stands for something left out."""
 WORDS = "[what the user said, in the user's own words, oldest first; […] marks what is left out]"
 """Above the user's words at the head of the past."""
+GIST = "[the most telling lines of what came before, oldest first; […] marks what is left out]"
+"""Above the gist of what is on no page of the past."""
 OPENING = "[the conversation begins here]"
 """What stands for the user where the first turn is not the user's: Gemini and Anthropic refuse such a request."""
 

@@ -81,7 +81,7 @@ class Epoch:
 
     ``sealed`` are the places of the turns that left the text tail. ``instructions`` are ids of sealed system and
     developer turns: they stay text, ahead of the past. ``totals`` are sums over all sealed turns, archived ones
-    included. ``notes`` are the user's words among them.
+    included. ``notes`` are the user's words among them. ``bare``: there was no room even for the header.
     """
 
     number: int = 0
@@ -91,6 +91,7 @@ class Epoch:
     totals: Totals = NOTHING
     archived_pages: int = 0
     notes: Notes = NO_NOTES
+    bare: bool = False
 
     @property
     def sealed_through(self) -> int:
@@ -104,8 +105,8 @@ class Epoch:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the past shows nothing."""
-        return not self.entries and not self.notes.tokens
+        """Whether the past shows nothing, not even that there is one."""
+        return self.bare or not (self.entries or self.notes.tokens or self.archived_pages)
 
     def next(self, **changes: Any) -> Epoch:
         """Return the following epoch with ``changes``."""

@@ -1,7 +1,8 @@
 """Notes: what a past says in text ahead of its pages, whatever else leaves: the user's own words.
 
 The first thing asked, the newest words, and what was corrected or decided stay whole while they fit in a share of the
-budget; then as an excerpt, in the same words, with what is left out marked.
+budget; then as an excerpt, in the same words, with what is left out marked. Where not one page fits, the gist of all is
+text too.
 """
 
 from __future__ import annotations
@@ -16,43 +17,92 @@ from optical_memory.renderers.layout import Run
 
 CHARACTERS = 4
 """Characters of text tried for each token that it may cost; less where it then costs more."""
-SHRINK = 0.8
+SHRINK = 0.9
+LEAST = 40
+"""Fewest characters that are worth a try."""
 FIRST, NEWEST = 1 / 2, 1 / 4
 """Shares of the room that the first words and the newest may take where not all fit."""
 
 Count = Callable[[str], int]
+Choose = Callable[[Sequence[Run], int], Sequence[Run]]
+"""Chooses of runs what is most telling, in so many characters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Notes:
-    """The user's ``words`` in the past, oldest first, as runs; ``tokens`` is what they cost under their label."""
+class Note:
+    """Runs, oldest first, under a label; ``tokens`` is what they cost with it, 0 where there are none."""
 
-    words: tuple[Run, ...] = ()
+    label: str
+    runs: tuple[Run, ...] = ()
     tokens: int = 0
 
     @property
     def text(self) -> str:
         """What the model reads; empty where there is nothing."""
-        return _text(self.words)
+        return "\n".join([self.label, *(f"{run.header} {run.text}" for run in self.runs)]) if self.runs else ""
 
     @property
     def turn_ids(self) -> tuple[str, ...]:
         """Ids of the turns whose words stand here."""
-        return tuple(dict.fromkeys(run.turn_id for run in self.words))
+        return tuple(dict.fromkeys(run.turn_id for run in self.runs))
+
+    def saying(self, runs: Iterable[Run], count: Count) -> Note:
+        """Return the note with these runs instead."""
+        note = replace(self, runs=tuple(runs))
+        return replace(note, tokens=count(note.text) if note.runs else 0)
+
+    def within(self, runs: Sequence[Run], room: int, count: Count, choose: Choose) -> Note:
+        """Return the note with these runs where they fit in ``room`` tokens, else with what is chosen of them."""
+        runs = [run for run in runs if run.text.strip()]
+        whole = self.saying(runs, count)
+        characters = float(CHARACTERS * room)
+        if whole.tokens <= room or not runs:
+            return whole
+        while characters >= LEAST:
+            chosen = self.saying(choose(runs, int(characters)), count)
+            if chosen.runs and chosen.tokens <= room:
+                return chosen
+            characters *= SHRINK
+        return self.saying((), count)
+
+
+NO_WORDS = Note(label=wording.WORDS)
+NO_GIST = Note(label=wording.GIST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What a past says in text: the user's ``words``, and a ``gist`` of what is on no page of it."""
+
+    words: Note = NO_WORDS
+    gist: Note = NO_GIST
+
+    @property
+    def tokens(self) -> int:
+        """What the notes cost."""
+        return self.words.tokens + self.gist.tokens
 
     def with_words(self, runs: Iterable[Run], room: int, count: Count) -> Notes:
-        """Return the notes with a user's further words, in at most ``room`` tokens."""
-        words = _chosen([*self.words, *runs], room, count)
-        return Notes(words=words, tokens=count(_text(words)) if words else 0)
+        """Return the notes with a user's further words, all of them in at most ``room`` tokens."""
+        return replace(self, words=self.words.within([*self.words.runs, *runs], room, count, _words))
+
+    def with_gist(self, runs: Iterable[Run], room: int, count: Count) -> Notes:
+        """Return the notes with the gist of further runs, all of it in at most ``room`` tokens."""
+        return replace(self, gist=self.gist.within([*self.gist.runs, *runs], room, count, _lines))
 
     def without(self, turn_ids: Collection[str], count: Count) -> Notes:
         """Return the notes without what these turns say."""
-        words = tuple(run for run in self.words if run.turn_id not in turn_ids)
-        return self if len(words) == len(self.words) else Notes(words=words, tokens=count(_text(words)) if words else 0)
+
+        def left(note: Note) -> Note:
+            runs = [run for run in note.runs if run.turn_id not in turn_ids]
+            return note if len(runs) == len(note.runs) else note.saying(runs, count)
+
+        return Notes(words=left(self.words), gist=left(self.gist))
 
     def through(self, place: int, count: Count) -> Notes:
         """Return the notes without what turns behind ``place`` say."""
-        return self.without([run.turn_id for run in self.words if run.place is not None and run.place > place], count)
+        runs = (*self.words.runs, *self.gist.runs)
+        return self.without({run.turn_id for run in runs if run.place is not None and run.place > place}, count)
 
 
 NO_NOTES = Notes()
@@ -61,44 +111,38 @@ NO_NOTES = Notes()
 
 def notes_from_dict(data: Mapping[str, Any]) -> Notes:
     """Return the notes of JSON data. Raises TypeError, KeyError or ValueError for what is none."""
-    return Notes(words=tuple(Run(**run) for run in data["words"]), tokens=int(data["tokens"]))
+
+    def note(data: Mapping[str, Any]) -> Note:
+        return Note(**(dict(data) | {"runs": tuple(Run(**run) for run in data["runs"])}))
+
+    return Notes(words=note(data["words"]), gist=note(data["gist"]))
 
 
-def _text(words: Sequence[Run]) -> str:
-    return "\n".join([wording.WORDS, *(f"{run.header} {run.text}" for run in words)]) if words else ""
+def _lines(runs: Sequence[Run], characters: int) -> Sequence[Run]:
+    from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before they are needed
+
+    return excerpt(runs, characters)
 
 
-def _chosen(runs: Sequence[Run], room: int, count: Count) -> tuple[Run, ...]:
-    """Return all runs where they fit, else the first and the newest by their shares, and an excerpt of the others."""
-    runs = [run for run in runs if run.text.strip()]
-    whole = tuple(runs)
-    if not runs or count(_text(whole)) <= room:
-        return whole
-    characters = float(CHARACTERS * room)
-    while characters >= 40:
-        chosen = _within(runs, int(characters))
-        if chosen and count(_text(chosen)) <= room:
-            return chosen
-        characters *= SHRINK
-    return ()
+def _words(runs: Sequence[Run], characters: int) -> Sequence[Run]:
+    """Return the first and the newest words by their shares, and an excerpt of what lies between.
 
-
-def _within(runs: Sequence[Run], characters: int) -> tuple[Run, ...]:
+    Where a user says so much that it does not fit, pages show more of it for the same tokens: half the room is theirs.
+    """
+    if len(runs) > 1:
+        characters //= 2
     if len(runs) == 1:
         return _short(runs[0], characters)
     first = _short(runs[0], int(characters * FIRST))
     newest = _short(runs[-1], int(characters * NEWEST))
     left = characters - sum(len(run.text) + len(run.header) for run in (*first, *newest))
-    from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before they are needed
-
-    return (*first, *(excerpt(runs[1:-1], max(left, 0)) if len(runs) > 2 else ()), *newest)
+    between = _lines(runs[1:-1], max(left, 0)) if len(runs) > 2 else ()
+    return (*first, *between, *newest)
 
 
 def _short(run: Run, characters: int) -> tuple[Run, ...]:
     """Return a run in so many characters: without its longest blocks, then as an excerpt."""
-    from optical_memory.excerpt import excerpt
-
     characters -= len(run.header) + 4
     if len(run.text) > characters:
         run = replace(run, text=request_of(run.text, characters, wording.CUT))
-    return tuple(excerpt([run], characters + len(run.header) + 4))
+    return tuple(_lines([run], characters + len(run.header) + 4))

@@ -24,9 +24,13 @@ class Shares:
     past_least: float = 1 / 8
     """The past gets this much where the tail leaves it."""
     words: float = 1 / 8
-    """The user's own words in the past are text up to this share of the budget."""
-    words_of_past: float = 2 / 3
-    """And up to this share of what the past has."""
+    """The user's own words in the past are text up to this share of the budget,"""
+    words_least: int = 600
+    """or this many tokens where that is more,"""
+    words_of_past: float = 1 / 2
+    """and up to this share of what the past has."""
+    text_gist: float = 1 / 4
+    """Where no page fits, the gist of what is archived is text up to this share of the budget."""
     past_images: float = 1 / 2
     """Images, and bytes, that the past may take; the tail has the rest."""
     far_over: int = 4
@@ -112,12 +116,9 @@ class Sizes:
         return choose_watermarks(max(self.budget - self.system, 2), self.profile.price, self.growth)
 
     def fits(self, shares: Shares = SHARES) -> bool:
-        """Whether the prefix may stay: nothing is sealed before the budget is full, then at the high watermark."""
-        if self.tokens > self.budget:
-            return False
-        if self.images > self.profile.max_images * shares.past_images and len(self.groups) > 1:
-            return False
-        return not self.past or len(self.groups) < 2 or self.tail <= self.watermarks().high
+        """Whether the prefix may stay: nothing is sealed before the budget is full, or the images are too many."""
+        too_many = self.images > self.profile.max_images * shares.past_images and len(self.groups) > 1
+        return self.tokens <= self.budget and not too_many
 
     def groups_to_seal(self, shares: Shares = SHARES) -> int:
         """Count the oldest groups to seal so that the rest is at the low watermark; never the newest one."""
@@ -133,6 +134,8 @@ class Sizes:
 
     def room_for_past(self, system: int, tail: int, shares: Shares = SHARES) -> int:
         """Return the tokens for the past, its header included, beside ``system`` and ``tail`` tokens that stay."""
-        kept = tail_room(self.watermarks(), self.budget, growth=self.growth, gist_tokens=self.gist_tokens)
+        free = max(self.budget - system, 2)
+        marks = choose_watermarks(free, self.profile.price, self.growth)
+        kept = tail_room(marks, free, growth=self.growth, gist_tokens=self.gist_tokens)
         room = self.budget - system - max(tail, kept)
         return max(room, min(self.budget - system - tail, int(self.budget * shares.past_least)))

@@ -245,7 +245,7 @@ class SessionView:
         entries = [*self._epoch.entries, *(sealed.entry for sealed in fresh)]
         room = sizes.room_for_past(system, tail)
         notes = self._noted(turns, room)
-        plan = self._plan(entries, room - notes.tokens)
+        plan, notes = self._plan_with(notes, entries, room)
         planned = self._apply(plan, entries)
         epoch = self._epoch.next(
             sealed=clipped(self.path(), 0, turns[-1].seq if turns else self._epoch.sealed_through),
@@ -254,6 +254,7 @@ class SessionView:
             totals=totals,
             archived_pages=self._epoch.archived_pages + len(plan.archived),
             notes=notes,
+            bare=room < self._header_tokens,
         )
         self._save(epoch)
         self._tail.drop_first(count)
@@ -268,8 +269,21 @@ class SessionView:
         said = [run_of(turn) for turn in turns if turn.role == "user" and turn.pin is False]
         pinned = sum(min(entry.costs.values()) for entry in self._epoch.entries if entry.floor is not None)
         free = room - self._header_tokens - pinned
-        most = int(min(self.settings.budget * SHARES.words, free * SHARES.words_of_past))
+        share = max(self.settings.budget * SHARES.words, SHARES.words_least)
+        most = int(min(share, free * SHARES.words_of_past))
         return self._epoch.notes.with_words(said, max(most, 0), self.count)
+
+    def _plan_with(self, notes: Notes, entries: Sequence[Entry], room: int) -> tuple[Plan, Notes]:
+        """Plan the past, and keep a gist in text of pages for which not even one gist page has room."""
+        reserved = min(notes.gist.tokens, (room - self._header_tokens) // 2)
+        plan = self._plan(entries, room - notes.words.tokens - reserved)
+        gone = set(plan.archived)
+        runs = [run for entry in entries if entry.id in gone for run in self.shelf.runs(entry)]
+        if not runs and not notes.gist.runs:
+            return plan, notes
+        left = room - self._header_tokens - notes.words.tokens - plan.tokens
+        most = self.settings.budget * SHARES.text_gist
+        return plan, notes.with_gist(runs, max(int(min(left, most)), 0), self.count)
 
     def _plan(self, entries: Sequence[Entry], room: int) -> Plan:
         """Plan the past within ``room`` tokens, its header included, and half of what a request may hold."""
@@ -374,10 +388,12 @@ class SessionView:
         if self._past is None:  # a new epoch
             past = [self.shelf.piece(entry) for entry in self._epoch.entries]
             header = Piece(kind="header", message=PAST, text=wording.HEADER, tokens=self._header_tokens)
-            notes = self._epoch.notes
-            words = Piece(kind="record", message=PAST, text=notes.text, tokens=notes.tokens, turn_ids=notes.turn_ids)
-            past = [words, *past] if notes.tokens else past
-            self._past = (*self._system, *([header, *past] if past else []))
+            notes = [
+                Piece(kind="record", message=PAST, text=note.text, tokens=note.tokens, turn_ids=note.turn_ids)
+                for note in (self._epoch.notes.words, self._epoch.notes.gist)
+                if note.runs
+            ]
+            self._past = (*self._system, *(() if self._epoch.is_empty else (header, *notes, *past)))
         latest = self._tail.pieces
         places = {turn.id: turn.seq for turn in self._tail.turns}
         arrivals = [(piece.page, places[piece.turn_ids[0]]) for piece in latest if piece.page is not None]

@@ -31,8 +31,8 @@ class PageInfo:
 class Plan:
     """What an epoch does: a tier for each page that stays, pages to merge into gists, pages to archive.
 
-    ``merges`` lists runs of neighbouring pages of one level, each to become one gist page of the next level, at
-    tier "gist". Every page is in exactly one of the three. ``tokens`` is the plan's cost, gists included.
+    ``merges`` lists runs of pages, oldest first, each to become one gist page at tier "gist", one level above the
+    highest of them. Every page is in exactly one of the three. ``tokens`` is the plan's cost, gists included.
     """
 
     tiers: Mapping[str, str] = field(default_factory=dict)

@@ -1,9 +1,10 @@
-"""Compaction: how pages leave the ladder at its end. Old pages merge level by level; the oldest are archived."""
+"""Compaction: how pages leave the ladder at its end. Old pages merge; nothing is archived while a gist of it fits."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from optical_memory.errors import BudgetError
@@ -14,12 +15,21 @@ Cost = Callable[[PageInfo], int]
 """What a page costs, in tokens, at the least that it may be shown at."""
 
 
+@dataclass(slots=True)
+class _Run:
+    """Pages, by their places, that become one gist of ``level``."""
+
+    level: int
+    places: list[int]
+
+
 class Compaction:
     """The pages of a plan in the making, as in a log-structured merge tree.
 
-    The oldest pages of a level merge, ``fan_in`` at a time, into one gist of the next level. Pinned pages stay; a
-    page that stands alone between them has nothing to merge with and is archived instead. The newest page is not
-    merged. A page costs ``cost(page)``, a gist to come ``gist_tokens``.
+    The oldest pages of a level merge, ``fan_in`` at a time, into one gist of the next level; at the last level the
+    oldest join into one. Where even that is over the budget, all that is oldest, whatever its level, becomes one gist.
+    Only where not one gist fits are pages archived. Pinned pages stay, and a gist may cover pages on both sides of
+    one. The newest page merges last. A page costs ``cost(page)``, a gist to come ``gist_tokens``.
     """
 
     def __init__(
@@ -34,20 +44,20 @@ class Compaction:
         self._costs = [cost(page) for page in pages]
         self._stays = [True] * len(pages)
         self._levels: dict[int, deque[int]] = {}
-        self._merges: list[list[int]] = []
+        self._runs: list[_Run] = []
         self._archived: list[int] = []
         self._incoming: Counter[int] = Counter()
         for place, page in enumerate(pages):
             if page.floor is None:
                 self._levels.setdefault(min(page.level, max_level), deque()).append(place)
-        pinned = sum(cost for cost, page in zip(self._costs, pages, strict=True) if page.floor is not None)
+        self._pinned = sum(cost for cost, page in zip(self._costs, pages, strict=True) if page.floor is not None)
         self.tokens = sum(self._costs)
-        self.free = budget - pinned
+        self.free = budget - self._pinned
         if self.free < 0:
             raise BudgetError(
-                f"pinned pages need {pinned:,} tokens at their floors, more than the {budget:,} there are; "
+                f"pinned pages need {self._pinned:,} tokens at their floors, more than the {budget:,} there are; "
                 f"unpin some or raise the budget",
-                needed=pinned,
+                needed=self._pinned,
                 budget=budget,
             )
 
@@ -58,18 +68,19 @@ class Compaction:
     def plan(self, tiers: Sequence[int], tokens: int) -> Plan:
         """Return the plan; ``tiers`` are the ranks of the pages that stay, in order, and cost ``tokens``."""
         names = {page.id: LADDER[rank] for page, rank in zip(self.kept(), tiers, strict=True)}
-        merges = tuple(tuple(self.pages[place].id for place in run) for run in sorted(self._merges))
+        runs = sorted(run.places for run in self._runs)
+        merges = tuple(tuple(self.pages[place].id for place in run) for run in runs)
         archived = tuple(self.pages[place].id for place in sorted(self._archived))
         return Plan(tiers=names, merges=merges, archived=archived, tokens=tokens + self.gist_tokens * len(merges))
 
     @property
     def room(self) -> int:
         """Tokens for the pages that stay: the budget less the gists to come."""
-        return self.budget - self.gist_tokens * len(self._merges)
+        return self.budget - self.gist_tokens * len(self._runs)
 
     def leaves(self, tokens: int) -> int:
         """Return how many pages of ``tokens`` fit at level 0 beside the pins and all gists, those to come included."""
-        gists = sum(len(places) for level, places in self._levels.items() if level) + len(self._merges)
+        gists = sum(len(places) for level, places in self._levels.items() if level) + len(self._runs)
         return max(self.free - gists * self.gist_tokens, 0) // max(tokens, 1)
 
     def gists(self) -> int:
@@ -89,79 +100,111 @@ class Compaction:
                 self._archive(places[0])
 
     def _limit(self, most: Callable[[int], int]) -> None:
-        """Merge what is over, lowest level first; at the last level archive the oldest."""
+        """Merge what is over, lowest level first; at the last level, and of gists to come, join the oldest."""
         for level in range(self.max_level + 1):
             while (over := self._count(level) - most(level)) > 0:
-                if not self._levels.get(level):
-                    self._unmerge(next(run for run in sorted(self._merges) if self.pages[run[0]].level == level - 1))
-                elif level == self.max_level:
+                if self.gist_tokens > self.free and self._levels.get(level):
                     self._archive(self._levels[level][0])
+                elif level == self.max_level or not self._levels.get(level):
+                    self._join(level, over + 1)
                 else:
                     slots = most(level + 1) - self._incoming[level + 1] - 1
-                    self._shed(level, _length(over, max(slots, 1), self.fan_in))
+                    self._merge(self._oldest(level, _length(over, max(slots, 1), self.fan_in)), level + 1)
 
     def _fit(self) -> None:
-        """Merge where that saves tokens, lowest level first, else archive the oldest, until all fits."""
+        """Merge where that saves tokens, lowest level first, until all fits; where none does, the oldest become one."""
         while self.tokens > self.budget:
-            levels = range(self.max_level)
-            level = next((level for level in levels if self._saves(self._run(level, self.fan_in))), None)
-            if level is not None:
-                self._shed(level, self.fan_in)
+            for level in range(self.max_level):
+                run = self._oldest(level, self.fan_in)
+                if len(run) > 1 and sum(self._costs[place] for place in run) > self.gist_tokens:
+                    self._merge(run, level + 1)
+                    break
             else:
-                self._archive_oldest()
-
-    def _shed(self, level: int, length: int) -> None:
-        """Merge the oldest ``length`` neighbours of a level, or archive the oldest where that would save nothing."""
-        run = self._run(level, length)
-        if not self._saves(run):
-            self._archive(self._levels[level][0])
-            return
-        for place in run:
-            self._remove(place)
-        self._merges.append(run)
-        self._incoming[level + 1] += 1
-        self.tokens += self.gist_tokens
+                self._collapse()
 
     def _count(self, level: int) -> int:
         return len(self._levels.get(level, ())) + self._incoming[level]
 
-    def _run(self, level: int, length: int) -> list[int]:
-        """Return the oldest ``length`` neighbours of a level; one more where a pin would leave the next page alone."""
-        run: list[int] = []
-        for place in islice(self._levels.get(level, ()), length + 1):
-            apart = run and (place != run[-1] + 1 or self.pages[place].level != self.pages[run[0]].level)
-            if apart or place == len(self.pages) - 1:
+    def _oldest(self, level: int, length: int) -> list[int]:
+        """Return the oldest ``length`` pages of a level; not the newest page of all, unless it stands alone."""
+        run = list(islice(self._levels.get(level, ()), length))
+        return run[:-1] if len(run) > 1 and run[-1] == len(self.pages) - 1 else run
+
+    def _merge(self, places: Sequence[int], level: int) -> None:
+        for place in places:
+            self._take(place)
+        self._add(_Run(level, list(places)))
+
+    def _join(self, level: int, count: int) -> None:
+        """Let the oldest ``count`` pages and gists to come of one level be one gist."""
+        units = sorted(self._units(level), key=_first)[:count]
+        runs = [run for _, run in units if run is not None]
+        self._absorb(runs, [places[0] for places, run in units if run is None], level)
+
+    def _collapse(self) -> None:
+        """Let as few as suffice of the oldest pages and gists to come be one gist, or leave where none fits."""
+        held = [unit for level in {*self._levels, *self._incoming} for unit in self._units(level)]
+        fits = self.gist_tokens <= self.free
+        over = self.tokens - self.budget + (self.gist_tokens if fits else 0)
+        taken: list[tuple[list[int], _Run | None]] = []
+        for unit in sorted(held, key=_first):
+            if over <= 0:
                 break
-            run.append(place)
-        alone = len(run) > length and self.pages[run[-1] + 1].floor is not None
-        return run if alone else run[:length]
+            taken.append(unit)
+            over -= self._costs[unit[0][0]] if unit[1] is None else self.gist_tokens
+        runs = [run for _, run in taken if run is not None]
+        places = [places[0] for places, run in taken if run is None]
+        if fits:
+            level = max(self.pages[place].level for unit, _ in taken for place in unit)
+            self._absorb(runs, places, min(level + 1, self.max_level))
+            return
+        for run in runs:
+            self._drop(run)
+            self._archived += run.places
+        for place in places:
+            self._archive(place)
 
-    def _saves(self, run: Sequence[int]) -> bool:
-        return len(run) > 1 and sum(self._costs[place] for place in run) > self.gist_tokens
+    def _units(self, level: int) -> list[tuple[list[int], _Run | None]]:
+        """Return what a level holds: each page by its place, and each gist to come."""
+        pages: list[tuple[list[int], _Run | None]] = [([place], None) for place in self._levels.get(level, ())]
+        return pages + [(run.places, run) for run in self._runs if run.level == level]
 
-    def _archive_oldest(self) -> None:
-        first = min((places[0] for places in self._levels.values() if places), default=len(self.pages))
-        if self._merges and min(self._merges)[0] < first:
-            self._unmerge(min(self._merges))
-        else:
-            self._archive(first)
+    def _absorb(self, runs: Sequence[_Run], places: Sequence[int], level: int) -> None:
+        made = list(places)
+        for run in runs:
+            self._drop(run)
+            made += run.places
+        for place in places:
+            self._take(place)
+        self._add(_Run(level, sorted(made)))
 
-    def _archive(self, place: int) -> None:
-        self._remove(place)
-        self._archived.append(place)
+    def _add(self, run: _Run) -> None:
+        self._runs.append(run)
+        self._incoming[run.level] += 1
+        self.tokens += self.gist_tokens
 
-    def _unmerge(self, run: list[int]) -> None:
-        """Archive the pages of a planned merge instead."""
-        self._merges.remove(run)
-        self._archived += run
-        self._incoming[self.pages[run[0]].level + 1] -= 1
+    def _drop(self, run: _Run) -> None:
+        self._runs.remove(run)
+        self._incoming[run.level] -= 1
         self.tokens -= self.gist_tokens
 
-    def _remove(self, place: int) -> None:
+    def _archive(self, place: int) -> None:
+        self._take(place)
+        self._archived.append(place)
+
+    def _take(self, place: int) -> None:
+        """Take a page out of its level."""
         level = min(self.pages[place].level, self.max_level)
-        assert self._levels[level].popleft() == place, "pages leave a level oldest first"
+        if self._levels[level][0] == place:
+            self._levels[level].popleft()
+        else:
+            self._levels[level].remove(place)
         self._stays[place] = False
         self.tokens -= self._costs[place]
+
+
+def _first(unit: tuple[list[int], _Run | None]) -> int:
+    return unit[0][0]
 
 
 def _length(over: int, slots: int, fan_in: int) -> int:

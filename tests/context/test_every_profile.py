@@ -95,7 +95,7 @@ def test_a_large_budget_does_not_exceed_the_images_and_bytes_of_a_request(
         assert len(json.dumps(memory.messages("anthropic"))) <= profile.max_request_bytes
 
 
-def test_the_oldest_images_leave_first_and_pins_never() -> None:
+def test_the_oldest_images_merge_first_and_pins_never() -> None:
     costs = {"base": 400, "tiny": 100}
     pages = [PageInfo(id=str(n), level=0, costs=costs, floor="tiny" if n == 0 else None) for n in range(6)]
     plan = Plan(tiers={"0": "tiny", "3": "base", "4": "text", "5": "base"}, merges=(("1", "2"),), tokens=1_000)
@@ -105,10 +105,10 @@ def test_the_oldest_images_leave_first_and_pins_never() -> None:
         left = within_limits(plan, pages, images=images, size=size, bytes_of=sizes, gist_tokens=90)
         named = [*left.tiers, *left.archived, *(page for run in left.merges for page in run)]
         assert sorted(named) == [page.id for page in pages]
-        return left.archived, left.tokens
+        return left.merges, left.archived, left.tokens
 
     assert within_limits(plan, pages, images=4, size=23, bytes_of=sizes, gist_tokens=90) is plan
-    assert kept(3, 100) == (("1", "2"), 910)
-    assert kept(9, 22) == (("1", "2"), 910)
-    assert kept(2, 100) == (("1", "2", "3"), 510)
-    assert kept(0, 0) == (("1", "2", "3", "5"), 110)
+    assert kept(3, 100) == ((("1", "2", "3"),), (), 600)
+    assert kept(9, 22) == ((("1", "2", "3"),), (), 600)
+    assert kept(2, 100) == ((("1", "2", "3", "5"),), (), 200)
+    assert kept(1, 100) == ((), ("1", "2", "3", "5"), 110)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from optical_memory.policies import LADDER, PageInfo, Plan, Policy
+from optical_memory.policies.ladder import options
 
 COSTS = {"gundam": 693, "large": 421, "base": 273, "small": 111, "tiny": 73}
 GIST = 73
@@ -52,10 +53,18 @@ def after(pages: Sequence[PageInfo], plan: Plan, gist_tokens: int = GIST) -> lis
     """Return the pages as the next epoch finds them: tiers as planned, each merge a gist in its oldest page's place."""
     first = {run[0]: run for run in plan.merges}
     gone = {page_id for run in plan.merges for page_id in run} | set(plan.archived)
+    level_of = {old.id: old.level for old in pages}
     out = []
     for old in pages:
         if old.id in first:
-            out.append(PageInfo(id=f"g{old.id}", level=old.level + 1, costs={"gist": gist_tokens}, tier="gist"))
+            out.append(
+                PageInfo(
+                    id=f"g{old.id}",
+                    level=1 + max(level_of[i] for i in first[old.id]),
+                    costs={"gist": gist_tokens},
+                    tier="gist",
+                )
+            )
         elif old.id not in gone:
             out.append(replace(old, tier=plan.tiers[old.id]))
     return out
@@ -82,11 +91,17 @@ def check(pages: Sequence[PageInfo], plan: Plan, budget: int, gist_tokens: int =
     order = {old.id: place for place, old in enumerate(pages)}
     for run in plan.merges:
         places = [order[page_id] for page_id in run]
-        assert len(run) > 1 and places == list(range(places[0], places[0] + len(run))), "runs of neighbours"
-        assert len({by_id[page_id].level for page_id in run}) == 1, "runs of one level"
+        assert places and places == sorted(places)
+    if gist_tokens <= budget - sum(pinned_cost(old) for old in pages if old.floor is not None):
+        assert not plan.archived, "nothing is archived while a gist fits"
     for old in pages:
         if old.floor is not None:
             assert RANK[plan.tiers[old.id]] <= RANK[old.floor]
+
+
+def pinned_cost(old: PageInfo) -> int:
+    """Return the least that a pinned page may cost."""
+    return options(old)[-1][1]
 
 
 def is_monotone(pages: Sequence[PageInfo], plan: Plan) -> bool:
