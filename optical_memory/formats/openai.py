@@ -76,6 +76,9 @@ class OpenAI(Format):
     def identified(self, turn: Turn) -> Turn:
         """Write the ids of calls, and of a result's call, into the message."""
         raw = dict(turn.raw or {})
+        given = [call.get("id") for call in raw.get("tool_calls") or ()]
+        if raw.get("tool_call_id") == turn.tool_call_id and given == [call.id for call in turn.tool_calls]:
+            return turn
         if raw.get("role") == "tool":
             raw["tool_call_id"] = turn.tool_call_id
         if raw.get("tool_calls"):

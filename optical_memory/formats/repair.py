@@ -65,7 +65,9 @@ class _Repair:
                 self._close()
             return
         self.answering = True
-        turn = self._identified(replace(turn, tool_call_id=call.id))
+        if call.id != turn.tool_call_id:
+            turn = replace(turn, tool_call_id=call.id)
+        turn = self._identified(turn)
         if self.target.named_results and turn.name != call.name and not self.target.is_own(turn):
             turn = replace(turn, name=call.name)
         self.out.append(turn)
@@ -104,7 +106,8 @@ class _Repair:
             self.used.add(leaving.id)
             self.open.setdefault(call.id, []).append(leaving)
             calls.append(leaving)
-        return self._identified(replace(turn, tool_calls=tuple(calls)))
+        made = tuple(calls)
+        return self._identified(turn if made == turn.tool_calls else replace(turn, tool_calls=made))
 
     def _identified(self, turn: Turn) -> Turn:
         """Return a turn whose own message, where it has one in this format, carries its ids."""
