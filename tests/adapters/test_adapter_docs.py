@@ -15,7 +15,13 @@ BLOCKS = [
     for path in sorted(DOCS.glob("*.md"))
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL))
 ]
-NEEDS = {"langchain": "langchain", "openai_agents": "agents", "pydantic_ai": "pydantic_ai", "mcp": "mcp"}
+NEEDS = {
+    "langchain": "langchain",
+    "llama_index": "llama_index.core",
+    "mcp": "mcp.server.mcpserver",
+    "openai_agents": "agents",
+    "pydantic_ai": "pydantic_ai",
+}
 """The package of each document's framework."""
 
 
@@ -40,9 +46,14 @@ def given(name: str, server: Provider) -> dict[str, Any]:
         from pydantic_ai.models.test import TestModel
 
         return {"model": TestModel(call_tools=[])}
+    if name == "llama_index":
+        from llama_index.core.llms.mock import MockFunctionCallingLLM
+
+        return {"llm": MockFunctionCallingLLM()}
     return {}
 
 
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")  # in frameworks
 @pytest.mark.parametrize(("name", "number", "block"), BLOCKS, ids=[f"{name}-{number}" for name, number, _ in BLOCKS])
 def test_block_runs(
     name: str, number: int, block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: Provider

@@ -1,0 +1,272 @@
+"""LlamaIndex: a memory for agents and chat engines, and a memory block for what leaves a short-term memory."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from optical_memory.adapters.base import Bridge, OnFailure
+from optical_memory.asynchronous import on_worker
+from optical_memory.context.base import turns_of
+from optical_memory.errors import BudgetError, InputError, MissingExtraError, OpticalMemoryError
+from optical_memory.formats import get_format
+from optical_memory.formats.media import split_data_url
+from optical_memory.formats.repair import repaired
+from optical_memory.memory import OpticalMemory
+from optical_memory.turns import Part, Turn
+
+try:
+    from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock, ToolCallBlock
+    from llama_index.core.memory import BaseMemory, BaseMemoryBlock
+    from llama_index.core.tools import FunctionTool, ToolMetadata
+    from pydantic import BaseModel, Field, PrivateAttr
+except ImportError as missing:
+    raise MissingExtraError("llama-index-core", "llama-index") from missing
+
+__all__ = ["OpticalChatMemory", "OpticalMemoryBlock"]
+WHOLE = "optical_memory.message"
+"""Key under which the framework's own message travels with OpenAI's, so that it comes back exactly."""
+_log = logging.getLogger(__name__)
+
+
+class Recall(BaseModel):
+    """What to look up: one of question, turn_id and page."""
+
+    question: str | None = Field(None, description="Words or a question to search the whole history for.")
+    turn_id: str | None = Field(None, description="Id or place (#12) of one turn to read in full.")
+    page: str | None = Field(None, description="Id of a page, as its label gives it.")
+    line: int | None = Field(None, description="Line on the page, counted from 1 at its top.")
+    k: int = Field(5, description="Most turns to return.")
+    offset: int = Field(0, description="First character to return of a long answer.")
+
+
+class LlamaShape:
+    """Converts messages; each keeps the framework's own beside it."""
+
+    format = "openai"
+
+    def written(self, message: ChatMessage) -> Sequence[Mapping[str, Any]]:
+        """Return a message in OpenAI's shape. Blocks of kinds that it does not have count as their JSON."""
+        role = {"chatbot": "assistant", "model": "assistant", "function": "tool"}.get(message.role, message.role)
+        calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
+        parts = [_block(block) for block in message.blocks if not isinstance(block, ToolCallBlock)]
+        plain = all(part["type"] == "text" for part in parts)
+        out: dict[str, Any] = {"role": str(getattr(role, "value", role))}
+        out["content"] = "\n".join(part["text"] for part in parts) if plain else parts
+        if out["role"] == "assistant" and not calls:
+            calls = [
+                json.loads(json.dumps(call, default=_dumped))
+                for call in message.additional_kwargs.get("tool_calls", ())
+            ]
+        if calls:
+            out["tool_calls"] = calls
+        if out["role"] == "tool":
+            out["tool_call_id"] = str(message.additional_kwargs.get("tool_call_id") or "")
+        return [out | {WHOLE: message.model_dump(mode="json")}]
+
+    def shortened(self, message: ChatMessage, turn: Turn) -> ChatMessage:
+        """Return a copy with another text."""
+        return message.model_copy(update={"blocks": [TextBlock(text=turn.text)]})
+
+    def made(self, turns: Sequence[Turn]) -> list[ChatMessage]:
+        """Return turns as messages: the framework's own where the turn holds it."""
+        return [self._made(turn) for turn in turns]
+
+    def _made(self, turn: Turn) -> ChatMessage:
+        if turn.raw is not None and WHOLE in turn.raw:
+            return ChatMessage.model_validate(turn.raw[WHOLE])
+        more = {"tool_call_id": turn.tool_call_id, "name": turn.name} if turn.role == "tool" else {}
+        blocks: list[Any] = [_shown(part) for part in turn.content]
+        calls = [ToolCallBlock(tool_call_id=c.id, tool_name=c.name, tool_kwargs=c.arguments) for c in turn.tool_calls]
+        return ChatMessage(role=turn.role, blocks=[*blocks, *calls], additional_kwargs=more)
+
+
+class OpticalChatMemory(BaseMemory):
+    """A memory whose ``get`` is the bounded context of one session; ``get_all`` gives every message exactly.
+
+    ``await agent.run("…", memory=OpticalChatMemory.from_defaults(session="user-17", store="sqlite:///memory.db"))``.
+    """
+
+    on_failure: OnFailure = "raise"
+    _memory: OpticalMemory = PrivateAttr()
+    _shape: LlamaShape = PrivateAttr(default_factory=LlamaShape)
+
+    @classmethod
+    def from_defaults(
+        cls, memory: OpticalMemory | None = None, on_failure: OnFailure = "raise", **settings: Any
+    ) -> OpticalChatMemory:
+        """Return a memory over a ready OpticalMemory, or over a new one with these ``settings`` (session, store, …)."""
+        if memory is not None and settings:
+            raise InputError("give a memory, or settings for a new one, not both")
+        out = cls(on_failure=on_failure)
+        out._memory = OpticalMemory(**settings) if memory is None else memory
+        return out
+
+    @property
+    def memory(self) -> OpticalMemory:
+        """The memory itself, to inspect it, recall or forget."""
+        return self._memory
+
+    def get(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:
+        """Return what the model should see. Errors: BudgetError, StoreError."""
+        try:
+            turns = self._memory.context(draw=True).turns()
+        except OpticalMemoryError as error:
+            if self.on_failure == "raise":
+                raise
+            _log.warning("the whole history of session %r is sent: %s", self._memory.session, error)
+            return self.get_all()
+        return self._shape.made(repaired(turns, get_format(self._shape.format)))
+
+    async def aget(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:
+        """Do :meth:`get` without holding the event loop."""
+        return await on_worker(self.get)
+
+    def get_all(self) -> list[ChatMessage]:
+        """Return every message of the conversation, exactly."""
+        return self._shape.made(self._memory.turns())
+
+    async def aget_all(self) -> list[ChatMessage]:
+        """Do :meth:`get_all` without holding the event loop."""
+        return await on_worker(self.get_all)
+
+    def put(self, message: ChatMessage) -> None:
+        """Store a message, exactly and durably."""
+        self.put_messages([message])
+
+    async def aput(self, message: ChatMessage) -> None:
+        """Do :meth:`put` without holding the event loop."""
+        await on_worker(lambda: self.put(message))
+
+    def put_messages(self, messages: list[ChatMessage]) -> None:
+        """Store messages, exactly and durably."""
+        written = [one for message in messages for one in self._shape.written(message)]
+        self._memory.extend(written, format=self._shape.format)
+
+    async def aput_messages(self, messages: list[ChatMessage]) -> None:
+        """Do :meth:`put_messages` without holding the event loop."""
+        await on_worker(lambda: self.put_messages(messages))
+
+    def set(self, messages: list[ChatMessage]) -> None:
+        """Make the conversation equal ``messages``; what is not in it is kept as superseded."""
+        written = [one for message in messages for one in self._shape.written(message)]
+        self._memory.follow(written, format=self._shape.format)
+
+    async def aset(self, messages: list[ChatMessage]) -> None:
+        """Do :meth:`set` without holding the event loop."""
+        await on_worker(lambda: self.set(messages))
+
+    def reset(self) -> None:
+        """Really delete the conversation."""
+        self._memory.forget(everything=True)
+
+    async def areset(self) -> None:
+        """Do :meth:`reset` without holding the event loop."""
+        await on_worker(self.reset)
+
+    def recall_tool(self) -> FunctionTool:
+        """Return the recall tool, for an agent's tools."""
+        tool = self._memory.recall_tool()
+
+        def recall(**asked: Any) -> str:
+            return tool({key: value for key, value in asked.items() if value is not None})
+
+        async def recall_async(**asked: Any) -> str:
+            return await on_worker(lambda: recall(**asked))
+
+        told = ToolMetadata(name=tool.name, description=tool.description, fn_schema=Recall)
+        return FunctionTool(recall, told, async_fn=recall_async)
+
+
+class OpticalMemoryBlock(BaseMemoryBlock[list[ChatMessage]]):
+    """Keeps what leaves the short-term memory, exactly, and shows it as pages within a budget of its own.
+
+    ``Memory.from_defaults(session_id="…", memory_blocks=[OpticalMemoryBlock.over(store="sqlite:///memory.db")])``.
+    """
+
+    name: str = "optical_memory"
+    _bridge: Bridge[ChatMessage] = PrivateAttr()
+    _shape: LlamaShape = PrivateAttr(default_factory=LlamaShape)
+
+    @classmethod
+    def over(cls, memory: OpticalMemory | None = None, *, priority: int = 0, **settings: Any) -> OpticalMemoryBlock:
+        """Return a block over a ready memory of one session, or over a memory for each session with these settings."""
+        out = cls(priority=priority)
+        out._bridge = Bridge(out._shape, memory, **settings)
+        return out
+
+    def memory(self, session_id: str) -> OpticalMemory:
+        """Return the memory of a session, to inspect it, recall or forget."""
+        return self._bridge.memory(session_id)
+
+    def close(self) -> None:
+        """Release the store and the renderer."""
+        self._bridge.close()
+
+    async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> list[ChatMessage]:
+        session = str(block_kwargs.get("session_id") or "main")
+        return await on_worker(lambda: self._shown(session, 0))
+
+    async def _aput(self, messages: list[ChatMessage]) -> None:
+        session = str(messages[-1].additional_kwargs.get("session_id") or "main") if messages else "main"
+        bare = [message.model_copy(update={"additional_kwargs": _without_session(message)}) for message in messages]
+        written = [one for message in bare for one in self._shape.written(message)]
+        await on_worker(lambda: self.memory(session).extend(written, format=self._shape.format))
+
+    async def atruncate(self, content: list[ChatMessage], tokens_to_truncate: int) -> list[ChatMessage] | None:
+        """Show less; None where nothing fits."""
+        session = str(content[0].additional_kwargs.get("session_id") or "main") if content else "main"
+        try:
+            return await on_worker(lambda: self._shown(session, max(tokens_to_truncate, 0)))
+        except BudgetError:
+            return None
+
+    def _shown(self, session: str, reserve: int) -> list[ChatMessage]:
+        context = self.memory(session).context(reserve=reserve, draw=True)
+        turns = repaired(turns_of(context.pieces()), get_format(self._shape.format))
+        made = self._shape.made(turns)
+        marked = {"session_id": session}
+        return [one.model_copy(update={"additional_kwargs": one.additional_kwargs | marked}) for one in made]
+
+
+def _without_session(message: ChatMessage) -> dict[str, Any]:
+    return {key: value for key, value in message.additional_kwargs.items() if key != "session_id"}
+
+
+def _dumped(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
+
+
+def _call(block: ToolCallBlock) -> dict[str, Any]:
+    given = block.tool_kwargs
+    arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+    function = {"name": block.tool_name, "arguments": arguments}
+    return {"id": block.tool_call_id or "", "type": "function", "function": function}
+
+
+def _block(block: Any) -> dict[str, Any]:
+    if isinstance(block, TextBlock):
+        return {"type": "text", "text": block.text}
+    if isinstance(block, ImageBlock) and (url := _url(block)):
+        return {"type": "image_url", "image_url": {"url": url} | ({"detail": block.detail} if block.detail else {})}
+    return {"type": block.block_type, "data": block.model_dump(mode="json")}
+
+
+def _url(block: ImageBlock) -> str:
+    if block.url:
+        return str(block.url)
+    if not isinstance(block.image, bytes):
+        return ""
+    return f"data:{block.image_mimetype or 'image/png'};base64,{block.image.decode('ascii')}"
+
+
+def _shown(part: Part) -> TextBlock | ImageBlock:
+    if part.kind != "image":
+        return TextBlock(text=part.text or part.label)
+    detail = cast(str | None, (part.raw or {}).get("detail"))
+    inline = split_data_url(part.url)
+    if inline is None:
+        return ImageBlock(url=part.url, detail=detail)
+    return ImageBlock(image=inline[1].encode("ascii"), image_mimetype=inline[0], detail=detail)
