@@ -20,7 +20,10 @@ from llama_index.core.memory import Memory
 from optical_memory import OpticalMemory
 from optical_memory.adapters.llama_index import OpticalChatMemory, OpticalMemoryBlock
 
-pytestmark = pytest.mark.filterwarnings(
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
+]
     "ignore::DeprecationWarning", "ignore::pydantic.warnings.PydanticDeprecationWarning"
 )
 
