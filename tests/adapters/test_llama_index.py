@@ -24,8 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
 ]
-    "ignore::DeprecationWarning", "ignore::pydantic.warnings.PydanticDeprecationWarning"
-)
 
 
 class LlamaDriver(Driver):
