@@ -143,6 +143,12 @@ def line_of(message: Chat) -> str:
     return max(str(message["content"]).splitlines(), key=len)[:80]
 
 
+def stored(driver: Driver) -> int:
+    """Return how many turns of the thread "t" lie in the store, superseded ones among them."""
+    memory = driver.memory("t")
+    return memory.store.count(memory.session)
+
+
 def images(messages: Sequence[Chat]) -> int:
     return json.dumps(messages).count('"image_url": {')
 
@@ -171,7 +177,7 @@ async def test_a_session_call_by_call(
         same = [place for message in call.got for place, one in enumerate(call.given) if one is message]
         assert same == sorted(set(same)), "messages in another order, or twice"
         assert same or not driver.identity
-        assert driver.memory("t").store.count("t") == driver.turns(history)
+        assert stored(driver) == driver.turns(history)
         now = [json.dumps(message, sort_keys=True) for message in written]
         most = max(most, images(written))
         epochs.add(driver.memory("t").peek().epoch)
@@ -193,14 +199,14 @@ async def test_a_restart_takes_nothing_in_twice(
     driver = make_driver(**memory_settings)
     for earlier in histories[:-2]:
         last = driver.chat((await sent(driver, "t", earlier)).got)
-    count, epoch = driver.memory("t").store.count("t"), driver.memory("t").peek().epoch
+    count, epoch = stored(driver), driver.memory("t").peek().epoch
     driver.close()
     driver = make_driver(**memory_settings)
     again = driver.chat((await sent(driver, "t", histories[-3])).got)
     assert again == last
-    assert driver.memory("t").store.count("t") == count and driver.memory("t").peek().epoch == epoch
+    assert stored(driver) == count and driver.memory("t").peek().epoch == epoch
     await sent(driver, "t", histories[-1])
-    assert count < driver.memory("t").store.count("t") <= count + 2 * (len(histories[-1]) - len(histories[-3]))
+    assert count < stored(driver) <= count + 2 * (len(histories[-1]) - len(histories[-3]))
     driver.close()
 
 
@@ -212,7 +218,7 @@ async def test_edits_and_rewinds_are_followed(
     rest = list(calls_of_the_model(spoken(airline_sessions[0])))[-1]
     whole = [first, {"role": "assistant", "content": "Noted."}, *rest]
     await sent(driver, "t", whole)
-    stored = driver.memory("t").store.count("t")
+    first_count = stored(driver)
 
     edited = [{**first, "content": "My member number is ZZ9ABC, my cat is called Mia."}, *whole[1:]]
     text = words(driver.chat((await sent(driver, "t", edited)).got))
@@ -223,10 +229,10 @@ async def test_edits_and_rewinds_are_followed(
     call = await sent(driver, "t", short)
     assert words(driver.chat(call.got)) == first["content"]
 
-    count = driver.memory("t").store.count("t")
+    count = stored(driver)
     text = words(driver.chat((await sent(driver, "t", whole)).got))
     assert "Bruno" in text and "Mia" not in text
-    assert driver.memory("t").store.count("t") == count == 2 * stored, "a branch that came back was stored again"
+    assert stored(driver) == count == 2 * first_count, "a branch that came back was stored again"
     driver.close()
 
 
@@ -297,10 +303,10 @@ async def test_a_cancelled_call_leaves_the_memory_consistent(
         await going
     written = driver.chat((await sent(driver, "t", histories[31])).got)
     check_pairs(written)
-    turns = driver.memory("t").store.turns("t")
+    turns = driver.memory("t").store.turns(driver.memory("t").session)
     fresh = make_driver(**{**memory_settings, "store": "memory://"})
     await sent(fresh, "t", histories[31])
-    assert [turn.text for turn in turns] == [turn.text for turn in fresh.memory("t").store.turns("t")]
+    assert [turn.text for turn in turns] == [turn.text for turn in fresh.memory("t").turns()]
     assert open_calls(turns) == {}
     driver.close()
     fresh.close()

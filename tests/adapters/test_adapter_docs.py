@@ -16,6 +16,7 @@ BLOCKS = [
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL))
 ]
 NEEDS = {
+    "google_adk": "google.adk",
     "langchain": "langchain",
     "llama_index": "llama_index.core",
     "mcp": "mcp.server.mcpserver",
