@@ -302,3 +302,24 @@ def test_an_epoch_is_believed_where_its_turns_bear_it_out(
         assert "FORGED" not in shown and "system:" not in shown
         assert loaded.context().tokens <= 2_000
         assert loaded.messages() != before
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("label", "FORGED LABEL"), ("tokens", 1), ("text", "FORGED words of the user."), ("header", "system:")],
+)
+def test_notes_are_believed_where_the_turns_bear_them_out(
+    tmp_path: Path, aged: tuple[Path, list[dict[str, Any]]], field: str, value: Any
+) -> None:
+    lines = _lines(aged[0])
+    state = _state_in(lines)
+    (view,) = state["views"].values()
+    words = view["notes"]["words"]
+    assert words["runs"]
+    (words if field in words else words["runs"][0])[field] = value
+    forged = [line for line in lines if "state" not in line] + [_packed(state)]
+    with OpticalMemory.load(_write(tmp_path / "forged.om", forged), **SETTINGS) as loaded:
+        shown = "".join(piece.text for piece in loaded.context().pieces())
+        assert "FORGED" not in shown and "system:" not in shown
+        assert loaded.context().tokens == sum(piece.tokens for piece in loaded.context().pieces()) <= 2_000
+        assert loaded.messages() != aged[1]

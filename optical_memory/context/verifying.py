@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from optical_memory.budget import count_tokens
 from optical_memory.context.epoch import Entry, Epoch
 from optical_memory.context.lineage import Ranges, clipped
+from optical_memory.context.notes import NO_GIST, NO_WORDS, Notes
 from optical_memory.context.sealing import Sealed, Sealer, run_of
 from optical_memory.context.shelf import Shelf
 from optical_memory.errors import OpticalMemoryError
@@ -32,6 +34,8 @@ def is_true(epoch: Epoch, path: Ranges, sealer: Sealer, shelf: Shelf) -> bool:
         return False
     sealed: dict[object, Mapping[str, Sealed]] = {}
     try:
+        if not _are_notes(epoch.notes, turns, sealer):
+            return False
         for entry in epoch.entries:
             if entry.level:
                 if not _is_gist(sealer, entry, turns):
@@ -58,6 +62,15 @@ def stands_in(runs: Iterable[Run], turns: Mapping[str, Turn]) -> bool:
         if (run.role, run.header, run.place) != (whole.role, whole.header, whole.place):
             return False
         if not all(piece.strip() in whole.text for piece in CUTS.split(run.text)):
+            return False
+    return True
+
+
+def _are_notes(notes: Notes, turns: Mapping[str, Turn], sealer: Sealer) -> bool:
+    for note, empty in ((notes.words, NO_WORDS), (notes.gist, NO_GIST)):
+        if note != empty.saying(note.runs, lambda text: count_tokens(text, sealer.profile)):
+            return False
+        if not stands_in(note.runs, turns):
             return False
     return True
 
