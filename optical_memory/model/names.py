@@ -50,7 +50,7 @@ def pieces(config: OcrConfig) -> list[Piece]:
         *_biased("model.projector.layers", "encoder.projector", hidden, joined),
         _whole("model.image_newline", "encoder.newline", hidden),
         _whole("model.view_seperator", "encoder.separator", hidden),
-        *_decoder(config.decoder),
+        *decoder_pieces(config.decoder),
     ]
 
 
@@ -108,7 +108,8 @@ def _clip(config: ClipConfig) -> Iterator[Piece]:
         yield from _biased(f"{block}.layer_norm2", f"{layer}.norm2", width)
 
 
-def _decoder(config: DecoderConfig) -> Iterator[Piece]:
+def decoder_pieces(config: DecoderConfig) -> Iterator[Piece]:
+    """Yield the published tensors of a decoder, which carry the names of a llama's where all layers are dense."""
     width = config.hidden_size
     yield _whole("model.embed_tokens.weight", "decoder.embed.weight", config.vocab_size, width)
     for index in range(config.num_hidden_layers):

@@ -62,6 +62,21 @@ def browser_sheets() -> Arrays:
     return arrays
 
 
+def latin_sheet(width: float, height: int) -> Arrays:
+    """Return the arrays of one sheet of Latin letters and marks in all four styles, "chromium-WxH"."""
+    faces = load_faces()
+    every = np.arange(65536)
+    drawn = (faces.table[:65536] > 0) & (faces.table[:65536] != LAST) & (every > 32)
+    narrow = drawn & (visible.bmp_classes()[:65536] == visible.NARROW)
+    codes = np.union1d(every[narrow & ((every < 0x250) | ((every >= 0x2010) & (every < 0x2028)))], _MARKS)
+    renderer = ChromiumRenderer()
+    try:
+        styles = [_tiles(renderer, codes, width, height, style) for style in _STYLES]
+    finally:
+        renderer.close()
+    return _arrays(f"chromium-{width:g}x{height}", codes, styles, width)
+
+
 def _arrays(name: str, codes: npt.NDArray[np.int64], styles: list[Tiles], width: float) -> Arrays:
     middle = math.ceil(width)
     tiles = np.stack(styles)

@@ -46,6 +46,15 @@ def dense_sheets() -> Arrays:
     return arrays
 
 
+def latin_sheet(width: float, height: int) -> Arrays:
+    """Return the arrays of one sheet of Latin letters and marks, "dense-WxH"."""
+    every = np.arange(65536)
+    mask = (visible.bmp_classes()[:65536] == visible.NARROW) & (every < 0x250) & (every > 32)
+    mask |= (every >= 0x2010) & (every < 0x2028)
+    mask[list(_MARKS)] = True
+    return _sheet(f"dense-{width:g}x{height}", every[mask], width, height)
+
+
 def _sheet(name: str, codes: npt.NDArray[np.int64], width: float, height: int) -> Arrays:
     ink = 255 - atlas.tiles(codes.astype(np.uint32), width, height)  # (n, height, 2 * width)
     middle = math.ceil(width)

@@ -1,0 +1,56 @@
+"""``optical-memory train language``: prepare data, train, pack."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from optical_memory.training.language import recipe as recipes
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one of the commands; imports wait, because the machine that trains needs no browser."""
+    parser = argparse.ArgumentParser(prog="optical-memory train language", description=__doc__)
+    parser.add_argument("--recipe", type=Path, help="recipe file; by default the bundled one")
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare = commands.add_parser("prepare", help="write text, names, letters, token weights and the manifest")
+    prepare.add_argument("out", type=Path)
+    prepare.add_argument("roots", type=Path, nargs="+", help="folders with the sources' files")
+    train = commands.add_parser("run", help="train the adapter and the updates")
+    train.add_argument("data", type=Path)
+    train.add_argument("out", type=Path)
+    train.add_argument("--seconds", type=float, required=True)
+    train.add_argument("--processes", type=int, default=1, help="processes that draw samples, for each GPU")
+    train.add_argument("--from", dest="start", type=Path, help="language.pt to start from")
+    train.add_argument("--evaluated", type=int, default=2, help="batches that are scored at the end, on each GPU")
+    pack = commands.add_parser("pack", help="round weights to int8 for the package")
+    pack.add_argument("weights", type=Path, help="language.pt of a run")
+    pack.add_argument("out", type=Path)
+    options = parser.parse_args(arguments)
+    recipe = recipes.load(options.recipe)
+    if options.command == "prepare":
+        from optical_memory.model.language import base
+        from optical_memory.training.language.prepare import prepare as write
+
+        write(recipe, options.roots, options.out, base.load(recipe.model).tokenizer.inner)
+    elif options.command == "run":
+        from optical_memory.training.language.train import Run
+        from optical_memory.training.language.train import train as go
+
+        run = Run(
+            data=options.data,
+            out=options.out,
+            seconds=options.seconds,
+            processes=options.processes,
+            start=options.start,
+            evaluated=options.evaluated,
+        )
+        go(recipe, run)
+    else:
+        from optical_memory.training.language.pack import pack as write_int8
+
+        write_int8(recipe, options.weights, options.out)
+
+
+if __name__ == "__main__":
+    main()

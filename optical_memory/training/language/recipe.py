@@ -1,0 +1,79 @@
+"""The recipe as data: what a run reads, trains and for how long. ``language.toml`` is the bundled one."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from optical_memory.errors import InputError
+from optical_memory.model.language.adapter import RATIOS, AdapterConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Files of text: a name, their licence, globs below the roots, and the most characters taken."""
+
+    name: str
+    licence: str
+    patterns: tuple[str, ...]
+    most: int = 12_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """One way a sample is shown: vectors a row of each of its pages, oldest first, or as text; and how often."""
+
+    weight: float
+    ratios: tuple[int, ...] = ()
+
+    @property
+    def pages(self) -> int:
+        """Pages of a sample."""
+        return max(1, len(self.ratios))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One run. Rates are for AdamW and Muon; shares are of the run's time."""
+
+    model: str
+    seed: int
+    batch: int
+    rate: float
+    update_rate: float
+    rank: int
+    true_tokens: float
+    mixed_tokens: float
+    level: float
+    pointer: float
+    asked: int
+    expand: float
+    modes: tuple[Mode, ...]
+    sources: tuple[Source, ...]
+    adapter: AdapterConfig
+
+
+def load(path: Path | None = None) -> Recipe:
+    """Read a recipe, by default the bundled one. Errors: InputError for what it does not say or says wrongly."""
+    text = path.read_text() if path else files(__package__).joinpath("language.toml").read_text(encoding="utf-8")
+    data: dict[str, Any] = tomllib.loads(text)
+    try:
+        modes = tuple(Mode(weight=m["weight"], ratios=tuple(m.get("ratios", ()))) for m in data.pop("modes"))
+        sources = tuple(Source(**{**s, "patterns": tuple(s["patterns"])}) for s in data.pop("sources"))
+        adapter = AdapterConfig(**data.pop("adapter", {}))
+        recipe = Recipe(**data, modes=modes, sources=sources, adapter=adapter)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"the recipe does not say what a run needs, or says something unknown: {error}") from error
+    unknown = {ratio for mode in modes for ratio in mode.ratios} - set(RATIOS)
+    if unknown:
+        raise InputError(f"ratios {sorted(unknown)} are not among {RATIOS}")
+    return recipe
+
+
+def sizes(recipe: Recipe) -> dict[str, Any]:
+    """Return the adapter's sizes as plain data."""
+    return dataclasses.asdict(recipe.adapter)

@@ -1,0 +1,272 @@
+"""Questions on pages, with their answers and where these stand: facts in many forms, quotes, gaps, what is not there."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from optical_memory.training.language.conversation import ABSENT, Fact, Story
+from optical_memory.training.language.layout import PageText
+from optical_memory.training.language.values import data
+
+KINDS = ("fact", "before", "yes-no", "two", "sentence", "who", "order", "count", "said", "quote", "gap", "absent",
+         "occurs", "go on")  # fmt: skip
+"""Kinds of tasks, by which they are scored."""
+_SPEAKERS = {"user": "The user.", "assistant": "The assistant.", "tool": "A tool."}
+Span = tuple[int, int, int]
+"""Page, first character and the one behind the last."""
+NOWHERE: Span = (-1, 0, 0)
+"""The place of what is said in recent text, behind the pages."""
+_SAME = {"name": "given", "given": "name"}
+"""Facts that answer each other's questions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A question and its answer; ``spans`` are where it stands in the pages, none where it stands nowhere."""
+
+    kind: str
+    question: str
+    answer: str
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A fact and where the pages state it."""
+
+    fact: Fact
+    span: Span
+
+
+class Asker:
+    """Draws tasks on the pages of a story."""
+
+    def __init__(self, story: Story, pages: Sequence[PageText], recent: str = "") -> None:
+        self.story, self.pages, self.recent, self.chance = story, pages, recent, story.chance
+        self.found = [found for fact in story.facts if (found := self._find(fact)) is not None]
+        by_key: dict[tuple[str, str, str], list[Found]] = {}
+        for found in self.found:
+            by_key.setdefault(found.fact.key, []).append(found)
+        self.by_key = by_key
+
+    def _find(self, fact: Fact) -> Found | None:
+        for number, page in enumerate(self.pages):
+            at = page.text.find(fact.words)
+            if at >= 0:
+                return Found(fact=fact, span=(number, at, at + len(fact.words)))
+        return Found(fact=fact, span=NOWHERE) if fact.words in self.recent else None
+
+    def tasks(self, facts: int, others: int) -> list[Task]:
+        """Return tasks in random order: about so many on facts, and so many of the other kinds."""
+        out: list[Task] = []
+        keys = list(self.by_key)
+        self.chance.shuffle(keys)
+        for key in keys[:facts]:
+            out.append(self._on_fact(self.by_key[key]))
+        makers: list[tuple[Callable[[], Task | None], float]] = [
+            (self.quote, 3), (self.gap, 1), (self.said, 2), (self.absent, 3.2), (self.occurs, 1), (self.two, 1.6),
+            (self.order, 0.7), (self.count, 0.6),
+        ]  # fmt: skip
+        for make in self.chance.choices([m for m, _ in makers], [w for _, w in makers], k=others):
+            task = make()
+            if task is not None:
+                out.append(task)
+        self.chance.shuffle(out)
+        return out
+
+    def ask(self, fact: Fact, form: str = "ask") -> str:
+        """Return one of the questions after a fact."""
+        return self.story.filled(self.chance.choice(fact.kind[form]), fact.key)
+
+    def tell(self, fact: Fact, value: str | None = None) -> str:
+        """Return a fact, or the same with another value, as the answer in a sentence."""
+        told = self.story.filled(fact.kind["tell"], fact.key, fact.value if value is None else value)
+        return told[0].upper() + told[1:]
+
+    def _on_fact(self, found: list[Found]) -> Task:
+        last, draw = found[-1].fact, self.chance.random()
+        spans = tuple(each.span for each in found)
+        if len(found) > 1 and "before" in last.kind and draw < 0.35:
+            return Task(kind="before", question=self.ask(last, "before"), answer=found[0].fact.value, spans=spans)
+        plain = Task(kind="fact", question=self.ask(last), answer=last.value, spans=spans)
+        if draw > 0.92:
+            return self._yes_no(plain, last)
+        if draw > 0.85:
+            how = self.chance.choice(["Answer in a sentence.", "Please answer in a full sentence.", "Tell me in one sentence."])
+            return replace(plain, kind="sentence", question=f"{plain.question} {how}", answer=self.tell(last))
+        if draw > 0.82:
+            words = last.words.split()
+            if len(words) >= 4:
+                quoted = " ".join(words[:7])
+                form = self.chance.choice(['Who said "{}"?', 'Who wrote "{}"?', 'Whose words are "{}"?'])
+                return replace(plain, kind="who", question=form.format(quoted), answer=_SPEAKERS[last.role])
+        return plain
+
+    def _yes_no(self, task: Task, fact: Fact) -> Task:
+        true = self.chance.random() < 0.5
+        value = fact.value if true else self.story.values.draw(fact.kind["value"])
+        form = self.chance.choice(["Is this right: {}", "True or not: {}", "Is it correct that this holds: {}"])
+        answer = "Yes." if true or value == fact.value else f"No. {self.tell(fact)}"
+        return replace(task, kind="yes-no", question=form.format(self.tell(fact, value)), answer=answer)
+
+    def two(self) -> Task | None:
+        """Ask for two facts at once."""
+        if len(self.by_key) < 2:
+            return None
+        pair = [self.by_key[key] for key in self.chance.sample(list(self.by_key), 2)]
+        first, second = (found[-1].fact for found in pair)
+        question = self.ask(second)
+        joined = f"{self.ask(first)} And {question[0].lower() + question[1:] if question[:2] != 'I ' else question}"
+        spans = tuple(each.span for found in pair for each in found)
+        return Task(kind="two", question=joined, answer=f"{self.tell(first)} {self.tell(second)}", spans=spans)
+
+    def order(self) -> Task | None:
+        """Ask which of two values was mentioned first."""
+        if len(self.found) < 4:
+            return None
+        on_pages = [found for found in self.found if found.span != NOWHERE]
+        if len(on_pages) < 2:
+            return None
+        first, second = sorted(self.chance.sample(on_pages, 2), key=lambda each: each.span)
+        if first.fact.value == second.fact.value:
+            return None
+        shown = [first.fact.value, second.fact.value]
+        self.chance.shuffle(shown)
+        late = self.chance.random() < 0.3
+        question = f"What was mentioned {'last' if late else 'first'}, {shown[0]} or {shown[1]}?"
+        return Task(kind="order", question=question, answer=(second if late else first).fact.value,
+                    spans=(first.span, second.span))  # fmt: skip
+
+    def count(self) -> Task | None:
+        """Ask how many subjects of a kind there are."""
+        nouns = {"svc": "services", "thing": "projects", "org": "companies we deal with"}
+        scope = self.chance.choice(list(nouns))
+        subjects = {key[2]: found for key, found in self.by_key.items() if key[0] == scope}
+        if not 1 <= len(subjects) <= 6:
+            return None
+        spans = tuple(found[0].span for found in subjects.values())
+        return Task(kind="count", question=f"How many {nouns[scope]} did we talk about?", answer=str(len(subjects)), spans=spans)
+
+    def _words(self) -> tuple[int, str, list[re.Match[str]]]:
+        number = self.chance.randrange(len(self.pages))
+        text = self.pages[number].text
+        return number, text, list(re.finditer(r"\S+", text))
+
+    def _cue(self) -> tuple[int, str, list[re.Match[str]], int, int] | None:
+        """Return words of a page that stand there once: page, its text, its words, the first and how many."""
+        for _ in range(20):
+            number, text, words = self._words()
+            if len(words) < 60:
+                continue
+            first, count = self.chance.randrange(len(words) - 45), self.chance.randint(3, 6)
+            cue = text[words[first].start() : words[first + count - 1].end()]
+            if "\n" not in cue and "  " not in cue and text.count(cue) == 1:
+                return number, text, words, first, count
+        return None
+
+    def quote(self) -> Task | None:
+        """Ask for what follows some words."""
+        cue = self._cue()
+        if cue is None:
+            return None
+        number, text, words, first, count = cue
+        start, last = first + count, first + count + self.chance.choice([3, 6, 10, 16]) - 1
+        begin, end = words[start].start(), min(words[last].end(), words[start].start() + 120)
+        given = text[words[first].start() : words[start - 1].end()]
+        form = self.chance.choice(['What comes after "{}"?', 'Continue: "{}"', 'Quote what follows "{}".'])
+        answer = text[begin:end].strip()
+        if not answer:
+            return None
+        return Task(kind="quote", question=form.format(given), answer=answer, spans=((number, words[first].start(), end),))
+
+    def gap(self) -> Task | None:
+        """Ask for a word left out."""
+        cue = self._cue()
+        if cue is None:
+            return None
+        number, text, words, first, count = cue
+        out = first + self.chance.randrange(count)
+        low, high = words[first].start(), words[first + count - 1].end()
+        shown = text[low : words[out].start()] + "____" + text[words[out].end() : high]
+        return Task(kind="gap", question=f'Fill in the gap: "{shown}"', answer=words[out].group(), spans=((number, low, high),))
+
+    def said(self) -> Task | None:
+        """Ask what is said about two words of a sentence; the answer is the sentence."""
+        for _ in range(10):
+            number = self.chance.randrange(len(self.pages))
+            text = self.pages[number].text
+            sentences = [m for m in re.finditer(r"(?<=[.!?] )[A-Z][^\n.!?]{35,150}[.!?]", text)]
+            if not sentences:
+                continue
+            sentence = self.chance.choice(sentences)
+            words = [w for w in re.findall(r"[A-Za-z][\w'-]{4,}", sentence.group()) if text.count(w) <= 3]
+            if len(words) < 2:
+                continue
+            first, second = sorted(self.chance.sample(words, 2), key=sentence.group().find)
+            if first == second:
+                continue
+            form = self.chance.choice(["What is said about {} and {}?", "What does it say on {} and {}?", "Which sentence mentions {} and {}?"])
+            return Task(kind="said", question=form.format(first, second), answer=sentence.group(),
+                        spans=((number, sentence.start(), sentence.end()),))  # fmt: skip
+        return None
+
+    def absent(self) -> Task | None:
+        """Ask for a fact that was never stated."""
+        scope = self.chance.choices(list(self.story.weights), list(self.story.weights.values()))[0]
+        name = self.chance.choice(list(data("facts")[scope]))
+        subject = ""
+        if scope != "me":
+            seen = [found.fact.key[2] for found in self.found if found.fact.key[0] == scope]
+            subject = self.chance.choice(seen) if seen and self.chance.random() < 0.5 else self.story.values.draw(
+                {"they": "who", "svc": "svc", "org": "org", "thing": "thing", "item": "item"}[scope])
+        key = (scope, name, subject)
+        if key in self.story.known or (scope, _SAME.get(name, name), subject) in self.story.known:
+            return None
+        question = self.story.filled(self.chance.choice(data("facts")[scope][name]["ask"]), key)
+        return Task(kind="absent", question=question, answer=ABSENT)
+
+    def occurs(self) -> Task | None:
+        """Ask whether words occur."""
+        cue = self._cue()
+        if cue is not None and self.chance.random() < 0.5:
+            number, text, words, first, count = cue
+            low, high = words[first].start(), words[first + count - 1].end()
+            return Task(kind="occurs", question=f'Does "{text[low:high]}" occur?', answer="Yes.", spans=((number, low, high),))
+        document = self.chance.choice(self.story.documents)
+        start = self.chance.randrange(max(1, len(document) - 60))
+        words_out = re.sub(r"\s+", " ", document[start : start + 36]).strip()
+        if any(words_out in page.text for page in self.pages):
+            return None
+        return Task(kind="occurs", question=f'Does "{words_out}" occur?', answer="No.")
+
+
+def lines_for(task: Task, pages: Sequence[PageText], chance: random.Random, others: Sequence[Span]) -> str:
+    """Return the lines that are expanded before a task: those that matter, most of the time, and some that do not."""
+    wanted: set[tuple[int, int]] = set()
+    if chance.random() < 0.9:
+        for number, start, end in [span for span in task.spans if span != NOWHERE][:4]:
+            rows = pages[number].rows_of(start, end)
+            wanted |= {(number, row) for row in range(rows.start - 1, rows.stop + 1)}
+    for _ in range(chance.randint(1, 4) if wanted else chance.randint(2, 5)):
+        if others and chance.random() < 0.6:
+            number, start, end = chance.choice(others)
+            middle = pages[number].rows_of(start, end).start
+        else:
+            number, middle = chance.randrange(len(pages)), chance.randrange(64)
+        wanted |= {(number, row) for row in range(middle - 1, middle + 2)}
+    return written(wanted, lambda number, first, last: pages[number].row_text(first, last))
+
+
+def written(rows: set[tuple[int, int]], text_of: Callable[[int, int, int], str], count: int = 64) -> str:
+    """Write rows as groups that follow each other: ``[page:row] text`` lines, in order; also used to answer."""
+    groups: list[list[int]] = []
+    for number, row in sorted(each for each in rows if 0 <= each[1] < count):
+        if groups and groups[-1][0] == number and groups[-1][2] == row - 1:
+            groups[-1][2] = row
+        else:
+            groups.append([number, row, row])
+    lines = [f"[{number + 1}:{first + 1}] {text}" for number, first, last in groups if (text := text_of(number, first, last))]
+    return "\n".join(lines)
