@@ -31,27 +31,17 @@ class HeadConfig:
     low: int = 384
 
 
-class ReadoutHead(nn.Module):
-    """Token -> its 16 patch codes -> a slot per lattice point -> high byte, then low byte given the high one.
+class Lattice(nn.Module):
+    """Token -> its 16 patch codes -> a slot per lattice point: what stands there, in a few values."""
 
-    A code point of the Basic Multilingual Plane is two bytes; 256 + 256 outputs stand for 65,536 classes.
-    """
-
-    def __init__(self, code: int, patch_width: int, config: HeadConfig) -> None:
+    def __init__(self, code: int, config: HeadConfig) -> None:
         super().__init__()
         self.code, self.slot = code, config.slot
-        points = ACROSS * DOWN * config.slot
         self.mix = nn.Linear(16 * code, 16 * code)
         nn.init.zeros_(self.mix.weight)
         nn.init.zeros_(self.mix.bias)
         self.hidden = nn.Linear(code, config.hidden)
-        self.points = nn.Linear(config.hidden, points)
-        self.early = nn.Linear(patch_width, points)
-        self.high = nn.Linear(config.slot, 256)
-        self.given = nn.Embedding(256, 2 * config.low)
-        nn.init.normal_(self.given.weight, std=0.02)
-        self.low_in = nn.Linear(config.slot, config.low)
-        self.low = nn.Linear(config.low, 256)
+        self.points = nn.Linear(config.hidden, ACROSS * DOWN * config.slot)
 
     def slots(self, tokens: Tensor, rows: Sequence[int] = range(DOWN)) -> Tensor:
         """Vision tokens (B, h, w, 16·code) -> slots (B, rows·columns, slot) of the lattice in reading order.
@@ -70,14 +60,30 @@ class ReadoutHead(nn.Module):
         )
         return self._lattice(F.linear(t, weight, bias))
 
-    def early_slots(self, patches: Tensor) -> Tensor:
-        """Patches (B, H, W, width), before the compressor -> slots; only for supervision while training."""
-        return self._lattice(self.early(patches))
-
     def _lattice(self, x: Tensor) -> Tensor:
         b, h, w, _ = x.shape
         x = x.view(b, h, w, -1, ACROSS, self.slot).transpose(2, 3)  # (B, h, rows of a patch, w, ACROSS, slot)
         return x.reshape(b, -1, self.slot)
+
+
+class ReadoutHead(Lattice):
+    """A lattice of slots, and for each slot the high byte of its character, then the low byte given the high one.
+
+    A code point of the Basic Multilingual Plane is two bytes; 256 + 256 outputs stand for 65,536 classes.
+    """
+
+    def __init__(self, code: int, patch_width: int, config: HeadConfig) -> None:
+        super().__init__(code, config)
+        self.early = nn.Linear(patch_width, ACROSS * DOWN * config.slot)
+        self.high = nn.Linear(config.slot, 256)
+        self.given = nn.Embedding(256, 2 * config.low)
+        nn.init.normal_(self.given.weight, std=0.02)
+        self.low_in = nn.Linear(config.slot, config.low)
+        self.low = nn.Linear(config.low, 256)
+
+    def early_slots(self, patches: Tensor) -> Tensor:
+        """Patches (B, H, W, width), before the compressor -> slots; only for supervision while training."""
+        return self._lattice(self.early(patches))
 
     def low_logits(self, slots: Tensor, high: Tensor) -> Tensor:
         """Logits (…, 256) of the low byte, given the high byte (…), which scales and shifts what the slot says."""
