@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--processes", type=int, default=1, help="processes that draw samples, for each GPU")
     train.add_argument("--from", dest="start", type=Path, help="language.pt to start from")
     train.add_argument("--evaluated", type=int, default=2, help="batches that are scored at the end, on each GPU")
+    train.add_argument("--batches", type=int, nargs="*", default=(), help="samples of each GPU, where they differ")
     pack = commands.add_parser("pack", help="round weights to int8 for the package")
     pack.add_argument("weights", type=Path, help="language.pt of a run")
     pack.add_argument("out", type=Path)
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> None:
             processes=options.processes,
             start=options.start,
             evaluated=options.evaluated,
+            batches=tuple(options.batches),
         )
         go(recipe, run)
     else:

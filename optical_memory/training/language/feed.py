@@ -7,6 +7,7 @@ import multiprocessing
 import queue
 import random
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -32,15 +33,16 @@ class Feed:
         self, recipe: Recipe, data: Path, *, split: str, processes: int, seed: int, tokenizer: Path, batch: int, plain: bool
     ) -> None:
         context = multiprocessing.get_context("fork")
+        self.most = max(8, processes)
         kinds = sorted({mode.pages for mode in recipe.modes})
-        self.queues = {pages: context.Queue(max(4, 2 * processes // len(kinds))) for pages in kinds}
+        self.queues = {pages: context.Queue() for pages in kinds}
         weights = {pages: sum(m.weight for m in recipe.modes if m.pages == pages) for pages in kinds}
         documents = read_documents(data / f"{split}.txt.xz")
         self._processes = []
         for number in range(processes):
             own = documents[number::processes] if split == "train" else documents
             task = _Task(recipe, own, data / "pools.json", tokenizer, seed * 1000 + number, batch, plain)
-            process = context.Process(target=_draw, args=(task, self.queues, weights), daemon=True)
+            process = context.Process(target=_draw, args=(task, self.queues, weights, self.most), daemon=True)
             process.start()
             self._processes.append(process)
 
@@ -77,7 +79,7 @@ class _Task:
         self.seed, self.batch, self.plain = seed, batch, plain
 
 
-def _draw(task: _Task, queues: dict[int, Any], weights: dict[int, float]) -> None:
+def _draw(task: _Task, queues: dict[int, Any], weights: dict[int, float], most: int) -> None:
     from tokenizers import Tokenizer
 
     torch.set_num_threads(1)
@@ -86,7 +88,11 @@ def _draw(task: _Task, queues: dict[int, Any], weights: dict[int, float]) -> Non
     sampler = Sampler(task.seed, task.documents, task.pools, tokenizer, expand=expand, plain=task.plain)
     chance = random.Random(task.seed)
     while True:
-        pages = min(queues, key=lambda each: queues[each].qsize() / weights[each] + chance.random())
+        lacking = [each for each, made in queues.items() if made.qsize() < most]
+        if not lacking:
+            time.sleep(0.02)
+            continue
+        pages = min(lacking, key=lambda each: queues[each].qsize() / weights[each] + chance.random())
         queues[pages].put(Arrays.stacked([sampler.sample(pages) for _ in range(task.batch)]))
 
 

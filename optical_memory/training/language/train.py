@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ class Run:
     start: Path | None = None
     save_every: float = 120.0
     evaluated: int = 2
-    small: bool = False
+    batches: tuple[int, ...] = ()
 
 
 def train(recipe: Recipe, run: Run) -> None:
@@ -61,8 +62,9 @@ def train(recipe: Recipe, run: Run) -> None:
     tokenizer = run.data / "tokenizer.json"
     if not tokenizer.is_file():
         tokenizer.write_text(language.tokenizer_json)
-    number = int(__import__("os").environ.get("RANK", "0"))
-    options = {"tokenizer": tokenizer, "batch": recipe.batch}
+    number = int(os.environ.get("RANK", "0"))
+    batch = run.batches[number] if number < len(run.batches) else recipe.batch
+    options = {"tokenizer": tokenizer, "batch": batch}
     feed = Feed(recipe, run.data, split="train", processes=run.processes, seed=1 + number, plain=False, **options)
     held = Feed(recipe, run.data, split="val", processes=1, seed=901 + number, plain=True, **options)
     device = ranks.begin()
