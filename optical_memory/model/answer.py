@@ -33,13 +33,15 @@ class Answer:
     """What the model wrote.
 
     ``ended`` is "stop" (it said so), "length" (no tokens or positions were left) or "cancelled". ``ids`` are the
-    generated tokens without the one that stopped it.
+    generated tokens without the one that stopped it; ``logs``, where the model judges itself, the logarithms of the
+    probabilities of all of them.
     """
 
     text: str
     usage: Usage
     ended: Ended
     ids: tuple[int, ...]
+    logs: tuple[float, ...] = ()
 
     def grounded(self, size: tuple[int, int]) -> list[Grounded]:
         """Return labels and boxes in px of an image of ``size`` (width, height)."""

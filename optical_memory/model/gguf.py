@@ -184,7 +184,7 @@ def _halves(values: npt.NDArray[np.float32], heads: int) -> npt.NDArray[np.float
 
 
 def tokenizer_json(fields: Mapping[str, Any]) -> str:
-    """Return a ``tokenizer.json`` of a GGUF file's byte-level BPE. Errors: UnsupportedConfigError, MissingExtraError."""
+    """Return a ``tokenizer.json`` of a GGUF file's byte-level BPE. Errors: UnsupportedConfigError."""
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
     if fields.get("tokenizer.ggml.model") != "gpt2" or fields.get("tokenizer.ggml.pre") not in ("smollm", "gpt-2"):

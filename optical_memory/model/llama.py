@@ -137,7 +137,7 @@ def with_updates(model: Llama, rank: int) -> dict[str, LowRank]:
 
 
 def merge(model: Llama, tensors: Mapping[str, Tensor]) -> None:
-    """Add trained updates, ``layers.N.MATRIX.a`` and ``.b``, to the matrices they belong to. Errors: CheckpointError."""
+    """Add trained updates, ``layers.N.MATRIX.a`` and ``.b``, to their matrices. Errors: CheckpointError."""
     names = {name[: -len(".a")] for name in tensors if name.endswith(".a")}
     with torch.no_grad():
         for name in names:

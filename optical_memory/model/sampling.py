@@ -116,6 +116,12 @@ class Chooser:
         return torch.multinomial(scaled, 1, generator=self._random).squeeze(1)
 
 
+def log_probabilities(logits: Tensor, tokens: Tensor) -> list[float]:
+    """Return the logarithm of each chosen token's probability: logits (B, V), ids (B,)."""
+    logs: list[float] = logits.float().log_softmax(-1).gather(1, tokens[:, None])[:, 0].tolist()
+    return logs
+
+
 def likeliest(logits: Tensor) -> Tensor:
     """Return the place of the largest of each row: (B, V) -> (B,).
 

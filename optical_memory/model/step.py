@@ -62,11 +62,16 @@ def make_step(decoder: Decoder, cache: KeyValueCache) -> Step:
 
 def prefill(decoder: Decoder, cache: KeyValueCache, embeddings: Tensor, start: int = 0) -> Tensor:
     """Run ``embeddings`` (B, T, D) at positions from ``start`` on, fill the cache, return the last logits (B, V)."""
+    logits: Tensor = decoder.head(run_positions(decoder, cache, embeddings, start)[:, -1])  # (B, V)
+    return logits
+
+
+def run_positions(decoder: Decoder, cache: KeyValueCache, embeddings: Tensor, start: int = 0) -> Tensor:
+    """Run ``embeddings`` (B, T, D) at positions from ``start`` on, fill the cache, return hidden states (B, T, D)."""
     count = embeddings.shape[1]
     positions = torch.arange(start, start + count, device=embeddings.device)  # (T,)
-    hidden = decoder(embeddings, positions=positions, attend=cache.run(start, count))  # (B, T, D)
-    logits: Tensor = decoder.head(hidden[:, -1])  # (B, V)
-    return logits
+    hidden: Tensor = decoder(embeddings, positions=positions, attend=cache.run(start, count))  # (B, T, D)
+    return hidden
 
 
 def on_host(tokens: Tensor) -> Callable[[], list[int]]:

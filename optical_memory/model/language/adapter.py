@@ -26,6 +26,8 @@ from optical_memory.model.mini.encoder import HEAD, Block
 RATIOS = (9, 6, 3, 1)
 """Vectors a row of a page, from recent pages to old ones."""
 _FINEST = RATIOS[0]
+_ENTRY = 256
+"""Values of a cell before its pair is made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +85,8 @@ class Adapter(nn.Module):
         width, hidden = config.width, config.hidden_size
         self.register_buffer("length", torch.tensor(length))
         self.length: Tensor
-        self.enter = nn.Linear(config.slot, 256)
-        self.pairs = nn.Conv1d(256, width, 4, 2, 1)
+        self.enter = nn.Linear(config.slot, _ENTRY)
+        self.pairs = nn.Linear(4 * _ENTRY, width)
         self.rows = nn.ModuleList(Block(width) for _ in range(config.row_blocks))
         self.direction = nn.Linear(width, 2 * hidden)
         self.begins = nn.Linear(width, 2)
@@ -107,8 +109,8 @@ class Adapter(nn.Module):
     def see(self, slots: Tensor) -> Seen:
         """Read slots (P, rows, columns, slot)."""
         p, rows, columns, _ = slots.shape
-        x = F.gelu(self.enter(slots)).flatten(0, 1).transpose(1, 2)  # (P·rows, 256, columns)
-        x = self.pairs(x).transpose(1, 2)  # (P·rows, columns/2, width)
+        x = F.pad(F.gelu(self.enter(slots)).flatten(0, 1), (0, 0, 1, 1))  # (P·rows, columns + 2, entry)
+        x = self.pairs(x.unfold(1, 4, 2).flatten(2))  # (P·rows, columns/2, width): of a pair and a cell at each side
         turn = turns(torch.arange(columns // 2, device=x.device), 1000.0)
         for block in self.rows:
             x = block(x, turn)

