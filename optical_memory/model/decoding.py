@@ -40,7 +40,9 @@ Cancel = threading.Event | Callable[[], bool]
 class Laid(Protocol):
     """A sequence for a decoder: an atom for each position, so that what is shared with an earlier one is known."""
 
-    atoms: list[Atom]
+    @property
+    def atoms(self) -> list[Atom]:
+        """What stands at each position."""
 
     def __len__(self) -> int:
         """Positions."""
@@ -85,6 +87,7 @@ class Row:
         self.seen = None if settings.guard is None else Repetitions(settings.guard, sequence.ids(tokenizer))
 
     def push(self, token: int, stops: frozenset[int], most: int, log: float | None = None) -> None:
+        """Take the next token; ``log`` is the logarithm of its probability, where that is kept."""
         if log is not None:
             self.logs.append(log)
         if token in stops:
@@ -97,6 +100,7 @@ class Row:
             self.ended = "length"
 
     def answer(self, seconds: float) -> Answer:
+        """Return what has been written."""
         vision = self.sequence.vision_tokens
         usage = Usage(
             vision_tokens=vision,

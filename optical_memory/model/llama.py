@@ -69,7 +69,7 @@ class Llama(Decoder):
         if positions is None:
             positions = torch.arange(x.shape[1], device=x.device)  # (T,)
         rotary = self.rotary(positions)
-        x, *additions = x.split(self.config.hidden_size, dim=-1)  # (B, T, D) each
+        x, *additions = torch.split(x, self.config.hidden_size, dim=-1)  # (B, T, D) each
         for index, layer in enumerate(self.layers):
             if 0 < index <= len(additions):
                 x = x + additions[index - 1]  # (B, T, D)
@@ -130,7 +130,9 @@ def with_updates(model: Llama, rank: int) -> dict[str, LowRank]:
         for name in _UPDATED:
             owner_name, _, leaf = name.partition(".")
             owner = layer.get_submodule(owner_name)
-            update = LowRank(owner.get_submodule(leaf), rank)
+            linear = owner.get_submodule(leaf)
+            assert isinstance(linear, nn.Linear)
+            update = LowRank(linear, rank)
             setattr(owner, leaf, update)
             updates[f"layers.{number}.{name}"] = update
     return updates
@@ -143,7 +145,7 @@ def merge(model: Llama, tensors: Mapping[str, Tensor]) -> None:
         for name in names:
             try:
                 weight = model.get_parameter(f"{name}.weight")
-                weight += (tensors[f"{name}.b"].float() @ tensors[f"{name}.a"].float()).to(weight.dtype)
+                weight.add_((tensors[f"{name}.b"].float() @ tensors[f"{name}.a"].float()).to(weight.dtype))
             except (AttributeError, KeyError, RuntimeError) as error:
                 raise CheckpointError(f"the update {name!r} does not fit this language model: {error}") from error
 

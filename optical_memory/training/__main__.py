@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from optical_memory.training import config
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command. Each has its own imports: the training machine has no fonts, the preparing one no GPU."""
-    parser = argparse.ArgumentParser(prog="optical-memory train", description=__doc__)
+    """Run one of the commands; imports wait, because the machine that trains has no fonts and the other no GPU.
+
+    ``language …`` trains a language model's adapter: see :mod:`optical_memory.training.language`.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments[:1] == ["language"]:
+        from optical_memory.training.language import __main__ as language
+
+        language.main(arguments[1:])
+        return
+    parser = argparse.ArgumentParser(
+        prog="optical-memory train", description=__doc__, epilog="`language`: an adapter for a language model."
+    )
     parser.add_argument("--config", type=Path, default=config.DEFAULT)
     commands = parser.add_subparsers(dest="command", required=True)
     prepare = commands.add_parser("prepare", help="write text streams, glyph sheets and the manifest")

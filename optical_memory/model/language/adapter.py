@@ -60,7 +60,7 @@ class Seen(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """Tokens of pages by the cell they begin in: unit directions (P, cells, D), begun (P, cells), weights (P, cells)."""
+    """Tokens of pages by the cell they begin in: unit directions (P, cells, D); begun, weights (P, cells)."""
 
     directions: Tensor
     begun: Tensor
@@ -130,7 +130,7 @@ class Adapter(nn.Module):
         Returns vectors (P, rows·k, (1 + levels)·D), the embedding first, and the segment of each cell (P, cells),
         rows·k where no token begins.
         """
-        p, rows = features.shape[:2]
+        rows = features.shape[1]
         count = rows * k
         segments, ranks = self.segments(tokens, count)
         mean = self._mean(tokens, segments, count)  # (P, count, D)
@@ -145,7 +145,7 @@ class Adapter(nn.Module):
         return torch.cat([vector, self.deep(x)], -1), segments
 
     def segments(self, tokens: Tokens, count: int) -> tuple[Tensor, Tensor]:
-        """Cut pages into ``count`` segments that weigh alike: the segment and the rank in it of each cell (P, cells)."""
+        """Cut pages into ``count`` segments that weigh alike: each cell's segment and rank in it (P, cells)."""
         begun = tokens.begun
         weight = tokens.weights.double() * begun  # (P, cells)
         before = weight.cumsum(1) - weight
@@ -176,7 +176,8 @@ class Adapter(nn.Module):
         own = self.narrow(features).view(p, -1, wide)  # (P, cells, rank width)
         index = (segments * places + ranks)[..., None].expand(-1, -1, wide)
         laid = own.new_zeros(p, (count + 1) * places, wide).scatter_add(1, index, own)
-        return laid[:, : count * places].view(p, count, places * wide)  # (P, count, ranks·rank width)
+        ordered: Tensor = laid[:, : count * places].view(p, count, places * wide)
+        return ordered  # (P, count, ranks·rank width)
 
     def keys(self, features: Tensor) -> Tensor:
         """Keys (P, rows, columns / key cells, key) of pages' features, of every few cells."""
@@ -188,4 +189,5 @@ class Adapter(nn.Module):
     def scores(self, hidden: Tensor, keys: Tensor) -> Tensor:
         """Score keys (B, N, key) by a question's last hidden state (B, Q, D): logits (B, Q, N)."""
         query = F.rms_norm(self.query(hidden), (self.config.key,))
-        return (query.float() @ keys.float().transpose(1, 2)) / self.config.key**0.5 * 4.0
+        scores: Tensor = (query.float() @ keys.float().transpose(1, 2)) / self.config.key**0.5 * 4.0
+        return scores

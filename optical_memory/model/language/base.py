@@ -72,7 +72,9 @@ def find(name: str | Path) -> Path:
     try:
         return fetch(repository)
     except CheckpointError as error:
-        raise NotFoundError(f"no weights of {repository!r} on this machine, and {error}. Ways to get them: {_GET}") from error
+        raise NotFoundError(
+            f"no weights of {repository!r} on this machine, and {error}. Ways to get them: {_GET}"
+        ) from error
 
 
 def _cached(repository: str) -> Path | None:

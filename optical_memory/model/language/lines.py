@@ -41,10 +41,13 @@ class Source:
 
 
 def named(scores: Tensor, pages: int, most: int) -> list[tuple[int, int, float]]:
-    """Return up to ``most`` rows (page, row, share) with the highest shares of all keys' scores (pages·rows·across,)."""
+    """Return up to ``most`` rows (page, row, share) with the highest shares of all keys' scores (N,)."""
     shares = scores.float().softmax(0).view(pages, ROWS, ACROSS).sum(2).flatten()  # (pages·rows,)
     best = shares.topk(min(most, len(shares)))
-    return [(index // ROWS, index % ROWS, share) for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+    return [
+        (index // ROWS, index % ROWS, share)
+        for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    ]
 
 
 def around(rows: Iterable[tuple[int, int, float]], used: Sequence[int]) -> dict[tuple[int, int], float]:

@@ -54,7 +54,9 @@ class LanguageModel(Decoding):
 
     judges = True
 
-    def __init__(self, llama: Llama, tokenizer: Tokenizer, sight: Sight, *, prefixes: PrefixStore | None = None) -> None:
+    def __init__(
+        self, llama: Llama, tokenizer: Tokenizer, sight: Sight, *, prefixes: PrefixStore | None = None
+    ) -> None:
         """Take a language model with its updates merged, its tokenizer, and what looks at pages."""
         self.decoder, self.sight = llama, sight
         super().__init__(self, tokenizer, prefixes)
@@ -139,7 +141,9 @@ class LanguageModel(Decoding):
         lines = self._lines(what, question, _NAMED) if expand else []
         text = written(
             ((line.page, line.row) for line in lines),
-            lambda page, first, last: "".join(each.text for each in lines if each.page == page and first <= each.row <= last).strip(),
+            lambda page, first, last: "".join(
+                each.text for each in lines if each.page == page and first <= each.row <= last
+            ).strip(),
         )
         laid = self._lay(what, question, text) if text else laid
         if not what.pages and not what.text:
@@ -168,7 +172,9 @@ class LanguageModel(Decoding):
         from optical_memory.model.answer import Usage
 
         yield ABSENT
-        usage = Usage(vision_tokens=0, text_tokens=len(laid), reused_tokens=0, new_tokens=0, seconds=time.perf_counter() - started)
+        usage = Usage(
+            vision_tokens=0, text_tokens=len(laid), reused_tokens=0, new_tokens=0, seconds=time.perf_counter() - started
+        )
         yield Answer(text=ABSENT, usage=usage, ended="stop", ids=(), certainty=1.0)
 
     def _sources(self, text: str, lines: Sequence[Line], what: Shown) -> tuple[Source, ...]:
@@ -198,7 +204,11 @@ class LanguageModel(Decoding):
 
 @cache
 def load(
-    name: str = "smollm2", *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None, folder: Path = weights.FOLDER
+    name: str = "smollm2",
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    folder: Path = weights.FOLDER,
 ) -> LanguageModel:
     """Load a language model with the adapter trained for it (``folder``), once per process, device and type.
 

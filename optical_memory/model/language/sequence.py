@@ -112,8 +112,8 @@ def ratios_for(what: Shown, sight: Sight, room: int) -> tuple[int, ...]:
             ratios[number] = min(ratio, least)
     if used() > room:
         raise ContextTooLongError(
-            f"{len(what.pages)} pages take {used():,} positions at one vector a row, and the language model has room for"
-            f" {max(0, room):,} beside the text; use a smaller budget"
+            f"{len(what.pages)} pages take {used():,} positions at one vector a row, and the language model has room"
+            f" for {max(0, room):,} beside the text; use a smaller budget"
         )
     return tuple(ratios)
 
@@ -126,7 +126,9 @@ def lay(what: Shown, question: str, lines: str, *, sight: Sight, tokenizer: Toke
         raise InputError(f"the question has {len(question):,} characters; at most {MOST_QUESTION:,} can be asked")
     head = tokenizer.encode(SYSTEM, marks=True)
     recent = tokenizer.encode("\n" + (f"{RECENT}{what.text}\n" if what.text else ""))
-    asks = tokenizer.encode(f"{LINES}{lines}\n{question}" if lines else question) + tokenizer.encode(ASSISTANT, marks=True)
+    asks = tokenizer.encode(f"{LINES}{lines}\n{question}" if lines else question) + tokenizer.encode(
+        ASSISTANT, marks=True
+    )
     room = positions - ANSWER_ROOM - len(head) - len(recent) - len(asks)
     if room < 0:
         raise ContextTooLongError(

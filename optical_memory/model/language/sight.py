@@ -101,7 +101,9 @@ class Sight:
         part = tuple(each[:, : rows * COLUMNS] for each in pooled)
         vectors, _ = self.adapter(seen.features[:, :rows], type(pooled)(*part), ratio)
         self.cache.put(self.key(page, ratio), vectors[0])
-        self.cache.put(vision_key(f"{self.name}-keys", page.id, page.tier), self.adapter.keys(seen.features)[0].flatten(0, 1))
+        self.cache.put(
+            vision_key(f"{self.name}-keys", page.id, page.tier), self.adapter.keys(seen.features)[0].flatten(0, 1)
+        )
 
 
 def rows_of(cells: npt.NDArray[np.uint32]) -> list[str]:

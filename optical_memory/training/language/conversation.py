@@ -169,7 +169,9 @@ class Story:
         if not chosen:
             return str(self.chance.choice(self.chat["user"]))
         said = [self._state(("me", name, ""), self.chance.choice(kinds[name]["clause"]), role) for name in chosen]
-        joined = said[0] if len(said) == 1 else ", ".join(said[:-1]) + self.chance.choice([", and ", " and "]) + said[-1]
+        joined = (
+            said[0] if len(said) == 1 else ", ".join(said[:-1]) + self.chance.choice([", and ", " and "]) + said[-1]
+        )
         more = self.chance.choice(self.chat["and_other"]) if self.chance.random() < 0.3 else ""
         lead = self.chance.choice(self.chat["lead"]) if self.chance.random() < 0.25 else ""
         return f"{lead}I {joined}{more}."

@@ -67,7 +67,10 @@ def _ways(learner: Learner, batch: dict[str, Tensor]) -> list[tuple[str, Shown]]
     ways += [(f"true tokens {k}", learner.show(batch, (k,), dense, True)) for k in RATIOS]
     ways += [(f"newest text {k}", learner.as_text(batch, 64 * k, newest=True)) for k in RATIOS]
     ways += [("text", learner.as_text(batch, PAGE_TEXT, newest=False))]
-    ways += [("blank 9", learner.show(batch, (9,), blank, False)), ("other page 9", learner.show(batch, (9,), others, False))]
+    ways += [
+        ("blank 9", learner.show(batch, (9,), blank, False)),
+        ("other page 9", learner.show(batch, (9,), others, False)),
+    ]
     return ways
 
 
@@ -77,9 +80,11 @@ def _counts(learner: Learner, hidden: Tensor, batch: dict[str, Tensor]) -> Tenso
     right = logits.argmax(-1) == wanted
     row = chosen.nonzero()[:, 0]
     task = row * 64 + batch["number"][chosen]
-    unique, inverse = task.unique(return_inverse=True)
+    unique, inverse = torch.unique(task, return_inverse=True)
     good = torch.ones(len(unique), device=hidden.device).scatter_reduce(0, inverse, right.float(), "amin")
-    kind = torch.zeros(len(unique), dtype=torch.long, device=hidden.device).scatter(0, inverse, batch["kind"][chosen] - 1)
+    kind = torch.zeros(len(unique), dtype=torch.long, device=hidden.device).scatter(
+        0, inverse, batch["kind"][chosen] - 1
+    )
     out = torch.zeros(len(KINDS), 2, device=hidden.device)
     return out.index_add(0, kind, torch.stack([good, torch.ones_like(good)], -1))
 

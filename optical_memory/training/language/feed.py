@@ -30,8 +30,17 @@ class Feed:
     """
 
     def __init__(
-        self, recipe: Recipe, data: Path, *, split: str, processes: int, seed: int, tokenizer: Path, batch: int, plain: bool
+        self,
+        recipe: Recipe,
+        data: Path,
+        *,
+        split: str,
+        processes: int,
+        seed: int,
+        batch: int,
+        plain: bool,
     ) -> None:
+        tokenizer = data / "tokenizer.json"
         context = multiprocessing.get_context("fork")
         self.most = max(8, processes)
         kinds = sorted({mode.pages for mode in recipe.modes})

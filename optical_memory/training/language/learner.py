@@ -103,7 +103,7 @@ class Learner(nn.Module):
         width = llama.config.hidden_size
         before = F.embedding(self.system, llama.embed.weight).expand(len(text), -1, -1)  # (B, S, D)
         after = F.embedding(text, llama.embed.weight)  # (B, T, D)
-        vector, *additions = shown.vectors.to(kind).split(width, dim=-1)  # (B, V, D) each
+        vector, *additions = torch.split(shown.vectors.to(kind), width, dim=-1)  # (B, V, D) each
         x = torch.cat([before, vector, after], 1)
         room = (0, 0, before.shape[1], after.shape[1])
         rotary = llama.rotary(torch.arange(x.shape[1], device=x.device))

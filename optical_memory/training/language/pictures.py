@@ -49,7 +49,8 @@ class Pictures:
         plain = torch.zeros(len(cells), dtype=torch.long, device=self.device)
         full = styled(letters, cells) if styles else raster(letters, plain, cells)
         scale = GRID.width / side
-        return quantised(averaged(full, side, (scale, scale), (0.0, 0.0)))
+        ink: Tensor = quantised(averaged(full, side, (scale, scale), (0.0, 0.0)))
+        return ink
 
     @torch.no_grad()
     def seen(self, ink: Tensor, side: int) -> Tensor:
@@ -57,7 +58,8 @@ class Pictures:
         kind = next(self.network.parameters()).dtype
         slots = self.network(ink[:, None].to(kind))  # (P, lattice points, slot)
         chosen = slots[:, self._points[side]]  # (P, cells, n, slot)
-        return chosen.mean(2).view(len(ink), GRID.rows, GRID.columns, -1)
+        cells: Tensor = chosen.mean(2).view(len(ink), GRID.rows, GRID.columns, -1)
+        return cells
 
 
 def points(side: int) -> Tensor:
@@ -70,7 +72,9 @@ def points(side: int) -> Tensor:
     return torch.from_numpy(index.reshape(GRID.rows * GRID.columns, -1))
 
 
-def _middles(count: int, size: float, step: float, points_in_all: int) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+def _middles(
+    count: int, size: float, step: float, points_in_all: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     centres = (np.arange(count) + 0.5) * size
     away = np.abs((np.arange(points_in_all) + 0.5) * step - centres[:, None])
     near = [np.flatnonzero(one <= max(_MIDDLE * size, one.min() + 1e-6)) for one in away]

@@ -92,11 +92,13 @@ def pools(seed: int) -> dict[str, list[str]]:
         "street": (fake.street_address, 3000), "domain": (fake.domain_name, 1500), "word": (fake.word, 300),
         "ua": (fake.file_name, 2500),
     }  # fmt: skip
-    return {name: sorted({str(make()) for _ in range(2 * count)})[: 2 * count] for name, (make, count) in makers.items()}
+    return {
+        name: sorted({str(make()) for _ in range(2 * count)})[: 2 * count] for name, (make, count) in makers.items()
+    }
 
 
 def token_weights(documents: Sequence[str], names: Path, tokenizer: Any) -> npt.NDArray[np.float32]:
-    """Return what each token of the vocabulary weighs when a page is cut into segments: 0.08 to 1, by how rare it is."""
+    """Return what each token weighs when a page is cut into segments: 0.08 to 1, by how rare it is."""
     counts: Counter[int] = Counter()
     story = Story(random.Random(0), documents, names)
     for number in range(150):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from optical_memory.model.language.sequence import ASSISTANT, LINES, RECENT
 from optical_memory.training.language.conversation import Story, Turn
 from optical_memory.training.language.layout import CELLS, PageText, pages_of
 from optical_memory.training.language.tasks import KINDS, NOWHERE, Asker, Task, lines_for
@@ -21,10 +22,7 @@ PAGE_TOKENS = 3200
 QUESTIONS, KEYS = 12, 40
 """Most questions of a sample, and most keys that one may point to."""
 _KEY_CELLS, _COLUMNS = 6, 102
-SYSTEM = "<|im_start|>system\nYou answer from the memory.<|im_end|>\n<|im_start|>user\nMemory:\n"
-"""What stands before the pages."""
-USER, ASSISTANT, END = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n", "<|im_end|>"
-LINES, RECENT = "Lines:\n", "Recent:\n"
+USER, END = "<|im_start|>user\n", "<|im_end|>"
 
 
 def asked(question: str, lines: str = "") -> str:
@@ -60,7 +58,14 @@ class Sampler:
     """Draws samples. ``expand`` is the share of them that have expanded lines."""
 
     def __init__(
-        self, seed: int, documents: Sequence[str], pools: Path, tokenizer: Any, *, expand: float = 0.4, plain: bool = False
+        self,
+        seed: int,
+        documents: Sequence[str],
+        pools: Path,
+        tokenizer: Any,
+        *,
+        expand: float = 0.4,
+        plain: bool = False,
     ) -> None:
         self.chance = random.Random(seed)
         self.story = Story(self.chance, documents, pools)

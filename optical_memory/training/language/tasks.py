@@ -1,4 +1,4 @@
-"""Questions on pages, with their answers and where these stand: facts in many forms, quotes, gaps, what is not there."""
+"""Questions on pages, with their answers and where these stand: facts in many forms, quotes, what is not there."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from optical_memory.model.language.lines import written
 from optical_memory.training.language.conversation import ABSENT, Fact, Story
-from optical_memory.training.language.layout import PageText
+from optical_memory.training.language.layout import GRID, PageText
 from optical_memory.training.language.values import data
 
 KINDS = ("fact", "before", "yes-no", "two", "sentence", "who", "order", "count", "said", "quote", "gap", "absent",
@@ -95,7 +96,9 @@ class Asker:
         if draw > 0.92:
             return self._yes_no(plain, last)
         if draw > 0.85:
-            how = self.chance.choice(["Answer in a sentence.", "Please answer in a full sentence.", "Tell me in one sentence."])
+            how = self.chance.choice(
+                ["Answer in a sentence.", "Please answer in a full sentence.", "Tell me in one sentence."]
+            )
             return replace(plain, kind="sentence", question=f"{plain.question} {how}", answer=self.tell(last))
         if draw > 0.82:
             words = last.words.split()
@@ -148,7 +151,9 @@ class Asker:
         if not 1 <= len(subjects) <= 6:
             return None
         spans = tuple(found[0].span for found in subjects.values())
-        return Task(kind="count", question=f"How many {nouns[scope]} did we talk about?", answer=str(len(subjects)), spans=spans)
+        return Task(
+            kind="count", question=f"How many {nouns[scope]} did we talk about?", answer=str(len(subjects)), spans=spans
+        )
 
     def _words(self) -> tuple[int, str, list[re.Match[str]]]:
         number = self.chance.randrange(len(self.pages))
@@ -180,7 +185,9 @@ class Asker:
         answer = text[begin:end].strip()
         if not answer:
             return None
-        return Task(kind="quote", question=form.format(given), answer=answer, spans=((number, words[first].start(), end),))
+        return Task(
+            kind="quote", question=form.format(given), answer=answer, spans=((number, words[first].start(), end),)
+        )
 
     def gap(self) -> Task | None:
         """Ask for a word left out."""
@@ -191,7 +198,9 @@ class Asker:
         out = first + self.chance.randrange(count)
         low, high = words[first].start(), words[first + count - 1].end()
         shown = text[low : words[out].start()] + "____" + text[words[out].end() : high]
-        return Task(kind="gap", question=f'Fill in the gap: "{shown}"', answer=words[out].group(), spans=((number, low, high),))
+        return Task(
+            kind="gap", question=f'Fill in the gap: "{shown}"', answer=words[out].group(), spans=((number, low, high),)
+        )
 
     def said(self) -> Task | None:
         """Ask what is said about two words of a sentence; the answer is the sentence."""
@@ -208,7 +217,13 @@ class Asker:
             first, second = sorted(self.chance.sample(words, 2), key=sentence.group().find)
             if first == second:
                 continue
-            form = self.chance.choice(["What is said about {} and {}?", "What does it say on {} and {}?", "Which sentence mentions {} and {}?"])
+            form = self.chance.choice(
+                [
+                    "What is said about {} and {}?",
+                    "What does it say on {} and {}?",
+                    "Which sentence mentions {} and {}?",
+                ]
+            )
             return Task(kind="said", question=form.format(first, second), answer=sentence.group(),
                         spans=((number, sentence.start(), sentence.end()),))  # fmt: skip
         return None
@@ -220,8 +235,13 @@ class Asker:
         subject = ""
         if scope != "me":
             seen = [found.fact.key[2] for found in self.found if found.fact.key[0] == scope]
-            subject = self.chance.choice(seen) if seen and self.chance.random() < 0.5 else self.story.values.draw(
-                {"they": "who", "svc": "svc", "org": "org", "thing": "thing", "item": "item"}[scope])
+            subject = (
+                self.chance.choice(seen)
+                if seen and self.chance.random() < 0.5
+                else self.story.values.draw(
+                    {"they": "who", "svc": "svc", "org": "org", "thing": "thing", "item": "item"}[scope]
+                )
+            )
         key = (scope, name, subject)
         if key in self.story.known or (scope, _SAME.get(name, name), subject) in self.story.known:
             return None
@@ -234,7 +254,9 @@ class Asker:
         if cue is not None and self.chance.random() < 0.5:
             number, text, words, first, count = cue
             low, high = words[first].start(), words[first + count - 1].end()
-            return Task(kind="occurs", question=f'Does "{text[low:high]}" occur?', answer="Yes.", spans=((number, low, high),))
+            return Task(
+                kind="occurs", question=f'Does "{text[low:high]}" occur?', answer="Yes.", spans=((number, low, high),)
+            )
         document = self.chance.choice(self.story.documents)
         start = self.chance.randrange(max(1, len(document) - 60))
         words_out = re.sub(r"\s+", " ", document[start : start + 36]).strip()
@@ -257,16 +279,5 @@ def lines_for(task: Task, pages: Sequence[PageText], chance: random.Random, othe
         else:
             number, middle = chance.randrange(len(pages)), chance.randrange(64)
         wanted |= {(number, row) for row in range(middle - 1, middle + 2)}
-    return written(wanted, lambda number, first, last: pages[number].row_text(first, last))
-
-
-def written(rows: set[tuple[int, int]], text_of: Callable[[int, int, int], str], count: int = 64) -> str:
-    """Write rows as groups that follow each other: ``[page:row] text`` lines, in order; also used to answer."""
-    groups: list[list[int]] = []
-    for number, row in sorted(each for each in rows if 0 <= each[1] < count):
-        if groups and groups[-1][0] == number and groups[-1][2] == row - 1:
-            groups[-1][2] = row
-        else:
-            groups.append([number, row, row])
-    lines = [f"[{number + 1}:{first + 1}] {text}" for number, first, last in groups if (text := text_of(number, first, last))]
-    return "\n".join(lines)
+    inside = [each for each in wanted if 0 <= each[1] < GRID.rows]
+    return written(inside, lambda number, first, last: pages[number].row_text(first, last))

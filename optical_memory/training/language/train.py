@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from optical_memory.model.language import base
 from optical_memory.model.language.adapter import Adapter, Seen
+from optical_memory.model.language.sequence import SYSTEM
 from optical_memory.model.llama import LowRank, with_updates
 from optical_memory.model.mini import weights as mini_weights
 from optical_memory.model.mini.encoder import Block
@@ -32,7 +33,6 @@ from optical_memory.training.language import evaluate, pictures
 from optical_memory.training.language.feed import Feed
 from optical_memory.training.language.learner import PAGE_TEXT, Learner
 from optical_memory.training.language.recipe import Mode, Recipe
-from optical_memory.training.language.samples import SYSTEM
 from optical_memory.training.optim import set_rate
 
 _FLOOR = 0.02
@@ -64,9 +64,8 @@ def train(recipe: Recipe, run: Run) -> None:
         tokenizer.write_text(language.tokenizer_json)
     number = int(os.environ.get("RANK", "0"))
     batch = run.batches[number] if number < len(run.batches) else recipe.batch
-    options = {"tokenizer": tokenizer, "batch": batch}
-    feed = Feed(recipe, run.data, split="train", processes=run.processes, seed=1 + number, plain=False, **options)
-    held = Feed(recipe, run.data, split="val", processes=1, seed=901 + number, plain=True, **options)
+    feed = Feed(recipe, run.data, split="train", processes=run.processes, seed=1 + number, batch=batch, plain=False)
+    held = Feed(recipe, run.data, split="val", processes=1, seed=901 + number, batch=batch, plain=True)
     device = ranks.begin()
     try:
         learner = make(recipe, run, language, device)
@@ -224,15 +223,17 @@ class _Trainer:
             if mode.ratios or learns:
                 sees = self._sees(batch, mode.pages, learns)
             if learns:
-                loss, right = learner.reading_loss(sees[0], batch["tokens"][:, 0], batch["cells"][:, 0], self.recipe.asked)
-                loss.backward()
+                loss, right = learner.reading_loss(
+                    sees[0], batch["tokens"][:, 0], batch["cells"][:, 0], self.recipe.asked
+                )
+                loss.backward()  # type: ignore[no-untyped-call]
                 self._note("reader", loss, right)
             if mode.ratios:
                 shown = learner.show(batch, mode.ratios, sees, true)
                 hidden = learner.hidden(shown, batch["text"])
                 loss = learner.answer_loss(hidden, batch)
                 pointing = learner.pointing_loss(hidden, shown, batch)
-                (loss + self.recipe.pointer * pointing).backward()
+                (loss + self.recipe.pointer * pointing).backward()  # type: ignore[no-untyped-call]
                 self._note(name, loss, pointing)
             else:
                 self._read_text(batch)
@@ -249,7 +250,7 @@ class _Trainer:
             some = {name: tensor[part : part + size] for name, tensor in batch.items()}
             shown = self.learner.as_text(some, PAGE_TEXT, newest=False)
             loss = self.learner.answer_loss(self.learner.hidden(shown, some["text"]), some)
-            (loss / _TEXT_PARTS).backward()
+            (loss / _TEXT_PARTS).backward()  # type: ignore[no-untyped-call]
         self._note("text", loss, loss)
 
     def _note(self, name: str, *values: Tensor) -> None:
@@ -257,9 +258,9 @@ class _Trainer:
 
     def _say(self, elapsed: float, step: int) -> None:
         if ranks.rank() == 0:
-            means = {name: [round(v, 3) for v in torch.stack(values).mean(0).tolist()] for name, values in self.said.items()}
+            means = {
+                name: [round(v, 3) for v in torch.stack(values).mean(0).tolist()] for name, values in self.said.items()
+            }
             waiting = [each.qsize() for each in self.feed.queues.values()]
             print(f"{elapsed:.0f}s step {step} queues {waiting} {json.dumps(means)}", flush=True)
         self.said = {}
-
-

@@ -118,7 +118,9 @@ class Values:
 
     def _span(self) -> str:
         count = self.chance.choice([self._number(2, 40), self.chance.choice(_WORDS)])
-        return f"{count} {self.chance.choice(['days', 'weeks', 'business days', 'hours', 'months', 'minutes', 'years'])}"
+        return (
+            f"{count} {self.chance.choice(['days', 'weeks', 'business days', 'hours', 'months', 'minutes', 'years'])}"
+        )
 
     def _weight(self) -> str:
         return f"{self._number(50, 260)} {self.chance.choice(['pounds', 'kg', 'lbs'])}"
