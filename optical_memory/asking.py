@@ -97,10 +97,26 @@ def ask(memory: Askable, question: str, *, model: Any = None, expand: bool = Tru
         from optical_memory.model import load_model
 
         model = load_model(model or DEFAULT_MODEL)
-    if not hasattr(model, "ask"):
+    if not hasattr(model, "answer"):
         raise InputError(f"{type(model).__name__!r} transcribes and does not answer; use 'smollm2' or an Endpoint")
-    reply: Reply = model.ask(memory.context(draw=True), question, expand=expand)
-    return reply
+    return reply_in_process(model.answer(memory.context(draw=True), question, expand=expand))
+
+
+def reply_in_process(answer: Any) -> Reply:
+    """Return an in-process model's answer as a reply."""
+    used = answer.usage
+    usage = AskUsage(
+        input_tokens=used.vision_tokens + used.text_tokens,
+        output_tokens=used.new_tokens,
+        requests=1,
+        seconds=used.seconds,
+    )
+    sources = tuple(
+        Source(turn_id=each.turn_id, page=each.page_id or None, line=each.line or None) for each in answer.sources
+    )
+    if not answer.found:
+        return Reply(text=answer.text, sources=(), certainty=answer.certainty, usage=usage, found=False)
+    return Reply(text=answer.text, sources=sources, certainty=answer.certainty, usage=usage)
 
 
 def ask_endpoint(memory: Askable, question: str, endpoint: Endpoint) -> Reply:

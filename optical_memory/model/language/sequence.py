@@ -21,6 +21,8 @@ MOST_QUESTION = 4_000
 """Characters of a question."""
 ANSWER_ROOM = 256
 """Positions that are kept for an answer."""
+MOST_VECTORS = 1_024
+"""Vectors of all pages together: training showed 576 at most, and far beyond that answers get worse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,7 @@ def lay(what: Shown, question: str, lines: str, *, sight: Sight, tokenizer: Toke
             f"the recent text and the question take {len(recent) + len(asks):,} tokens, and the language model has"
             f" {positions:,} positions; use a smaller budget"
         )
-    ratios = ratios_for(what, sight, room)
+    ratios = ratios_for(what, sight, min(room, max(MOST_VECTORS, sum(sight.count(page, 1) for page in what.pages))))
     atoms: list[Atom] = list(head)
     places = []
     for page, ratio in zip(what.pages, ratios, strict=True):

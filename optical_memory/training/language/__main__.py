@@ -35,10 +35,9 @@ def main(arguments: list[str] | None = None) -> None:
 
         write(recipe, options.roots, options.out, base.load(recipe.model).tokenizer.inner)
     elif options.command == "run":
-        from optical_memory.training.language.train import Run
         from optical_memory.training.language.train import train as go
 
-        run = Run(
+        run = recipes.Run(
             data=options.data,
             out=options.out,
             seconds=options.seconds,

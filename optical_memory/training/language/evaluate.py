@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
@@ -13,11 +12,8 @@ from optical_memory.model.language.adapter import RATIOS, Seen
 from optical_memory.training import ranks
 from optical_memory.training.language.feed import Feed, on_device
 from optical_memory.training.language.learner import PAGE_TEXT, Learner, Shown
-from optical_memory.training.language.recipe import Mode, Recipe
+from optical_memory.training.language.recipe import Mode, Recipe, Run
 from optical_memory.training.language.tasks import KINDS
-
-if TYPE_CHECKING:
-    from optical_memory.training.language.train import Run
 
 _TOP = 8
 """Keys that the scorer may name."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from dataclasses import dataclass
 from importlib.resources import files
@@ -57,6 +56,20 @@ class Recipe:
     adapter: AdapterConfig
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Where a run reads and writes, and for how many seconds it trains."""
+
+    data: Path
+    out: Path
+    seconds: float
+    processes: int = 1
+    start: Path | None = None
+    save_every: float = 120.0
+    evaluated: int = 2
+    batches: tuple[int, ...] = ()
+
+
 def load(path: Path | None = None) -> Recipe:
     """Read a recipe, by default the bundled one. Errors: InputError for what it does not say or says wrongly."""
     text = path.read_text() if path else files(__package__).joinpath("language.toml").read_text(encoding="utf-8")
@@ -72,8 +85,3 @@ def load(path: Path | None = None) -> Recipe:
     if unknown:
         raise InputError(f"ratios {sorted(unknown)} are not among {RATIOS}")
     return recipe
-
-
-def sizes(recipe: Recipe) -> dict[str, Any]:
-    """Return the adapter's sizes as plain data."""
-    return dataclasses.asdict(recipe.adapter)

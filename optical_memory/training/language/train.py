@@ -11,7 +11,6 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +31,13 @@ from optical_memory.training.data import load_sheets
 from optical_memory.training.language import evaluate, pictures
 from optical_memory.training.language.feed import Feed
 from optical_memory.training.language.learner import PAGE_TEXT, Learner
-from optical_memory.training.language.recipe import Mode, Recipe
+from optical_memory.training.language.recipe import Mode, Recipe, Run
 from optical_memory.training.optim import set_rate
 
 _FLOOR = 0.02
 _SAY = 10.0
 """Seconds between lines of the log."""
 _TEXT_PARTS = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """Where a run reads and writes, and for how many seconds it trains."""
-
-    data: Path
-    out: Path
-    seconds: float
-    processes: int = 1
-    start: Path | None = None
-    save_every: float = 120.0
-    evaluated: int = 2
-    batches: tuple[int, ...] = ()
 
 
 def train(recipe: Recipe, run: Run) -> None:
