@@ -40,10 +40,16 @@ class Source:
     page_id: str = ""
 
 
-def named(scores: Tensor, pages: int, most: int) -> list[tuple[int, int, float]]:
-    """Return up to ``most`` rows (page, row, share) with the highest shares of all keys' scores (N,)."""
-    shares = scores.float().softmax(0).view(pages, ROWS, ACROSS).sum(2).flatten()  # (pages·rows,)
-    best = shares.topk(min(most, len(shares)))
+def named(scores: Tensor, used: Sequence[int], most: int) -> list[tuple[int, int, float]]:
+    """Return up to ``most`` rows (page, row, share) with the highest shares of all keys' scores (N,).
+
+    ``used`` are the rows of each page that say something: no other is named.
+    """
+    rows = torch.arange(ROWS, device=scores.device)
+    says = torch.stack([rows < count for count in used])  # (pages, rows)
+    by_row = scores.float().view(len(used), ROWS, ACROSS).logsumexp(2).masked_fill(~says, -torch.inf)
+    shares = by_row.flatten().softmax(0)  # (pages·rows,)
+    best = shares.topk(min(most, sum(used)))
     return [
         (index // ROWS, index % ROWS, share)
         for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)

@@ -125,7 +125,8 @@ class LanguageModel(Decoding):
             return []
         query = self.state(self._lay(what, question))
         scores = scores_of(query, [self.sight.keys(page) for page in what.pages], self.sight.adapter.scores)
-        rows = around(named(scores, len(what.pages), most), [used_rows(page) for page in what.pages])
+        used = [used_rows(page) for page in what.pages]
+        rows = around(named(scores, used, most), used)
         read = {number: self.sight.rows(what.pages[number]) for number in {page for page, _ in rows}}
         return [Line(page=page, row=row, text=read[page][row], share=rows[page, row]) for page, row in sorted(rows)]
 

@@ -1,0 +1,125 @@
+"""The language model as an object, at a small size with random weights: what it takes, gives, keeps and refuses."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("tokenizers")
+
+from optical_memory import OpticalMemory, load_model, render  # noqa: E402
+from optical_memory.errors import CheckpointError, ContextTooLongError, InputError, NotFoundError  # noqa: E402
+from optical_memory.model.language import lines  # noqa: E402
+from optical_memory.model.language.model import ABSENT, load  # noqa: E402
+from optical_memory.model.language.sight import rows_of  # noqa: E402
+from optical_memory.renderers.base import Page  # noqa: E402
+
+TEXT = "The port of billing-api is 8042. " * 3 + "\nMy seat is 14C, said the user."
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return render(TEXT, tier="base", profile="mini")[0]
+
+
+def test_older_pages_get_fewer_vectors(language: Any) -> None:
+    counts = []
+    for tier in ("base", "small", "tiny", "nano"):
+        page = render(TEXT * 20, tier=tier, profile="mini")[0]
+        vectors = language.encode(page)
+        rows = int((page.layout.cells > 32).any(1).sum())
+        counts.append(len(vectors) / rows)
+        assert vectors.shape[1] == 3 * 64 and torch.isfinite(vectors).all()
+    assert counts == [9, 6, 3, 1]
+
+
+def test_an_answer_names_lines_tokens_and_certainty(language: Any, page: Page) -> None:
+    answer = language.answer([page], "Which port?")
+    assert 0.0 <= answer.certainty <= 1.0 and answer.usage.new_tokens <= 96
+    assert answer.usage.vision_tokens == len(language.encode(page))
+    assert answer.sources and all(source.page == 1 for source in answer.sources)
+    assert all(page.layout.spans[0].turn_id == source.turn_id for source in answer.sources)
+    found = language.lines([page], "Which port?")
+    assert "billing-api is 8042" in "".join(line.text for line in found)
+    alone = language.answer([page], "Which port?", expand=False)
+    assert alone.sources == () and alone.usage.text_tokens < answer.usage.text_tokens
+
+
+def test_a_stream_gives_the_same_and_a_second_question_reuses_the_pages(language: Any, page: Page) -> None:
+    language.prefixes.clear()
+    first = language.generate([page], "Which seat?", expand=False, max_new_tokens=12)
+    stream = language.generate([page], "Which seat?", expand=False, max_new_tokens=12, stream=True)
+    assert "".join(stream) == first.text == stream.text
+    again = language.generate([page], "Which port?", expand=False, max_new_tokens=4)
+    assert again.usage.reused_tokens >= len(language.encode(page))
+
+
+def test_what_is_reused_changes_no_answer(language: Any, page: Page) -> None:
+    kept = language.generate([page], "And the seat?", expand=False, max_new_tokens=16)
+    language.prefixes.clear()
+    fresh = language.generate([page], "And the seat?", expand=False, max_new_tokens=16)
+    assert kept.ids == fresh.ids and fresh.usage.reused_tokens == 0
+
+
+def test_it_stops_when_it_is_cancelled(language: Any, page: Page) -> None:
+    stopped = threading.Event()
+    stopped.set()
+    assert language.generate([page], "Which port?", cancel=stopped).ended == "cancelled"
+    calls: list[int] = []
+    later = language.generate([page], "Which port?", expand=False, cancel=lambda: len(calls) > 3 or calls.append(0))
+    assert later.ended in ("cancelled", "stop") and len(later.ids) <= 4
+
+
+def test_damaged_vision_tokens_are_made_anew(language: Any, page: Page) -> None:
+    whole = language.encode(page)
+    language.sight.cache.put(language.sight.key(page, 9), torch.zeros(3, 5))
+    torch.testing.assert_close(language.encode(page), whole)
+
+
+def test_what_cannot_be_asked(language: Any, page: Page) -> None:
+    for question in ("", " \n", "why " * 25_000):
+        with pytest.raises(InputError, match="question"):
+            language.answer([page], question)
+    other = render(TEXT, profile="gpt-5")[0]
+    with pytest.raises(InputError, match="mini's profile"):
+        language.answer([other], "Which port?")
+    with pytest.raises(InputError, match="pages and text"):
+        language.answer([1, 2], "Which port?")
+    with pytest.raises(ContextTooLongError, match="positions"):
+        language.answer(["word " * 3000, page], "Which port?")
+    with pytest.raises(ContextTooLongError, match="one vector a row"):
+        language.answer(render(TEXT * 2200, tier="tiny", profile="mini"), "Which port?", expand=False)
+
+
+def test_a_memory_of_the_minis_profile_is_a_context_and_an_empty_one_says_nothing(language: Any) -> None:
+    memory = OpticalMemory(profile="mini", renderer="dense", budget=700)
+    nothing = language.answer(memory.context(), "What is my seat?")
+    assert nothing.text == ABSENT and not nothing.found and nothing.sources == ()
+    for number in range(30):
+        memory.add("user", f"Note {number}: the code of door {number} is {number * 7919}. " * 4)
+    context = memory.context()
+    assert context.pages
+    answer = language.answer(context, "What is the code of door 3?")
+    assert answer.usage.vision_tokens > 0 and answer.usage.text_tokens > 0
+
+
+def test_lines_are_grouped_cited_and_doubt_is_said(page: Page) -> None:
+    rows = rows_of(page.layout.cells)
+    said = lines.written([(0, 1), (0, 0), (2, 5)], lambda p, first, last: f"{p}/{first}-{last}")
+    assert said == "[1:1] 0/0-1\n[3:6] 2/5-5"
+    read = [lines.Line(page=0, row=row, text=text, share=0.5 - row / 10) for row, text in enumerate(rows[:2])]
+    (source, *_) = lines.cited("14C", read, [page])
+    assert "14C" in source.text and source.page_id == page.id
+
+
+def test_weights_that_are_missing_or_another_models(llama_folder: Path, adapter_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no language model 'nothing-of-that-name'"):
+        load("nothing-of-that-name")
+    with pytest.raises(CheckpointError, match="was trained for"):
+        load_model("smollm2", path=llama_folder)
+    with pytest.raises(CheckpointError, match="language.json"):
+        load(str(llama_folder), folder=tmp_path)
