@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -14,6 +17,14 @@ from optical_memory.renderers.base import Page
 
 UNSURE = "\ufffd"
 _WORD = re.compile(r"\w+")
+_STEM = 6
+"""Letters of a word by which it is compared: "ships" and "shipped" are one."""
+_WORDS = 1.2
+"""Weight of all of a question's words against all of the scorer's attention."""
+_COMMON = frozenset(
+    "what which who whom whose where when why how do does did is are was were am be the an of in on at to for with from"
+    " my me you your we our it its and or that this there here have has had much many get give given called".split()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +51,56 @@ class Source:
     page_id: str = ""
 
 
-def named(scores: Tensor, used: Sequence[int], most: int) -> list[tuple[int, int, float]]:
-    """Return up to ``most`` rows (page, row, share) with the highest shares of all keys' scores (N,).
+def shares_of(scores: Tensor, used: Sequence[int]) -> list[list[float]]:
+    """Return how much of the attention each row of each page has, by all keys' scores (N,); together 1.
 
-    ``used`` are the rows of each page that say something: no other is named.
+    ``used`` are the rows of each page that say something: others have none.
     """
     rows = torch.arange(ROWS, device=scores.device)
     says = torch.stack([rows < count for count in used])  # (pages, rows)
     by_row = scores.float().view(len(used), ROWS, ACROSS).logsumexp(2).masked_fill(~says, -torch.inf)
-    shares = by_row.flatten().softmax(0)  # (pages·rows,)
-    best = shares.topk(min(most, sum(used)))
-    return [
-        (index // ROWS, index % ROWS, share)
-        for share, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    shares: list[list[float]] = by_row.flatten().softmax(0).view(by_row.shape).tolist()
+    return shares
+
+
+def shared_words(question: str, pages: Sequence[Sequence[str]]) -> list[list[float]]:
+    """Return, 0 to 1, how much of a question's words each row and the next hold; rare words count more.
+
+    The keys know what kind of thing is asked for; which one of many, names and numbers say, and those are words.
+    """
+    asked = _stems(question) - _COMMON
+    windows = [[_stems(row + following) for row, following in pairwise((*rows, ""))] for rows in pages]
+    count = sum(map(len, windows))
+    held = Counter(stem for rows in windows for window in rows for stem in window & asked)
+    weights = {stem: math.log(1 + count / (1 + held[stem])) for stem in asked}
+    total = sum(weights.values()) or 1.0
+    return [[sum(weights[stem] for stem in window & asked) / total for window in rows] for rows in windows]
+
+
+def _stems(text: str) -> set[str]:
+    return {word.casefold()[:_STEM] for word in _WORD.findall(text) if len(word) > 1}
+
+
+def named(
+    shares: Sequence[Sequence[float]], words: Sequence[Sequence[float]], most: int
+) -> list[tuple[int, int, float]]:
+    """Return up to ``most`` rows (page, row, score): those that the keys and the shared words say matter most.
+
+    A row beside one that is named already is not named: it is read with it.
+    """
+    scored = [
+        (share + _WORDS * held * held, page, row)
+        for page, (by_keys, by_words) in enumerate(zip(shares, words, strict=True))
+        for row, (share, held) in enumerate(zip(by_keys, by_words, strict=False))
+        if share > 0
     ]
+    out: list[tuple[int, int, float]] = []
+    for score, page, row in sorted(scored, reverse=True):
+        if len(out) == most:
+            break
+        if all(page != other or abs(row - near) > 1 for other, near, _ in out):
+            out.append((page, row, score))
+    return out
 
 
 def around(rows: Iterable[tuple[int, int, float]], used: Sequence[int]) -> dict[tuple[int, int], float]:

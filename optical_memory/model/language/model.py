@@ -20,7 +20,18 @@ from optical_memory.model.cache import PrefixStore
 from optical_memory.model.decoding import Cancel, Decoding
 from optical_memory.model.language import base, weights
 from optical_memory.model.language.adapter import Adapter
-from optical_memory.model.language.lines import UNSURE, Line, Source, around, cited, named, scores_of, written
+from optical_memory.model.language.lines import (
+    UNSURE,
+    Line,
+    Source,
+    around,
+    cited,
+    named,
+    scores_of,
+    shared_words,
+    shares_of,
+    written,
+)
 from optical_memory.model.language.sequence import Laid, Shown, lay, pages_of, shown
 from optical_memory.model.language.sight import Sight, used_rows
 from optical_memory.model.llama import Llama
@@ -30,7 +41,7 @@ from optical_memory.renderers.base import Page
 
 ABSENT = "That is not in the memory."
 """What is answered where the memory does not say."""
-_NAMED = 4
+_NAMED = 5
 """Rows that the scorer names; each is read with the one before and the one behind."""
 _MOST_TOKENS = 96
 
@@ -125,9 +136,9 @@ class LanguageModel(Decoding):
             return []
         query = self.state(self._lay(what, question))
         scores = scores_of(query, [self.sight.keys(page) for page in what.pages], self.sight.adapter.scores)
-        used = [used_rows(page) for page in what.pages]
-        rows = around(named(scores, used, most), used)
-        read = {number: self.sight.rows(what.pages[number]) for number in {page for page, _ in rows}}
+        used, read = [used_rows(page) for page in what.pages], [self.sight.rows(page) for page in what.pages]
+        shares = shares_of(scores, used)
+        rows = around(named(shares, shared_words(question, read), most), used)
         return [Line(page=page, row=row, text=read[page][row], share=rows[page, row]) for page, row in sorted(rows)]
 
     def _lay(self, what: Shown, question: str, lines: str = "") -> Laid:
