@@ -1,6 +1,7 @@
 """How the language model answers from vision tokens: held-out facts, real questions, seconds, memory.
 
-    python -m benchmarks.language [--pages 6] [--questions 5] [--only pages|conversations|real|cost] [--json FILE]
+    python -m benchmarks.language [--pages 6] [--questions 5] [--only pages|conversations|real|cost]
+                                  [--brief] [--json FILE]
 
 Each way of showing a text is asked the same questions: vision tokens alone at 9, 6 and 3 vectors a row, the same with
 the lines that matter read first, the newest text in as many tokens, and the whole text. Needs ../shared/data and Faker.
@@ -27,7 +28,7 @@ Outcome = tuple[str, str, bool, float]
 """Part and kind, way, whether it was right, and text tokens for one of the language model's."""
 
 
-def one_page(model: LanguageModel, count: int, questions: int, seed: int) -> Iterator[Outcome]:
+def one_page(model: LanguageModel, count: int, questions: int, seed: int, brief: bool) -> Iterator[Outcome]:
     """Ask about single pages, drawn by both renderers in turn."""
     with tempfile.TemporaryDirectory() as folder:
         for number, case in enumerate(cases.drawn(count, 1, Path(folder), seed)):
@@ -36,21 +37,20 @@ def one_page(model: LanguageModel, count: int, questions: int, seed: int) -> Ite
             facts = [task for task in case.tasks if task.kind == "fact"][:questions]
             absent = [task for task in case.tasks if task.kind == "absent"][: max(1, questions // 3)]
             for task in (*facts, *absent):
-                for tier, ratio in TIERS:
+                part = f"page {task.kind}"
+                for tier, ratio in TIERS[-1:] if brief else TIERS:
                     pages = cases.shown(case.layouts, (tier,), renderer)
                     many = vectors_of(model, pages)
                     for expand in (False, True):
+                        answer = on_vision(model, pages, task.question, expand=expand)
                         way = f"{'expanding' if expand else 'vision'} {ratio}"
-                        yield (
-                            f"page {task.kind}",
-                            way,
-                            is_exact(on_vision(model, pages, task.question, expand=expand), task.answer),
-                            size / many,
-                        )
-                    newest = on_text(model, case.text, task.question, many)
-                    yield f"page {task.kind}", f"newest text {ratio}", is_exact(newest, task.answer), size / many
-                whole = on_text(model, case.text, task.question, POSITIONS)
-                yield f"page {task.kind}", "whole text", is_exact(whole, task.answer), 1.0
+                        yield part, way, is_exact(answer, task.answer), size / many
+                    if not brief:
+                        newest = on_text(model, case.text, task.question, many)
+                        yield part, f"newest text {ratio}", is_exact(newest, task.answer), size / many
+                if not brief:
+                    whole = on_text(model, case.text, task.question, POSITIONS)
+                    yield part, "whole text", is_exact(whole, task.answer), 1.0
 
 
 def ten_pages(model: LanguageModel, count: int, questions: int, seed: int) -> Iterator[Outcome]:
@@ -66,7 +66,7 @@ def ten_pages(model: LanguageModel, count: int, questions: int, seed: int) -> It
                     yield "10 pages", "expanding" if expand else "vision", is_exact(answer, task.answer), size / many
 
 
-def real_questions(model: LanguageModel, questions: int) -> Iterator[Outcome]:
+def real_questions(model: LanguageModel, questions: int, brief: bool) -> Iterator[Outcome]:
     """Ask the questions of BFCL v4 memory over whole conversations; the newest pages are the sharpest."""
     for scenario in cases.SCENARIOS:
         layouts, text, asked = cases.real(scenario)
@@ -77,7 +77,8 @@ def real_questions(model: LanguageModel, questions: int) -> Iterator[Outcome]:
             for expand in (False, True):
                 way = "expanding" if expand else "vision"
                 yield "real", way, contains(on_vision(model, pages, each.text, expand=expand), each.truths), size / many
-            for way, most in (("newest text", many), ("whole text, as far as it fits", POSITIONS)):
+            texts = (("newest text", many), ("whole text, as far as it fits", POSITIONS))
+            for way, most in () if brief else texts:
                 yield "real", way, contains(on_text(model, text, each.text, most), each.truths), size / min(size, most)
 
 
@@ -109,13 +110,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--questions", type=int, default=5)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--only", choices=("pages", "conversations", "real", "cost"))
+    parser.add_argument(
+        "--brief", action="store_true", help="without the ways that read text, which take long on a CPU"
+    )
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     model = load()
     parts: dict[str, Iterator[Outcome]] = {
-        "pages": one_page(model, options.pages, options.questions, options.seed),
+        "pages": one_page(model, options.pages, options.questions, options.seed, options.brief),
         "conversations": ten_pages(model, max(1, options.pages // 4), options.questions, options.seed),
-        "real": real_questions(model, options.questions),
+        "real": real_questions(model, options.questions, options.brief),
     }
     counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
     for name, outcomes in parts.items():
