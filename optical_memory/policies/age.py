@@ -23,9 +23,10 @@ class AgePolicy:
     ``tiers`` maps tiers, sharpest first, to how long they last: a number of pages (a page with fewer newer ones is
     within it), a time since the page's last turn (``timedelta``, "90m", "6h", "3d"), or a pair of both (within means
     within both). Pages past the last tier wait there for ``fan_in`` neighbours and merge; gists merge likewise, and
-    those past ``max_level``, or past a limit given for "gist", are archived.
+    those at ``max_level`` join into one, and those past a limit given for "gist" are archived.
 
-    Over the budget, the oldest are demoted further, then merged, then archived. No page gets sharper again.
+    Over the budget, the oldest are demoted further, then merged; they are archived only where not one gist fits. No
+    page gets sharper again.
     """
 
     tiers: Mapping[str, Limit] = field(default_factory=lambda: {"large": 1, "base": 4, "small": 12, "tiny": 40})

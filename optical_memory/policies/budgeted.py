@@ -22,8 +22,8 @@ class BudgetedPolicy:
 
     The levels of gists share half of the budget; level 0 holds as many pages as the rest would pay for at twice the
     price of a gist, but at least ``4 · fan_in``. Where a level holds more, its oldest ``fan_in`` pages merge into one
-    gist of the next level; past ``max_level`` the oldest are archived. So N pages leave O(log N) in the context, and a
-    bounded number for ever.
+    gist of the next level; at ``max_level`` the oldest join into one. Pages are archived only where not one gist fits.
+    So N pages leave O(log N) in the context, and a bounded number for ever.
     """
 
     half_life: float = 8.0

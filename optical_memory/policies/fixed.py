@@ -12,7 +12,7 @@ from optical_memory.policies.ladder import Option, nearest, options, rank
 
 @dataclass(frozen=True, slots=True)
 class FixedTier:
-    """Shows every sealed page at ``tier``. Over the budget, the oldest pages merge or are archived.
+    """Shows every sealed page at ``tier``. Over the budget the oldest pages merge.
 
     A page that may not be shown at ``tier`` takes the sharpest below it, else its least sharp. Pinned pages are not
     below their floor.
