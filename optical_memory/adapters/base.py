@@ -192,5 +192,8 @@ def _instructs(turn: Turn) -> bool:
 
 
 def _shortened(turn: Turn, before: Turn | None) -> bool:
-    """Whether a turn is what is sent in place of a large answer or result."""
-    return before is not None and (turn.role, turn.tool_call_id) == (before.role, before.tool_call_id)
+    """Whether a turn says in other words what a large answer or result says, and is the same in all else."""
+    if before is None or turn.parts or before.parts:
+        return False
+    same = (turn.role, turn.tool_call_id, turn.tool_calls) == (before.role, before.tool_call_id, before.tool_calls)
+    return same and turn.role in ("assistant", "tool")

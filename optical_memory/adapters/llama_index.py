@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from optical_memory.adapters.base import Bridge, OnFailure
 from optical_memory.asynchronous import on_worker
-from optical_memory.context.base import turns_of
+from optical_memory.context.base import Context
 from optical_memory.errors import BudgetError, InputError, MissingExtraError, OpticalMemoryError
 from optical_memory.formats import get_format
 from optical_memory.formats.media import split_data_url
@@ -112,13 +113,13 @@ class OpticalChatMemory(BaseMemory):
     def get(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:
         """Return what the model should see. Errors: BudgetError, StoreError."""
         try:
-            turns = self._memory.context(draw=True).turns()
+            turns = _turns(self._memory.context(draw=True))
         except OpticalMemoryError as error:
             if self.on_failure == "raise":
                 raise
             _log.warning("the whole history of session %r is sent: %s", self._memory.session, error)
             return self.get_all()
-        return self._shape.made(repaired(turns, get_format(self._shape.format)))
+        return self._shape.made(turns)
 
     async def aget(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:
         """Do :meth:`get` without holding the event loop."""
@@ -224,11 +225,19 @@ class OpticalMemoryBlock(BaseMemoryBlock[list[ChatMessage]]):
             return None
 
     def _shown(self, session: str, reserve: int) -> list[ChatMessage]:
-        context = self.memory(session).context(reserve=reserve, draw=True)
-        turns = repaired(turns_of(context.pieces()), get_format(self._shape.format))
-        made = self._shape.made(turns)
+        made = self._shape.made(_turns(self.memory(session).context(reserve=reserve, draw=True)))
         marked = {"session_id": session}
         return [one.model_copy(update={"additional_kwargs": one.additional_kwargs | marked}) for one in made]
+
+
+def _turns(context: Context) -> list[Turn]:
+    """Return what is sent; a turn that is shown otherwise than it is does not hold the framework's message any more."""
+    exact = {turn.seq: turn for turn in context.recent}
+    out = []
+    for turn in repaired(context.turns(), get_format(LlamaShape.format)):
+        same = turn.is_instruction or exact.get(turn.seq) == turn
+        out.append(turn if same else replace(turn, raw=None, raw_format=None))
+    return out
 
 
 def _without_session(message: ChatMessage) -> dict[str, Any]:

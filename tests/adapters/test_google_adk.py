@@ -23,7 +23,9 @@ from google.genai import types
 
 from optical_memory import OpticalMemory
 from optical_memory.adapters.google_adk import OpticalMemoryPlugin
+from optical_memory.budget import count_message, get_profile
 from optical_memory.formats import from_turns, to_turns
+from optical_memory.turns import Turn
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 
@@ -48,6 +50,7 @@ class Model(BaseLlm):
 
 class AdkDriver(Driver):
     def __init__(self, **settings: Any) -> None:
+        settings["profile"] = "gemini-3"
         super().__init__(**settings)
         self.model = Model(model="scripted", sent=[])
         self.agent = LlmAgent(name="helper", model=self.model, instruction="Be brief.")
@@ -57,13 +60,17 @@ class AdkDriver(Driver):
     def objects(self, history: Sequence[Chat]) -> list[types.Content]:
         return [types.Content.model_validate(one) for one in from_turns(to_turns(history, "openai"), "gemini")]
 
+    def as_turns(self, messages: Sequence[types.Content]) -> list[Turn]:
+        return to_turns([one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in messages], "gemini")
+
     def chat(self, messages: Sequence[types.Content]) -> list[Chat]:
-        written = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in messages]
-        return from_turns(to_turns(written, "gemini"), "openai", repair=False)
+        return from_turns(self.as_turns(messages), "openai", repair=False)
 
     def turns(self, history: Sequence[Chat]) -> int:
-        written = [one.model_dump(mode="json", by_alias=True, exclude_none=True) for one in self.objects(history)]
-        return len(to_turns(written, "gemini"))
+        return len(self.as_turns(self.objects(history)))
+
+    def recount(self, messages: Sequence[types.Content]) -> int:
+        return sum(count_message(turn, get_profile("gemini-3")) for turn in self.as_turns(messages))
 
     async def send(self, thread: str, given: list[types.Content]) -> list[types.Content]:
         session = Session(id=thread, app_name="app", user_id="user")
