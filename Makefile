@@ -4,9 +4,9 @@ BIN := .venv/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 # Without a GPU the CPU build of PyTorch is taken: 200 MB instead of several GB.
 TORCH := $(if $(GPU),torch>=2.4,torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 10)
-EXTRAS := chromium,redis,rapidocr,model,transformers,endpoint,service,pages,ray,$(FRAMEWORKS)
 # Frameworks that live in one environment; the others have environments of their own: make test-adapters.
 FRAMEWORKS := langchain,openai-agents,pydantic-ai,mcp,llama-index,haystack,agent-framework
+EXTRAS := chromium,redis,rapidocr,model,transformers,endpoint,service,pages,ray,$(FRAMEWORKS)
 
 .PHONY: demo test test-adapters test-slow check format bench clean
 
