@@ -87,6 +87,10 @@ class AsyncOpticalMemory:
                 raise StoreUnavailableError("the memory is closed")
             return await on_worker(done, self._threads)
 
+    async def use(self, work: Callable[[OpticalMemory], T]) -> T:
+        """Do several calls of the memory as one: ``work`` runs on a thread, and no other call comes in between."""
+        return await self._call(work)
+
     async def add(
         self,
         role: Role,

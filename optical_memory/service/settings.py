@@ -24,30 +24,34 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
-    store: str = Field("sqlite:///memory.db", description="where sessions and keys are kept: sqlite:///… or redis://…")
-    host: str = Field("127.0.0.1", description="address to listen at")
-    port: int = Field(8321, ge=0, le=65_535, description="port to listen at; 0: a free one")
-    tls_cert: Path | None = Field(None, description="certificate chain (PEM)")
-    tls_key: Path | None = Field(None, description="private key of the certificate (PEM)")
-    plaintext: bool = Field(
-        False, description="listen beyond loopback without TLS, because a proxy in front of the service has it"
+    store: str = Field(
+        default="sqlite:///memory.db", description="where sessions and keys are kept: sqlite:///… or redis://…"
     )
-    master_key: SecretStr | None = Field(None, description="master keys, base64, the newest first: encrypts at rest")
-    master_key_file: Path | None = Field(None, description="file with the master keys, readable by its owner alone")
-    profile: str = Field("deepseek-ocr", description="target model where a request names none")
-    budget: int = Field(8_000, ge=1, description="tokens of a context where a request names none")
-    renderer: str | None = Field(None, description="chromium or dense; none: Chromium where it is found")
-    max_body_bytes: int = Field(16 << 20, ge=1_024, description="largest body of a request but an import")
-    max_import_bytes: int = Field(128 << 20, ge=1_024, description="largest body of an import")
-    body_seconds: float = Field(30.0, gt=0, description="time for a body to arrive")
-    max_requests: int = Field(512, ge=1, description="requests at a time; further ones get 503")
-    threads: int = Field(8, ge=1, le=256, description="threads for stores, and as many for planning and drawing")
-    open_memories: int = Field(256, ge=1, description="memories kept open at a time")
-    key_cache_seconds: float = Field(2.0, ge=0, le=60, description="how late a revocation may work")
-    repeat_seconds: float = Field(86_400.0, gt=0, description="how long an answer to an Idempotency-Key is kept")
-    shutdown_seconds: int = Field(30, ge=0, description="time for requests under way to end at a shutdown")
-    ask_url: str | None = Field(None, description="OpenAI-compatible API that answers questions")
-    ask_model: str | None = Field(None, description="model at that API")
+    host: str = Field(default="127.0.0.1", description="address to listen at")
+    port: int = Field(default=8321, ge=0, le=65_535, description="port to listen at; 0: a free one")
+    tls_cert: Path | None = Field(default=None, description="certificate chain (PEM)")
+    tls_key: Path | None = Field(default=None, description="private key of the certificate (PEM)")
+    plaintext: bool = Field(
+        default=False, description="listen beyond loopback without TLS, because a proxy in front of the service has it"
+    )
+    master_key: SecretStr | None = Field(
+        default=None, description="master keys (base64), newest first: encrypts at rest"
+    )
+    master_key_file: Path | None = Field(default=None, description="file with master keys, readable by its owner alone")
+    profile: str = Field(default="deepseek-ocr", description="target model where a request names none")
+    budget: int = Field(default=8_000, ge=1, description="tokens of a context where a request names none")
+    renderer: str | None = Field(default=None, description="chromium or dense; none: Chromium where it is found")
+    max_body_bytes: int = Field(default=16 << 20, ge=1_024, description="largest body of a request but an import")
+    max_import_bytes: int = Field(default=128 << 20, ge=1_024, description="largest body of an import")
+    body_seconds: float = Field(default=30.0, gt=0, description="time for a body to arrive")
+    max_requests: int = Field(default=512, ge=1, description="requests at a time; further ones get 503")
+    threads: int = Field(default=8, ge=1, le=256, description="threads for stores, and as many for pages")
+    open_memories: int = Field(default=256, ge=1, description="memories kept open at a time")
+    key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how late a revocation may work")
+    repeat_seconds: float = Field(default=86_400.0, gt=0, description="how long answers are kept for repeated requests")
+    shutdown_seconds: int = Field(default=30, ge=0, description="time for requests under way to end at a shutdown")
+    ask_url: str | None = Field(default=None, description="OpenAI-compatible API that answers questions")
+    ask_model: str | None = Field(default=None, description="model at that API")
 
     def master(self) -> MasterKey | None:
         """Return the master keys, or None where none are set. Raises InputError, StoreUnavailableError."""

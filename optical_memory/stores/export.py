@@ -60,7 +60,8 @@ def export_session(
         file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=".export-", delete=False)
         try:
             with file:
-                _write(file, session, _written(store, session, state, leave_out))
+                for line in session_lines(store, session, state=state, leave_out=leave_out):
+                    file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(file.name, target)
@@ -69,6 +70,20 @@ def export_session(
             raise
         _sync_folder(target.parent)
     return target
+
+
+def session_lines(
+    store: Store, session: str, *, state: bytes | None = None, leave_out: Collection[str] = ()
+) -> Iterator[bytes]:
+    """Yield the lines of a session's file, its checksum last; arguments and errors as for :func:`export_session`."""
+    digest, count = hashlib.sha256(), 0
+    header = {"format": FORMAT, "version": VERSION, "session": session}
+    for value in chain([header], map(_value, _written(store, session, state, leave_out))):
+        line = _line(value)
+        digest.update(line)
+        count += 1
+        yield line
+    yield _line({"lines": count, "sha256": digest.hexdigest()})
 
 
 def session_in(path: str | os.PathLike[str]) -> str:
@@ -90,10 +105,17 @@ def load_session(
     """
     source = Path(path)
     with _file_errors(source), source.open("rb") as file:
-        found = _check(file, source)
-        file.seek(0)
-        target = found if session is None else session
-        restore(store, target, _read(file, source, state))
+        return load_file(file, store, name=source, session=session, state=state)
+
+
+def load_file(
+    file: IO[bytes], store: Store, *, name: Path, session: str | None = None, state: StateReader | None = None
+) -> str:
+    """Store the session in an open file that can be read twice; see :func:`load_session`. ``name`` is for errors."""
+    found = _check(file, name)
+    file.seek(0)
+    target = found if session is None else session
+    restore(store, target, _read(file, name, state))
     return target
 
 
@@ -121,17 +143,6 @@ def _written(store: Store, session: str, state: bytes | None, leave_out: Collect
         yield Forgotten(seq=entry.seq, id=entry.id) if entry.id in leave_out else entry
     if state is not None:
         yield SavedState(data=state)
-
-
-def _write(file: IO[bytes], session: str, found: Iterator[Entry]) -> None:
-    digest, count = hashlib.sha256(), 0
-    header = {"format": FORMAT, "version": VERSION, "session": session}
-    for value in chain([header], map(_value, found)):
-        line = _line(value)
-        digest.update(line)
-        count += 1
-        file.write(line)
-    file.write(_line({"lines": count, "sha256": digest.hexdigest()}))
 
 
 def _check(file: IO[bytes], path: Path) -> str:

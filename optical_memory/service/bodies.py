@@ -1,0 +1,111 @@
+"""Bodies of requests: what is checked before a memory sees it, with examples for the documentation."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, Literal
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
+
+from optical_memory.asking import QUESTION_CHARACTERS
+from optical_memory.service.access import MOST_BUDGET
+from optical_memory.stores.record import BATCH_TURNS, NAME_CHARACTERS
+
+Format = Literal["openai", "responses", "anthropic", "gemini", "huggingface"]
+Json = dict[str, Any]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class TurnBody(_Body):
+    """One turn, as :meth:`optical_memory.OpticalMemory.add` takes it."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"] = Field(examples=["user"])
+    content: str | list[Json] | None = Field(default="", examples=["Find me a flight to Oslo"])
+    id: str | None = Field(default=None, min_length=1, max_length=NAME_CHARACTERS)
+    name: str | None = Field(default=None, max_length=NAME_CHARACTERS)
+    pin: bool | str = False
+    importance: float | None = Field(default=None, ge=0, le=1)
+    tool_calls: list[Json] = []
+    tool_call_id: str | None = None
+    created_at: float | None = Field(default=None, ge=0, le=1e11, description="seconds since 1970; none: now")
+
+
+class FollowBody(_Body):
+    """A whole list of messages."""
+
+    messages: list[Json] = Field(examples=[[{"role": "user", "content": "Find me a flight to Oslo"}]])
+    format: Format | None = None
+
+
+class ForgetBody(_Body):
+    """What to forget: one of the three."""
+
+    turn_id: str | None = Field(default=None, examples=["#12"])
+    before: float | None = Field(default=None, description="seconds since 1970")
+    everything: bool = False
+
+
+class AskBody(_Body):
+    """A question."""
+
+    question: str = Field(min_length=1, max_length=QUESTION_CHARACTERS, examples=["Which seat did I get?"])
+
+
+class CompressBody(_Body):
+    """A list of messages to compress, as :func:`optical_memory.compress` takes it."""
+
+    messages: list[Json] = Field(
+        max_length=BATCH_TURNS, examples=[[{"role": "user", "content": "Find me a flight to Oslo"}]]
+    )
+    format: Format = "openai"
+    profile: str | None = Field(default=None, max_length=200)
+    budget: int | None = Field(default=None, ge=1, le=MOST_BUDGET)
+    tools: list[Json] = []
+
+
+class KeyBody(_Body):
+    """A key to make for the caller's own tenant."""
+
+    scopes: list[Literal["read", "write", "forget", "admin"]] = Field(default=["read", "write"], min_length=1)
+    name: str = Field(default="", max_length=100)
+    seconds: float | None = Field(default=None, gt=0, le=1e10)
+
+
+class StrictRequest(Request):
+    """A request whose JSON is JSON: no NaN, no number beyond a double."""
+
+    async def json(self) -> Any:
+        """Return the body, parsed. Raises ValueError."""
+        if not hasattr(self, "_json"):
+            self._json = json.loads(await self.body(), parse_constant=_refused, parse_float=_finite)
+        return self._json
+
+
+class StrictRoute(APIRoute):
+    """A route whose requests are strict."""
+
+    def get_route_handler(self) -> Any:
+        """Return the handler, which gets a :class:`StrictRequest`."""
+        handler = super().get_route_handler()
+
+        async def strict(request: Request) -> Any:
+            return await handler(StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+def _refused(text: str) -> Any:
+    raise json.JSONDecodeError(f"{text} is no JSON", text, 0)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise json.JSONDecodeError("a number is too large", text, 0)
+    return number

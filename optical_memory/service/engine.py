@@ -1,0 +1,127 @@
+"""What an app works with: the store, keys, threads, and the memories that are open, one for each view of a session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from optical_memory.asynchronous import AsyncOpticalMemory, on_worker
+from optical_memory.compression import Compressor
+from optical_memory.endpoint import Endpoint
+from optical_memory.memory import OpticalMemory
+from optical_memory.renderers import default_renderer, get_renderer
+from optical_memory.service.encryption import EncryptingCodec, TenantKeys
+from optical_memory.service.keys import Keyring
+from optical_memory.service.metrics import Metrics
+from optical_memory.service.records import open_records
+from optical_memory.service.settings import ServiceSettings
+from optical_memory.stores import open_store
+from optical_memory.stores.scoped import ScopedStore
+
+MOST_TENANTS = 256
+"""Most tenants whose compressors and stores are kept."""
+MOST_ASKING = 8
+"""Most questions at a time."""
+MOST_IMPORTS = 2
+"""Most imports at a time: each is held in memory whole."""
+COMPRESSED_LISTS = 4
+"""Lists that a tenant's compressor keeps."""
+T = TypeVar("T")
+
+
+class Engine:
+    """Everything behind the routes. Its own methods are called on the event loop; work is done on its threads.
+
+    Stores have threads of their own, so that no append waits for a page to be drawn.
+    """
+
+    def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
+        self.settings, self.metrics = settings, metrics
+        master = settings.master()
+        self.records = open_records(settings.store)
+        self.keyring = Keyring(self.records, cache_seconds=settings.key_cache_seconds)
+        self.tenant_keys = None if master is None else TenantKeys(self.records, master)
+        codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
+        self.codec = codec
+        self.store = open_store(settings.store, codec=codec)
+        self.renderer = default_renderer() if settings.renderer is None else get_renderer(settings.renderer)
+        self.endpoint = Endpoint(settings.ask_url, model=settings.ask_model or "") if settings.ask_url else None
+        self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-store")
+        self._slow = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-pages")
+        self._asking = ThreadPoolExecutor(MOST_ASKING, thread_name_prefix="optical-memory-ask")
+        self.importing = asyncio.Semaphore(MOST_IMPORTS)
+        self._memories: OrderedDict[tuple[str, str, str, int], AsyncOpticalMemory] = OrderedDict()
+        self._compressors: OrderedDict[str, Compressor] = OrderedDict()
+
+    def scoped(self, tenant: str) -> ScopedStore:
+        """Return a tenant's part of the store."""
+        return ScopedStore(self.store, tenant)
+
+    async def quick(self, work: Callable[[], T]) -> T:
+        """Do work of stores and records on a thread."""
+        return await on_worker(work, self._quick)
+
+    async def slow(self, work: Callable[[], T]) -> T:
+        """Do work that plans, draws or parses on a thread."""
+        return await on_worker(work, self._slow)
+
+    async def ask(self, work: Callable[[], T]) -> T:
+        """Do work that waits for a model, on threads of its own."""
+        return await on_worker(work, self._asking)
+
+    def apart(self, tenant: str, session: str, profile: str, budget: int) -> OpticalMemory:
+        """Return a memory of a view that no other request waits for."""
+        store, renderer = self.scoped(tenant), self.renderer
+        return OpticalMemory(session, store=store, profile=profile, budget=budget, renderer=renderer)
+
+    def memory(self, tenant: str, session: str, profile: str, budget: int) -> AsyncOpticalMemory:
+        """Return the memory of one view of a session; the one used longest ago is let go."""
+        view = (tenant, session, profile, budget)
+        found = self._memories.get(view)
+        if found is None:
+            found = AsyncOpticalMemory(
+                session,
+                threads=self._slow,
+                store=self.scoped(tenant),
+                profile=profile,
+                budget=budget,
+                renderer=self.renderer,
+                on_event=self.metrics.saw,
+            )
+            self._memories[view] = found
+        self._memories.move_to_end(view)
+        while len(self._memories) > self.settings.open_memories:
+            self._memories.popitem(last=False)
+        return found
+
+    def let_go(self, tenant: str, session: str) -> None:
+        """Keep nothing of a session in this process's memory, from which something was deleted."""
+        for view in [view for view in self._memories if view[:2] == (tenant, session)]:
+            del self._memories[view]
+
+    def compressor(self, tenant: str) -> Compressor:
+        """Return a tenant's own compressor: what one tenant sent before makes nothing faster for another."""
+        found = self._compressors.setdefault(tenant, Compressor(most=COMPRESSED_LISTS))
+        self._compressors.move_to_end(tenant)
+        while len(self._compressors) > MOST_TENANTS:
+            self._compressors.popitem(last=False)
+        return found
+
+    def close(self) -> None:
+        """End the threads once their work is done, then release store, records and renderer."""
+        self._asking.shutdown()
+        self._slow.shutdown()
+        self._quick.shutdown()
+        self.renderer.close()
+        self.store.close()
+        self.records.close()
+        if self.endpoint is not None:
+            self.endpoint.close()
+
+
+def exists(memory: OpticalMemory) -> bool:
+    """Whether a memory's session is in the store."""
+    return bool(memory.store.head(memory.session).birth)

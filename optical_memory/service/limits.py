@@ -1,0 +1,87 @@
+"""The outermost layer: bounds on bodies, time and requests at once, kept before anything is parsed; and the figures."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from optical_memory.service.metrics import Metrics
+from optical_memory.service.problems import RETRY_SECONDS, Problem
+from optical_memory.service.settings import ServiceSettings
+
+_FREE = ("/healthz", "/readyz", "/metrics")
+"""Paths that are answered however many requests there are."""
+
+
+def _refused(status: int, detail: str) -> Problem:
+    titles = {413: "the body is too large", 408: "the body came too slowly", 503: "too many requests at once"}
+    retry = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}
+    return Problem(status, titles[status], detail, {"Connection": "close"} | retry)
+
+
+class Limits:
+    """ASGI middleware that refuses bodies too large (413) or too slow (408), and too many requests at once (503)."""
+
+    def __init__(self, app: ASGIApp, *, settings: ServiceSettings, metrics: Metrics) -> None:
+        self._app, self._settings, self._metrics = app, settings, metrics
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request within the limits."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                status, begun = message["status"], True
+                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+            await send(message)
+
+        free = scope["path"] in _FREE
+        try:
+            if not free and self._under_way >= self._settings.max_requests:
+                raise _refused(503, f"{self._settings.max_requests} requests are under way; try again")
+            self._under_way += not free
+            try:
+                await self._app(scope, self._bounded(scope, receive), sent)
+            finally:
+                self._under_way -= not free
+        except Problem as refused:
+            if begun:
+                raise
+            await refused.answer()(scope, receive, sent)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            self._metrics.answered(route, scope["method"], status, time.perf_counter() - started)
+
+    def _bounded(self, scope: Scope, receive: Receive) -> Receive:
+        settings = self._settings
+        most = settings.max_import_bytes if scope["path"].endswith("/import") else settings.max_body_bytes
+        too_large = _refused(413, f"a body has at most {most:,} bytes here")
+        declared = dict(scope["headers"]).get(b"content-length", b"")
+        if declared.isdigit() and int(declared[:20]) > most:
+            raise too_large
+        taken, deadline = 0, time.monotonic() + settings.body_seconds
+        whole = False
+
+        async def bounded() -> Message:
+            nonlocal taken, whole
+            if whole:  # what comes after the body is the end of the connection
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0.0))
+            except TimeoutError as error:
+                raise _refused(408, f"a body has {settings.body_seconds:g} seconds to arrive") from error
+            taken += len(message.get("body", b""))
+            if taken > most:
+                raise too_large
+            whole = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+
+        return bounded

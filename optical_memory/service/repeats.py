@@ -1,0 +1,73 @@
+"""Requests sent twice: the first answer is kept under the caller's Idempotency-Key and given again.
+
+Turns are safe without it as well: their ids are made from the key, so the store itself knows them again, also where the
+service died between storing them and keeping the answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Header
+
+from optical_memory.service.access import Caller
+from optical_memory.service.problems import Problem
+from optical_memory.stores.record import pack
+from optical_memory.stores.scoped import scoped_id
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Names this request: sent again with the same body, it is done once and answered alike.",
+    ),
+]
+REPLAYED = "Idempotency-Replayed"
+_REUSED = Problem(
+    422, "the Idempotency-Key is taken", "it came before with another body; use a new one for each request"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """One request to one session of a caller, by its Idempotency-Key."""
+
+    caller: Caller
+    session: str
+    name: str
+    digest: str
+
+    @classmethod
+    def of(cls, caller: Caller, session: str, action: str, key: str, body: Any) -> Repeat:
+        """Return the request; what is kept of its body is a digest, keyed where the store encrypts."""
+        scoped = scoped_id(caller.tenant, session)
+        name = "repeat/" + hashlib.sha256(pack(f"{scoped}\0{action}\0{key}")).hexdigest()
+        plain = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).digest()
+        codec = caller.engine.codec
+        return cls(
+            caller, session, name, (codec.fingerprint(scoped, name, plain) if codec is not None else plain).hex()
+        )
+
+    def turn_id(self, place: int) -> str:
+        """Return the id of the turn at a place of the request."""
+        return f"k{self.name.removeprefix('repeat/')[:40]}-{place}"
+
+    def answer(self) -> bytes | None:
+        """Return the answer that was given before, or None. Raises Problem where the body was another one."""
+        held = self.caller.engine.records.get(self.name)
+        if held is None:
+            return None
+        digest, _, answer = held.partition(b"\n")
+        if digest.decode() != self.digest:
+            raise _REUSED
+        return answer
+
+    def keep(self, answer: bytes) -> None:
+        """Keep an answer."""
+        seconds = self.caller.engine.settings.repeat_seconds
+        self.caller.engine.records.put(self.name, self.digest.encode() + b"\n" + answer, seconds=seconds)

@@ -1,0 +1,188 @@
+"""Turns in: one or many, and whole lists that a session follows."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Header, Query, Request, Response
+
+from optical_memory.budget import get_profile
+from optical_memory.errors import ConflictError, InputError, NotFoundError
+from optical_memory.formats import turns_by_message
+from optical_memory.formats.keywords import turn_of
+from optical_memory.memory import OpticalMemory
+from optical_memory.service.access import Caller, Seen, Session, Writer
+from optical_memory.service.answers import answer, expected_head, packed, revision_of
+from optical_memory.service.bodies import FollowBody, Format, Json, StrictRoute, TurnBody
+from optical_memory.service.problems import Problem
+from optical_memory.service.repeats import REPLAYED, IdempotencyKey, Repeat
+from optical_memory.stores.base import Head
+from optical_memory.stores.record import BATCH_TURNS
+from optical_memory.turns import Turn
+
+router = APIRouter(route_class=StrictRoute, tags=["turns"])
+_EXAMPLES: Any = {
+    "one": {"value": {"role": "user", "content": "Find me a flight to Oslo"}},
+    "many": {"value": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "How can I help?"}]},
+}
+IfMatch = Annotated[
+    str | None, Header(max_length=200, description="The revision that the session must have, as an ETag says it.")
+]
+
+
+@router.post("/v1/sessions/{session}/turns", status_code=201, summary="Add one turn or many")
+async def add_turns(
+    caller: Writer,
+    session: Session,
+    body: Annotated[TurnBody | list[TurnBody], Body(openapi_examples=_EXAMPLES)],
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+) -> Response:
+    """Store turns, all or none; when the answer comes they are durable. The session is made where it is not there.
+
+    Turns without an id get one. A turn whose id is stored with the same content is stored once; with other content the
+    answer is 409. 412 where the session has another revision than If-Match says.
+    """
+    bodies = body if isinstance(body, list) else [body]
+    if len(bodies) > BATCH_TURNS:
+        raise Problem(413, "too many turns", f"at most {BATCH_TURNS:,} turns in one request")
+    data = [one.model_dump(mode="json", exclude_defaults=True) for one in bodies]
+    repeat = Repeat.of(caller, session, "turns", idempotency_key, data) if idempotency_key else None
+    expected = expected_head(if_match)
+
+    def done() -> Response:
+        return _stored(caller, session, _turns(bodies, repeat, caller), repeat, expected)
+
+    return await caller.engine.quick(done)
+
+
+@router.post("/v1/sessions/{session}/messages", status_code=201, summary="Add messages of a provider's shape")
+async def add_messages(
+    caller: Writer,
+    session: Session,
+    body: Annotated[list[Json], Body(examples=[[{"role": "user", "content": [{"type": "text", "text": "Hello"}]}]])],
+    format: Annotated[Format | None, Query(description="none: told by looking")] = None,
+    idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
+) -> Response:
+    """Store messages as a provider's client has them, exactly; otherwise as for turns."""
+    repeat = Repeat.of(caller, session, "messages", idempotency_key, [format, body]) if idempotency_key else None
+    expected = expected_head(if_match)
+
+    def done() -> Response:
+        groups = turns_by_message(body, format, created_at=time.time())
+        turns: list[Turn] = []
+        for message, group in zip(body, groups, strict=True):
+            own = repeat is None or bool(message.get("id"))
+            turns += group if own else [_named(turn, repeat, len(turns) + place) for place, turn in enumerate(group)]
+        return _stored(caller, session, turns, repeat, expected)
+
+    return await caller.engine.quick(done)
+
+
+@router.put("/v1/sessions/{session}/messages", summary="Follow a list of messages")
+async def follow(
+    caller: Writer,
+    session: Session,
+    view: Seen,
+    body: FollowBody,
+    request: Request,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Make the visible history equal this list: adds, rewinds and branches; deletes nothing."""
+    if "if-match" in request.headers:
+        raise Problem(400, "If-Match does not apply", "a list says itself what the history shall be")
+    data = body.model_dump(mode="json")
+    repeat = Repeat.of(caller, session, "follow", idempotency_key, data) if idempotency_key else None
+
+    def done(memory: OpticalMemory) -> Response:
+        if repeat is not None and (before := repeat.answer()) is not None:
+            return _again(before, 200)
+        followed = memory.follow(body.messages, format=body.format)
+        revision = revision_of(memory.store.head(session))
+        said = packed(
+            {
+                "session": session,
+                "added": [{"id": turn.id, "seq": turn.seq} for turn in followed.added],
+                "superseded": followed.superseded,
+                "returned": followed.returned,
+                "forgotten": followed.forgotten,
+                "revision": revision,
+            }
+        )
+        if repeat is not None:
+            repeat.keep(said)
+        caller.engine.metrics.stored(len(followed.added))
+        return answer(said, revision=revision)
+
+    return await view.of(caller, session).use(done)
+
+
+def _stored(
+    caller: Caller, session: str, turns: Sequence[Turn], repeat: Repeat | None, expected: Head | None
+) -> Response:
+    if repeat is not None and (before := repeat.answer()) is not None:
+        return _again(before, 201)
+    store = caller.store
+    try:
+        stored = store.append(session, turns, expected=expected)
+    except ConflictError as error:
+        # The service may have died after it had stored them, before it could keep the answer.
+        held = store.get(session, [turn.id for turn in turns]) if repeat is not None else []
+        same = {turn.id: turn.digest for turn in held} == {turn.id: turn.digest for turn in turns}
+        if not (held and same):
+            raise Problem(412, "the session has another revision", str(error)) from error
+        by_id = {turn.id: turn for turn in held}
+        stored = [by_id[turn.id] for turn in turns]
+    revision = revision_of(store.head(session))
+    said = packed(
+        {
+            "session": session,
+            "turns": [{"id": turn.id, "seq": turn.seq, "created_at": turn.created_at} for turn in stored],
+            "revision": revision,
+        }
+    )
+    if repeat is not None:
+        repeat.keep(said)
+    caller.engine.metrics.stored(len(stored))
+    return answer(said, status=201, revision=revision)
+
+
+def _again(before: bytes, status: int) -> Response:
+    response = answer(before, status=status, revision=json.loads(before)["revision"])
+    response.headers[REPLAYED] = "true"
+    return response
+
+
+def _turns(bodies: Sequence[TurnBody], repeat: Repeat | None, caller: Caller) -> list[Turn]:
+    profile, now = get_profile(caller.engine.settings.profile), time.time()
+    turns = []
+    for place, body in enumerate(bodies):
+        if isinstance(body.pin, str):
+            try:
+                profile.tier(body.pin)
+            except NotFoundError as error:
+                raise InputError(str(error)) from error
+        turns.append(
+            turn_of(
+                body.role,
+                body.content,
+                id=body.id or (repeat.turn_id(place) if repeat is not None else uuid.uuid4().hex),
+                name=body.name,
+                pin=body.pin,
+                importance=body.importance,
+                tool_calls=body.tool_calls,
+                tool_call_id=body.tool_call_id,
+                created_at=now if body.created_at is None else body.created_at,
+            )
+        )
+    return turns
+
+
+def _named(turn: Turn, repeat: Repeat | None, place: int) -> Turn:
+    return turn if repeat is None else replace(turn, id=repeat.turn_id(place))

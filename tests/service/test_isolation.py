@@ -1,0 +1,114 @@
+"""Two tenants: what A wrote, B cannot see on any route, and B cannot tell A's ids from ids that are not there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from server import Served, served
+
+from optical_memory.service.master import new_master_key
+
+MARK = "zebrafish"
+NAMES = st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=["Cs"])
+SESSIONS = st.text(NAMES, min_size=1, max_size=60).filter(lambda name: name.strip(".") != "")
+BODIES: dict[str, Any] = {
+    "/v1/sessions/{session}/turns": {"role": "user", "content": "from B"},
+    "/v1/sessions/{session}/messages": {"messages": [{"role": "user", "content": "from B"}]},
+    "/v1/sessions/{session}/forget": {"everything": True},
+    "/v1/sessions/{session}/ask": {"question": f"What about the {MARK}?"},
+    "/v1/compress": {"messages": [{"role": "user", "content": "from B"}]},
+    "/v1/keys": {"scopes": ["read"]},
+}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    store = f"sqlite:///{tmp_path_factory.mktemp('isolation') / 'memory.db'}"
+    with served(store=store, master_key=new_master_key()) as running:
+        yield running
+
+
+def routes(service: Served) -> list[tuple[str, str]]:
+    found = [(method.upper(), path) for path, methods in service.app.openapi()["paths"].items() for method in methods]
+    assert len(found) >= 20
+    return found
+
+
+def call(client: httpx.Client, method: str, path: str, ids: dict[str, str]) -> httpx.Response:
+    filled = re.sub(r"\{(\w+)\}", lambda name: quote(ids[name[1]], safe=""), path)
+    body = BODIES.get(path) if method != "GET" else None
+    if (method, path) == ("POST", "/v1/sessions/{session}/messages"):
+        body = body["messages"]
+    query = {"turn_id": ids["turn"]} if path.endswith("/recall") else {}
+    headers = {"Idempotency-Key": ids["repeat"]}
+    return client.request(method, filled, params=query, headers=headers, json=body)
+
+
+@settings(max_examples=3)
+@given(session=SESSIONS, secret=st.from_regex(r"[A-Z]{4}[0-9]{6}", fullmatch=True))
+def test_b_sees_nothing_of_a_on_any_route(service: Served, session: str, secret: str) -> None:
+    with service.client("a") as a, service.client("b") as b:
+        clean(a, b)
+        path = "/v1/sessions/{session}/turns"
+        ids = {"session": session, "repeat": "same-key", "turn": "#1", "page": "0" * 64}
+        turns = [{"role": "user", "content": f"{MARK} {secret} {n} " + "and so on " * 40} for n in range(30)]
+        made = a.post(path.format(session=quote(session, safe="")), json=turns)
+        assert made.status_code == 201, made.text
+        listed = a.get("/v1/sessions").json()["sessions"]
+        ids |= {"session": listed[0]["id"], "turn": made.json()["turns"][0]["id"]}
+        context = call(a, "GET", "/v1/sessions/{session}/context", ids).json()
+        ids |= {"page": context["pages"][0]["id"], "key_id": a.get("/v1/keys").json()["keys"][0]["id"]}
+        before = call(a, "GET", "/v1/sessions/{session}/export", ids).content
+        absent = ids | {"session": "never was", "key_id": "0" * 16}
+        told = {"/v1/sessions/{session}/turns", "/v1/sessions/{session}/messages", "/v1/sessions/{session}/import"}
+        for method, route in sorted(routes(service), key=lambda found: found[1] in told):
+            if route in ("/metrics", "/v1/data-keys") or (method, route) == ("POST", "/v1/keys"):
+                continue
+            answer = call(b, method, route, ids)
+            said = answer.text + json.dumps(dict(answer.headers))
+            assert secret not in said and MARK not in said, (method, route)
+            if ("{session}" in route and route not in told) or "{key_id}" in route:
+                other = call(b, method, route, absent)
+                assert answer.status_code == other.status_code == 404, (method, route, answer.text)
+                assert shape(answer, ids) == shape(other, absent), (method, route)
+        assert call(a, "GET", "/v1/sessions/{session}/export", ids).content == before, "nor can B change it"
+
+
+def test_bs_cursors_prefixes_and_repeats_reach_nothing_of_a(service: Served) -> None:
+    with service.client("a") as a, service.client("b") as b:
+        clean(a, b)
+        turn = {"role": "user", "content": f"{MARK} of A", "id": "t1"}
+        headers = {"Idempotency-Key": "same-key"}
+        revision = a.post("/v1/sessions/s/turns", json=turn, headers=headers).headers["etag"]
+        for query in ("", "?after=a", "?prefix=s", "?after=../a/", "?prefix=a/s", "?prefix=%00"):
+            assert b.get(f"/v1/sessions{query}").json() == {"sessions": [], "next": None}
+        mine = {"role": "user", "content": "of B", "id": "t1"}
+        assert b.post("/v1/sessions/s/turns", json=mine, headers={"If-Match": revision}).status_code == 412
+        answer = b.post("/v1/sessions/s/turns", json=mine, headers=headers)
+        assert answer.status_code == 201 and "idempotency-replayed" not in answer.headers
+        assert MARK not in b.get("/v1/sessions/s/messages").text
+        assert MARK in a.get("/v1/sessions/s/messages").text
+        for header in ("X-Tenant", "X-Scope", "X-User", "X-Forwarded-User"):
+            assert MARK not in b.get("/v1/sessions/s/messages", headers={header: "a"}).text
+
+
+def clean(*clients: httpx.Client) -> None:
+    for client in clients:
+        for session in client.get("/v1/sessions").json()["sessions"]:
+            call(client, "DELETE", "/v1/sessions/{session}", {"session": session["id"], "turn": "", "repeat": "x"})
+
+
+def shape(answer: httpx.Response, ids: dict[str, str]) -> tuple[object, ...]:
+    """What an answer says, but for the id that it was asked for and the time."""
+    body = json.loads(answer.text)
+    for name in ("session", "key_id"):
+        body["detail"] = body["detail"].replace(repr(ids[name]), "ID")
+    return answer.status_code, body, sorted(set(answer.headers) - {"date"})
