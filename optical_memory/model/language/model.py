@@ -41,7 +41,7 @@ from optical_memory.renderers.base import Page
 
 ABSENT = "That is not in the memory."
 """What is answered where the memory does not say."""
-_NAMED = 5
+_NAMED = 8
 """Rows that the scorer names; each is read with the one before and the one behind."""
 _MOST_TOKENS = 96
 

@@ -1,0 +1,105 @@
+"""Text with facts, tasks on it, and samples as arrays: what is asked is there, and the labels are the answers."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("tokenizers")
+
+from bytes_tokenizer import bytes_tokenizer
+
+from optical_memory.errors import InputError
+from optical_memory.model.language.sequence import ASSISTANT
+from optical_memory.renderers.visible import NEWLINE_MARK
+from optical_memory.training.language import recipe
+from optical_memory.training.language.conversation import ABSENT, Story
+from optical_memory.training.language.layout import pages_of
+from optical_memory.training.language.prepare import DIGIT, LEAST, pools, token_weights
+from optical_memory.training.language.samples import TEXT, Sampler
+from optical_memory.training.language.tasks import KINDS, Asker, lines_for
+
+DOCUMENTS = [("A document about rivers and bridges. It has many sentences that say little. " * 60)[:4000]] * 2
+
+
+@pytest.fixture(scope="module")
+def names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("faker")
+    file = tmp_path_factory.mktemp("names") / "pools.json"
+    file.write_text(json.dumps(pools(3)))
+    return file
+
+
+def test_pages_say_what_the_turns_say_and_know_where(names: Path) -> None:
+    story = Story(random.Random(1), DOCUMENTS, names)
+    page = pages_of(story.turns(7000))[0]
+    assert len(page.text) == len(page.cells) and (np.diff(page.cells) > 0).all()
+    drawn = page.codes.reshape(-1)[page.cells]
+    marks = np.array([ord(letter) for letter in page.text])
+    assert (drawn[marks != 10] == marks[marks != 10]).all()
+    assert {chr(code) for code in drawn[marks == 10]} <= {NEWLINE_MARK, "\u25ae"}
+
+
+def test_answers_stand_where_their_tasks_say(names: Path) -> None:
+    seen = set()
+    for seed in range(30):
+        story = Story(random.Random(seed), DOCUMENTS, names)
+        pages = pages_of(story.turns(14_000))[:2]
+        for task in Asker(story, pages).tasks(8, 8):
+            seen.add(task.kind)
+            said = "".join(pages[number].text[start:end] for number, start, end in task.spans if number >= 0)
+            if task.kind in ("fact", "before", "quote", "gap", "said"):
+                assert task.answer in said
+            if task.kind == "absent":
+                assert task.answer == ABSENT and not task.spans
+            if task.kind == "fact" and task.spans:
+                rows = lines_for(task, pages, random.Random(0), [])
+                assert rows.startswith("[") and ":" in rows
+    assert seen >= {"fact", "two", "sentence", "quote", "absent", "yes-no", "said", "occurs", "order"}
+
+
+def test_a_sample_asks_for_its_answers_and_points_to_their_cells(names: Path) -> None:
+    inner = bytes_tokenizer()
+    sampler = Sampler(4, DOCUMENTS, names, inner, expand=0.0, plain=True)
+    pointed = 0
+    for _ in range(6):
+        sample = sampler.sample(2)
+        assert sample.codes.shape == (2, 6528) and sample.text.shape == (TEXT,)
+        for number in range(1, int(sample.number.max()) + 1):
+            own = sample.number == number
+            assert set(sample.kind[own].tolist()) <= set(range(1, len(KINDS) + 1))
+            answer = inner.decode(sample.text[own].tolist(), skip_special_tokens=False)
+            assert answer.endswith("<|im_end|>")
+            place = int(sample.question[number - 1])
+            before = inner.decode(sample.text[: place + 1].tolist(), skip_special_tokens=False)
+            assert before.endswith(ASSISTANT) and own[place + 1] and not own[place]
+            keys = sample.keys[number - 1]
+            cells = [key % (64 * 17) // 17 * 102 + key % 17 * 6 for key in keys[keys >= 0].tolist()]
+            if KINDS[sample.kind[own][0] - 1] == "fact" and len(cells):
+                page = sample.codes[int(keys[0]) // (64 * 17)]
+                near = "".join(chr(code) for cell in cells for code in page[cell : cell + 6])
+                pointed += answer[: -len("<|im_end|>")] in near.replace(NEWLINE_MARK, "\n")
+    assert pointed > 3
+
+
+def test_rare_tokens_weigh_more_and_digits_much(names: Path) -> None:
+    inner = bytes_tokenizer()
+    weights = token_weights(DOCUMENTS, names, inner)
+    assert weights[inner.token_to_id("7")] == np.float32(DIGIT)
+    assert weights[inner.token_to_id("e")] == np.float32(LEAST) < weights[inner.token_to_id("Q")]
+    assert weights.min() >= np.float32(LEAST) and weights.max() <= 1.0
+
+
+def test_a_recipe_says_what_is_wrong_with_it(tmp_path: Path) -> None:
+    assert recipe.load().adapter.hidden_size == 576
+    bundled = Path(recipe.__file__).with_name("language.toml").read_text()
+    for old, new, said in (("rank = 12", "ranks = 12", "unknown"), ("ratios = [9]", "ratios = [7]", "ratios")):
+        assert old in bundled
+        (tmp_path / "wrong.toml").write_text(bundled.replace(old, new))
+        with pytest.raises(InputError, match=said):
+            recipe.load(tmp_path / "wrong.toml")

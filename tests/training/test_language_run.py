@@ -1,0 +1,92 @@
+"""The whole way at a small size: prepare, train, score, pack, load, ask. For any model of the llama family."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("faker")
+pytest.importorskip("playwright")
+
+from bytes_tokenizer import bytes_tokenizer  # noqa: E402
+
+from optical_memory import load_model, render  # noqa: E402
+from optical_memory.model.language.model import load  # noqa: E402
+from optical_memory.training import __main__ as training  # noqa: E402
+
+SIZES = {
+    "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6, "rms_norm_eps": 1e-5,
+    "num_attention_heads": 2, "num_key_value_heads": 1, "rope_theta": 10_000.0, "max_position_embeddings": 8192,
+    "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": True,
+}  # fmt: skip
+RECIPE = """
+model = "{model}"
+seed = 1
+batch = 2
+rate = 1e-3
+update_rate = 7e-4
+rank = 2
+true_tokens = 0.3
+mixed_tokens = 0.5
+level = 0.5
+pointer = 0.25
+asked = 64
+expand = 0.4
+[adapter]
+width = 64
+row_blocks = 1
+page_blocks = 1
+levels = 2
+key = 32
+[[modes]]
+ratios = [1]
+weight = 0.8
+[[modes]]
+weight = 0.2
+[[sources]]
+name = "notes"
+licence = "this test's"
+patterns = ["*.txt"]
+"""
+
+
+def llama(folder: Path) -> None:
+    """Write a checkpoint folder with random weights, as the hub has them."""
+    from safetensors.torch import save_file
+
+    from optical_memory.model.llama import config_of
+    from optical_memory.model.names import decoder_pieces
+
+    folder.mkdir()
+    sizes = {**SIZES, "vocab_size": bytes_tokenizer().get_vocab_size()}
+    (folder / "config.json").write_text(json.dumps(sizes))
+    (folder / "tokenizer.json").write_text(bytes_tokenizer().to_str())
+    pieces = [piece for piece in decoder_pieces(config_of(sizes)) if piece.name != "lm_head.weight"]
+    save_file({p.name: torch.randn(p.shape) * 0.1 + (len(p.shape) == 1) for p in pieces}, folder / "model.safetensors")
+
+
+def test_a_recipe_gives_weights_that_load(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    llama(tmp_path / "lm")
+    (tmp_path / "notes").mkdir()
+    for number in range(3):
+        said = f"The note {number} speaks of rivers, bridges and long roads through quiet towns. " * 60
+        (tmp_path / "notes" / f"{number}.txt").write_text(said)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE.format(model=tmp_path / "lm"))
+    command = ["language", "--recipe", str(recipe)]
+    training.main([*command, "prepare", str(tmp_path / "data"), str(tmp_path / "notes")])
+    manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    assert manifest["text"][0]["licence"] == "this test's" and manifest["text"][0]["characters"] > 10_000
+    run = ["run", str(tmp_path / "data"), str(tmp_path / "out"), "--seconds", "6", "--evaluated", "1"]
+    training.main([*command, *run])
+    scores = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert {"vision 9", "true tokens 3", "newest text 1", "text", "blank 9", "other page 9"} <= scores.keys()
+    assert "steps" in capfd.readouterr().out
+    training.main([*command, "pack", str(tmp_path / "out" / "language.pt"), str(tmp_path / "packed")])
+    page = render("The port of billing-api is 8042.", tier="tiny", profile="mini")[0]
+    model = load(str(tmp_path / "lm"), folder=tmp_path / "packed", dtype=torch.float32)
+    assert 0 <= model.answer([page], "Which port?").certainty <= 1
+    assert load_model("smollm2", path=tmp_path / "lm", folder=tmp_path / "packed", dtype=torch.float32) is model
