@@ -16,6 +16,7 @@ BLOCKS = [
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL))
 ]
 NEEDS = {
+    "haystack": "haystack",
     "google_adk": "google.adk",
     "langchain": "langchain",
     "llama_index": "llama_index.core",
@@ -51,6 +52,10 @@ def given(name: str, server: Provider) -> dict[str, Any]:
         from llama_index.core.llms.mock import MockFunctionCallingLLM
 
         return {"llm": MockFunctionCallingLLM()}
+    if name == "haystack":
+        from haystack.components.generators.chat import MockChatGenerator
+
+        return {"generator": MockChatGenerator()}
     return {}
 
 
