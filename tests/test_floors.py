@@ -18,7 +18,7 @@ FLOORS = (
     {"budget", "formats", "policies", "renderers", "stores"},
     {"context", "endpoint", "excerpt", "facts", "model", "pages", "readers", "recall"},
     {"asking", "asynchronous", "compression", "lookup", "memory", "pool"},
-    {"adapters", "batch", "cli", "report", "service", "training"},
+    {"adapters", "batch", "cli", "client", "report", "service", "training"},
 )
 """Rooms (packages and modules directly under ``optical_memory``), lowest floor first."""
 ONLY = {

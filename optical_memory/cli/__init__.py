@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.console import Console
 
-from optical_memory.cli import asking, bench, corpus, demo, inspection, keys, pages, profiles, train
+from optical_memory.cli import asking, bench, corpus, demo, doctor, inspection, keys, pages, profiles, serve, train
 from optical_memory.errors import OpticalMemoryError
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ profiles.register(app)
 bench.register(app)
 train.register(app)
 keys.register(app)
+serve.register(app)
+doctor.register(app)
 
 
 def main() -> None:

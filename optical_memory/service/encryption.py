@@ -133,6 +133,17 @@ class TenantKeys:
                 count += 1
         return count
 
+    def check(self) -> int:
+        """Unwrap the data keys of every tenant, and return how many tenants that were. Raises KeyLostError."""
+        count = 0
+        for name in self._records.names(_RECORDS):
+            tenant = name.removeprefix(_RECORDS)
+            data, held = self._read(tenant)
+            if data is not None and held.destroyed_at is None:
+                self._unwrapped(tenant, data, None)
+                count += 1
+        return count
+
     def destroy(self, tenant: str) -> float:
         """Destroy a tenant's keys, and with them all that it stored; return when, in seconds since 1970.
 

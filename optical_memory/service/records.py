@@ -38,6 +38,9 @@ class Records(Protocol):
     def scrub(self, name: str) -> None:
         """Have the files written anew, without what the record of this name was before."""
 
+    def clock(self) -> float:
+        """Return the time by the store's clock, in seconds since 1970."""
+
     def close(self) -> None:
         """Release connections."""
 
@@ -109,6 +112,10 @@ class SqliteRecords:
         with self._database.writing() as db:
             self._database.mark(db)
         self._database.scrub()
+
+    def clock(self) -> float:
+        """Return the time: a file has this machine's clock."""
+        return time.time()
 
     def close(self) -> None:
         """Release the file."""

@@ -78,6 +78,12 @@ class RedisRecords:
         with self._use() as client:
             redis_server.purge(client, self._key(name), self._timeout)
 
+    def clock(self) -> float:
+        """Return the time by the server's clock."""
+        with self._use() as client:
+            seconds, microseconds = client.time()
+        return float(seconds) + float(microseconds) / 1e6
+
     def close(self) -> None:
         """Release connections."""
         client, self._client = self._client, None

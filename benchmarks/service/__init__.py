@@ -1,0 +1,1 @@
+"""The HTTP service under load: appends a second, and kills."""

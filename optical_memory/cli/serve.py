@@ -1,0 +1,123 @@
+"""``optical-memory serve``: the HTTP service, on loopback and SQLite where nothing else is said."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from optical_memory.cli import show
+from optical_memory.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from optical_memory.service.settings import ServiceSettings
+
+FIRST_TENANT = "default"
+"""Whose sessions the key opens that the first start makes."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve")(serve)
+
+
+def serve(
+    store: Annotated[str | None, typer.Option(help="sqlite:///… or redis://…")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen at.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen at; 0: a free one.")] = None,
+    plaintext: Annotated[
+        bool, typer.Option("--plaintext", help="Listen beyond loopback without TLS: a proxy in front has it.")
+    ] = False,
+    settings: Annotated[bool, typer.Option("--settings", help="Print all settings, as a table, and end.")] = False,
+) -> None:
+    """Serve sessions over HTTP. The first start on loopback makes a key and shows it, once.
+
+    Every setting can come from the environment: `optical-memory serve --settings`.
+
+    Example: optical-memory serve
+
+    Example: optical-memory serve --store redis://localhost:6379/0 --port 8321
+    """
+    try:
+        import uvicorn
+    except ImportError as error:
+        raise MissingExtraError("uvicorn", "service") from error
+    from optical_memory.service.app import create_app
+    from optical_memory.service.settings import ServiceSettings, settings_table
+
+    if settings:
+        print(settings_table())
+        return
+    given: dict[str, Any] = {"store": store, "host": host, "port": port, "plaintext": plaintext or None}
+    chosen = ServiceSettings(**{name: value for name, value in given.items() if value is not None})
+    key = prepare(chosen)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    with _listening(chosen) as listening:
+        scheme = "https" if chosen.tls_cert else "http"
+        address = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
+        url = f"{scheme}://{address}:{listening.getsockname()[1]}"
+        show.out.print(f"listening at {url}", markup=False, highlight=False, soft_wrap=True)
+        if key is not None:
+            show.out.print(f"key, shown this once: {key}", markup=False, highlight=False, soft_wrap=True)
+        else:
+            show.out.print("make a key: optical-memory keys create TENANT", markup=False, highlight=False)
+        config = uvicorn.Config(
+            create_app(chosen),
+            ssl_certfile=chosen.tls_cert,
+            ssl_keyfile=chosen.tls_key,
+            timeout_graceful_shutdown=chosen.shutdown_seconds,
+            access_log=False,  # its lines hold session ids and questions
+            server_header=False,
+            log_config=None,
+        )
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def prepare(settings: ServiceSettings) -> str | None:
+    """Check that the service may listen where it shall; return a new key where there is none on loopback.
+
+    Raises InputError for an address beyond this machine without keys, or without TLS or an explicit flag.
+    """
+    from optical_memory.service.keys import SCOPES, Keyring
+    from optical_memory.service.records import open_records
+
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        raise InputError("TLS needs both OPTICAL_MEMORY_TLS_CERT and OPTICAL_MEMORY_TLS_KEY")
+    settings.master()
+    records = open_records(settings.store)
+    try:
+        ring = Keyring(records)
+        if ring.all():
+            key = None
+        elif settings.is_loopback:
+            key = ring.create(FIRST_TENANT, SCOPES, name="first start")[1]
+        else:
+            raise InputError(
+                f"there are no keys, so nobody could use a service at {settings.host}: make one first with"
+                f" `optical-memory keys create TENANT --store {settings.store}`"
+            )
+    finally:
+        records.close()
+    if not settings.is_loopback and settings.tls_cert is None and not settings.plaintext:
+        raise InputError(
+            f"at {settings.host} keys and turns would pass in clear: set OPTICAL_MEMORY_TLS_CERT and"
+            " OPTICAL_MEMORY_TLS_KEY, or say --plaintext where a proxy in front of the service has TLS"
+        )
+    return key
+
+
+def _listening(settings: ServiceSettings) -> socket.socket:
+    """Return a socket that is bound. Raises InputError where the port is taken."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise InputError(
+            f"cannot listen at {settings.host} port {settings.port}: {error.strerror}; use --port 0 for a free one"
+        ) from error
+    return listening

@@ -1,0 +1,203 @@
+"""AsyncOpticalMemoryClient: the service's sessions, for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from optical_memory.client import calls
+from optical_memory.client.calls import Call
+from optical_memory.formats.keywords import When
+
+Json = dict[str, Any]
+
+
+class AsyncOpticalMemoryClient:
+    """A service's sessions, by coroutines; otherwise as :class:`optical_memory.client.OpticalMemoryClient`.
+
+    Args:
+        url: where the service listens, such as ``http://127.0.0.1:8321``.
+        key: a key of ``optical-memory keys create``.
+        timeout_seconds: for each try.
+        retries: further tries, with growing waits, after a lost connection or an answer 408, 429, 502, 503 or 504. What
+            adds turns carries an Idempotency-Key, so that a try whose answer was lost stores nothing twice.
+
+    Errors: AccessError for a key that is not valid or may not do this; NotFoundError; ConflictError (a revision that
+    passed); DuplicateTurnError; BudgetError; LimitError; KeyLostError; InputError; StoreUnavailableError where there is
+    no answer in the end.
+
+    """
+
+    def __init__(self, url: str, key: str, *, timeout_seconds: float = 60.0, retries: int = 5) -> None:
+        self._settings = calls.Settings(url=url, key=key, timeout_seconds=timeout_seconds, retries=retries)
+        self._http = httpx.AsyncClient(**self._settings.for_httpx())
+
+    async def add(
+        self,
+        session: str,
+        role: str,
+        content: str | Sequence[Mapping[str, Any]] | None = "",
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        pin: bool | str | None = None,
+        importance: float | None = None,
+        tool_calls: Sequence[Mapping[str, Any]] | None = None,
+        tool_call_id: str | None = None,
+        created_at: When | None = None,
+        if_match: str | None = None,
+    ) -> Json:
+        """Store one turn; see :meth:`optical_memory.OpticalMemory.add`. Returns the service's answer."""
+        fields = {
+            "id": id,
+            "name": name,
+            "pin": pin,
+            "importance": importance,
+            "tool_calls": tool_calls,
+            "tool_call_id": tool_call_id,
+            "created_at": created_at,
+        }
+        return await self.add_turns(session, [calls.turn_body(role, content, fields)], if_match=if_match)
+
+    async def add_turns(self, session: str, turns: Sequence[Mapping[str, Any]], *, if_match: str | None = None) -> Json:
+        """Store turns, all or none: dicts with the arguments of :meth:`add`. ``if_match``: a revision."""
+        path = calls.session_path(session, "/turns")
+        return await self._json(calls.adding("POST", path, calls.listed(turns), if_match=if_match))
+
+    async def extend(self, session: str, messages: Sequence[Mapping[str, Any]], *, format: str | None = None) -> Json:
+        """Store messages of a provider's shape, exactly."""
+        path = calls.session_path(session, "/messages")
+        return await self._json(calls.adding("POST", path, calls.listed(messages), params={"format": format}))
+
+    async def follow(self, session: str, messages: Sequence[Mapping[str, Any]], *, format: str | None = None) -> Json:
+        """Make the visible history equal this list."""
+        body = {"messages": calls.listed(messages), "format": format}
+        return await self._json(calls.adding("PUT", calls.session_path(session, "/messages"), body))
+
+    async def request(
+        self,
+        session: str,
+        format: str = "openai",
+        *,
+        recall: bool = False,
+        profile: str | None = None,
+        budget: int | None = None,
+    ) -> Json:
+        """Return everything that a provider's client takes but for the model's name."""
+        params = calls.view(profile, budget, format=format, recall=recall)
+        return await self._json(Call(method="GET", path=calls.session_path(session, "/request"), params=params))
+
+    async def messages(
+        self, session: str, format: str = "openai", *, profile: str | None = None, budget: int | None = None
+    ) -> list[Json]:
+        """Return the context as messages of a provider."""
+        params = calls.view(profile, budget, format=format)
+        found = await self._json(Call(method="GET", path=calls.session_path(session, "/messages"), params=params))
+        return list(found["messages"])
+
+    async def context(self, session: str, *, profile: str | None = None, budget: int | None = None) -> Json:
+        """Return the context as figures, pages and recent turns."""
+        path = calls.session_path(session, "/context")
+        return await self._json(Call(method="GET", path=path, params=calls.view(profile, budget)))
+
+    async def page(self, session: str, page: Mapping[str, Any] | str) -> bytes:
+        """Return the PNG of a page: one of a context's ``pages``, or its id."""
+        return (await self._send(Call(method="GET", path=calls.page_path(session, page)))).content
+
+    async def recall(
+        self,
+        session: str,
+        question: str | None = None,
+        *,
+        k: int = 5,
+        turn_id: str | None = None,
+        page: str | None = None,
+        line: int | None = None,
+        superseded: bool = False,
+    ) -> list[Json]:
+        """Return exact turns; see :meth:`optical_memory.OpticalMemory.recall`."""
+        fields = {"k": k, "turn_id": turn_id, "page": page, "line": line, "superseded": superseded}
+        params = calls.recall_params(question, fields)
+        found = await self._json(Call(method="GET", path=calls.session_path(session, "/recall"), params=params))
+        return list(found["turns"])
+
+    async def ask(self, session: str, question: str) -> Json:
+        """Return an answer from the session, where the service has a model."""
+        path = calls.session_path(session, "/ask")
+        return await self._json(Call(method="POST", path=path, json={"question": question}))
+
+    async def forget(
+        self, session: str, *, turn_id: str | None = None, before: float | None = None, everything: bool = False
+    ) -> Json:
+        """Really delete turns; return the receipt."""
+        body = {"turn_id": turn_id, "before": before, "everything": everything}
+        return await self._json(Call(method="POST", path=calls.session_path(session, "/forget"), json=body))
+
+    async def delete(self, session: str) -> Json:
+        """Really delete a session; return the receipt. NotFoundError where an earlier try deleted it."""
+        return await self._json(Call(method="DELETE", path=calls.session_path(session)))
+
+    async def sessions(self, prefix: str = "") -> AsyncIterator[Json]:
+        """Yield the sessions whose ids begin with ``prefix``, page by page."""
+        after: str | None = ""
+        while after is not None:
+            params = {"prefix": prefix, "after": after}
+            found = await self._json(Call(method="GET", path="/v1/sessions", params=params))
+            for session in found["sessions"]:
+                yield session
+            after = found["next"]
+
+    async def export(self, session: str) -> bytes:
+        """Return a session as a file of JSON lines."""
+        return (await self._send(Call(method="GET", path=calls.session_path(session, "/export")))).content
+
+    async def load(self, session: str, file: bytes) -> Json:
+        """Store an exported session under this id."""
+        return await self._json(Call(method="POST", path=calls.session_path(session, "/import"), content=file))
+
+    async def compress(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        format: str = "openai",
+        profile: str | None = None,
+        budget: int | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Json:
+        """Return the request that says what the messages say within a budget; nothing is stored."""
+        body = calls.view(profile, budget, messages=calls.listed(messages), format=format, tools=calls.listed(tools))
+        return await self._json(Call(method="POST", path="/v1/compress", json=body))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _json(self, call: Call) -> Json:
+        found: Json = (await self._send(call)).json()
+        return found
+
+    async def _send(self, call: Call) -> httpx.Response:
+        for attempt in range(self._settings.retries + 1):
+            last = attempt == self._settings.retries
+            response = None
+            try:
+                response = await self._http.request(**call.arguments())
+            except httpx.TransportError as error:
+                if last:
+                    raise calls.gave_up(call, attempt + 1, error) from error
+            if response is not None and (last or response.status_code not in calls.RETRIED):
+                return calls.checked(response)
+            await asyncio.sleep(calls.wait_seconds(attempt, response))
+        raise AssertionError("the last try returns or raises")
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

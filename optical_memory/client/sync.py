@@ -1,0 +1,202 @@
+"""OpticalMemoryClient: the service's sessions, from code that waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from optical_memory.client import calls
+from optical_memory.client.calls import Call
+from optical_memory.formats.keywords import When
+
+Json = dict[str, Any]
+
+
+class OpticalMemoryClient:
+    """A service's sessions, by blocking calls. Safe for threads.
+
+    Args:
+        url: where the service listens, such as ``http://127.0.0.1:8321``.
+        key: a key of ``optical-memory keys create``.
+        timeout_seconds: for each try.
+        retries: further tries, with growing waits, after a lost connection or an answer 408, 429, 502, 503 or 504. What
+            adds turns carries an Idempotency-Key, so that a try whose answer was lost stores nothing twice.
+
+    Errors: AccessError for a key that is not valid or may not do this; NotFoundError; ConflictError (a revision that
+    passed); DuplicateTurnError; BudgetError; LimitError; KeyLostError; InputError; StoreUnavailableError where there is
+    no answer in the end.
+
+    """
+
+    def __init__(self, url: str, key: str, *, timeout_seconds: float = 60.0, retries: int = 5) -> None:
+        self._settings = calls.Settings(url=url, key=key, timeout_seconds=timeout_seconds, retries=retries)
+        self._http = httpx.Client(**self._settings.for_httpx())
+
+    def add(
+        self,
+        session: str,
+        role: str,
+        content: str | Sequence[Mapping[str, Any]] | None = "",
+        *,
+        id: str | None = None,
+        name: str | None = None,
+        pin: bool | str | None = None,
+        importance: float | None = None,
+        tool_calls: Sequence[Mapping[str, Any]] | None = None,
+        tool_call_id: str | None = None,
+        created_at: When | None = None,
+        if_match: str | None = None,
+    ) -> Json:
+        """Store one turn; see :meth:`optical_memory.OpticalMemory.add`. Returns the service's answer."""
+        fields = {
+            "id": id,
+            "name": name,
+            "pin": pin,
+            "importance": importance,
+            "tool_calls": tool_calls,
+            "tool_call_id": tool_call_id,
+            "created_at": created_at,
+        }
+        return self.add_turns(session, [calls.turn_body(role, content, fields)], if_match=if_match)
+
+    def add_turns(self, session: str, turns: Sequence[Mapping[str, Any]], *, if_match: str | None = None) -> Json:
+        """Store turns, all or none: dicts with the arguments of :meth:`add`. ``if_match``: a revision."""
+        path = calls.session_path(session, "/turns")
+        return self._json(calls.adding("POST", path, calls.listed(turns), if_match=if_match))
+
+    def extend(self, session: str, messages: Sequence[Mapping[str, Any]], *, format: str | None = None) -> Json:
+        """Store messages of a provider's shape, exactly."""
+        path = calls.session_path(session, "/messages")
+        return self._json(calls.adding("POST", path, calls.listed(messages), params={"format": format}))
+
+    def follow(self, session: str, messages: Sequence[Mapping[str, Any]], *, format: str | None = None) -> Json:
+        """Make the visible history equal this list."""
+        body = {"messages": calls.listed(messages), "format": format}
+        return self._json(calls.adding("PUT", calls.session_path(session, "/messages"), body))
+
+    def request(
+        self,
+        session: str,
+        format: str = "openai",
+        *,
+        recall: bool = False,
+        profile: str | None = None,
+        budget: int | None = None,
+    ) -> Json:
+        """Return everything that a provider's client takes but for the model's name."""
+        params = calls.view(profile, budget, format=format, recall=recall)
+        return self._json(Call(method="GET", path=calls.session_path(session, "/request"), params=params))
+
+    def messages(
+        self, session: str, format: str = "openai", *, profile: str | None = None, budget: int | None = None
+    ) -> list[Json]:
+        """Return the context as messages of a provider."""
+        params = calls.view(profile, budget, format=format)
+        found = self._json(Call(method="GET", path=calls.session_path(session, "/messages"), params=params))
+        return list(found["messages"])
+
+    def context(self, session: str, *, profile: str | None = None, budget: int | None = None) -> Json:
+        """Return the context as figures, pages and recent turns."""
+        path = calls.session_path(session, "/context")
+        return self._json(Call(method="GET", path=path, params=calls.view(profile, budget)))
+
+    def page(self, session: str, page: Mapping[str, Any] | str) -> bytes:
+        """Return the PNG of a page: one of a context's ``pages``, or its id."""
+        return (self._send(Call(method="GET", path=calls.page_path(session, page)))).content
+
+    def recall(
+        self,
+        session: str,
+        question: str | None = None,
+        *,
+        k: int = 5,
+        turn_id: str | None = None,
+        page: str | None = None,
+        line: int | None = None,
+        superseded: bool = False,
+    ) -> list[Json]:
+        """Return exact turns; see :meth:`optical_memory.OpticalMemory.recall`."""
+        fields = {"k": k, "turn_id": turn_id, "page": page, "line": line, "superseded": superseded}
+        params = calls.recall_params(question, fields)
+        found = self._json(Call(method="GET", path=calls.session_path(session, "/recall"), params=params))
+        return list(found["turns"])
+
+    def ask(self, session: str, question: str) -> Json:
+        """Return an answer from the session, where the service has a model."""
+        path = calls.session_path(session, "/ask")
+        return self._json(Call(method="POST", path=path, json={"question": question}))
+
+    def forget(
+        self, session: str, *, turn_id: str | None = None, before: float | None = None, everything: bool = False
+    ) -> Json:
+        """Really delete turns; return the receipt."""
+        body = {"turn_id": turn_id, "before": before, "everything": everything}
+        return self._json(Call(method="POST", path=calls.session_path(session, "/forget"), json=body))
+
+    def delete(self, session: str) -> Json:
+        """Really delete a session; return the receipt. NotFoundError where an earlier try deleted it."""
+        return self._json(Call(method="DELETE", path=calls.session_path(session)))
+
+    def sessions(self, prefix: str = "") -> Iterator[Json]:
+        """Yield the sessions whose ids begin with ``prefix``, page by page."""
+        after: str | None = ""
+        while after is not None:
+            params = {"prefix": prefix, "after": after}
+            found = self._json(Call(method="GET", path="/v1/sessions", params=params))
+            yield from found["sessions"]
+            after = found["next"]
+
+    def export(self, session: str) -> bytes:
+        """Return a session as a file of JSON lines."""
+        return (self._send(Call(method="GET", path=calls.session_path(session, "/export")))).content
+
+    def load(self, session: str, file: bytes) -> Json:
+        """Store an exported session under this id."""
+        return self._json(Call(method="POST", path=calls.session_path(session, "/import"), content=file))
+
+    def compress(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        format: str = "openai",
+        profile: str | None = None,
+        budget: int | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> Json:
+        """Return the request that says what the messages say within a budget; nothing is stored."""
+        body = calls.view(profile, budget, messages=calls.listed(messages), format=format, tools=calls.listed(tools))
+        return self._json(Call(method="POST", path="/v1/compress", json=body))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _json(self, call: Call) -> Json:
+        found: Json = (self._send(call)).json()
+        return found
+
+    def _send(self, call: Call) -> httpx.Response:
+        for attempt in range(self._settings.retries + 1):
+            last = attempt == self._settings.retries
+            response = None
+            try:
+                response = self._http.request(**call.arguments())
+            except httpx.TransportError as error:
+                if last:
+                    raise calls.gave_up(call, attempt + 1, error) from error
+            if response is not None and (last or response.status_code not in calls.RETRIED):
+                return calls.checked(response)
+            time.sleep(calls.wait_seconds(attempt, response))
+        raise AssertionError("the last try returns or raises")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
