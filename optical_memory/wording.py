@@ -24,6 +24,13 @@ WORDS = "[what the user said, in the user's own words, oldest first; […] marks
 """Above the user's words at the head of the past."""
 GIST = "[the most telling lines of what came before, oldest first; […] marks what is left out]"
 """Above the gist of what is on no page of the past."""
+VALUES = "[exact values from the whole past, as text; the one used last first]"
+"""Above the ledger, behind the pages of the past."""
+BETWEEN = " | "
+"""Between two values."""
+REPLACED = "before:"
+"""Ahead of a value that was replaced."""
+
 OPENING = "[the conversation begins here]"
 """What stands for the user where the first turn is not the user's: Gemini and Anthropic refuse such a request."""
 

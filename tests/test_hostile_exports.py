@@ -323,3 +323,27 @@ def test_notes_are_believed_where_the_turns_bear_them_out(
         assert "FORGED" not in shown and "system:" not in shown
         assert loaded.context().tokens == sum(piece.tokens for piece in loaded.context().pieces()) <= 2_000
         assert loaded.messages() != aged[1]
+
+
+def _forge_value(notes: dict[str, Any]) -> None:
+    notes["ledger"]["values"] = [{"text": "FORGED-1", "places": [3]}]
+
+
+def _forge_ledger(notes: dict[str, Any]) -> None:
+    notes["ledger"] |= {"shown": "FORGED", "tokens": 2}
+
+
+@pytest.mark.parametrize("forge", [_forge_value, _forge_ledger])
+def test_exact_values_are_believed_where_the_turns_bear_them_out(
+    tmp_path: Path, aged: tuple[Path, list[dict[str, Any]]], forge: Callable[[dict[str, Any]], None]
+) -> None:
+    exported, _ = aged
+    lines = _lines(exported)
+    state = _state_in(lines)
+    (view,) = state["views"].values()
+    forge(view["notes"])
+    forged = [line for line in lines if "state" not in line] + [_packed(state)]
+    with OpticalMemory.load(_write(tmp_path / "forged.om", forged), **SETTINGS) as loaded:
+        context = loaded.context()
+        assert "FORGED" not in "".join(piece.text for piece in context.pieces())
+        assert context.tokens == sum(piece.tokens for piece in context.pieces()) <= 2_000

@@ -75,11 +75,16 @@ class _Cut:
             blocks[blocks.index((start, end))] = (start, -end)
             left -= end - start
         pieces: list[str] = []
+        place = 0
         for start, end in blocks:
-            piece = text[start:end] if end >= 0 else self.note
-            if piece != self.note or not pieces or pieces[-1] != self.note:
-                pieces.append(piece)
-        return self.text("\n\n".join(pieces))
+            if end >= 0:
+                whole = bool(pieces) and pieces[-1] != self.note
+                pieces.append(text[place if whole else start : end])  # with the blanks that stood between
+            elif not pieces or pieces[-1] != self.note:
+                pieces.append(self.note)
+            place = abs(end)
+        joined = "".join(f"\n\n{piece}\n\n" if piece == self.note else piece for piece in pieces)
+        return self.text(joined.strip())
 
     def arguments(self, text: str) -> str:
         if len(text) <= self.keep + len(self.note):

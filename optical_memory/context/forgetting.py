@@ -182,7 +182,7 @@ def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]
         entries=tuple(item.entry for item in out),
         instructions=tuple(turn_id for turn_id in epoch.instructions if turn_id not in gone),
         totals=_less(epoch.totals, len(sealed), text_tokens),
-        notes=epoch.notes.without(gone, view.count),
+        notes=epoch.notes.without(gone, doomed, view.count),
     )
 
 

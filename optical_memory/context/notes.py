@@ -13,7 +13,9 @@ from typing import Any
 
 from optical_memory import wording
 from optical_memory.context.folding import request_of
+from optical_memory.context.ledger import Ledger, ledger_from_dict
 from optical_memory.renderers.layout import Run
+from optical_memory.turns import Turn
 
 CHARACTERS = 4
 """Characters of text tried for each token that it may cost; less where it then costs more."""
@@ -68,19 +70,21 @@ class Note:
 
 NO_WORDS = Note(label=wording.WORDS)
 NO_GIST = Note(label=wording.GIST)
+NO_VALUES = Ledger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """What a past says in text: the user's ``words``, and a ``gist`` of what is on no page of it."""
+    """What a past says in text: the user's ``words``, a ``gist`` of what is on no page of it, and the ``ledger``."""
 
     words: Note = NO_WORDS
     gist: Note = NO_GIST
+    ledger: Ledger = NO_VALUES
 
     @property
     def tokens(self) -> int:
         """What the notes cost."""
-        return self.words.tokens + self.gist.tokens
+        return self.words.tokens + self.gist.tokens + self.ledger.tokens
 
     def with_words(self, runs: Iterable[Run], room: int, count: Count) -> Notes:
         """Return the notes with a user's further words, all of them in at most ``room`` tokens."""
@@ -90,19 +94,25 @@ class Notes:
         """Return the notes with the gist of further runs, all of it in at most ``room`` tokens."""
         return replace(self, gist=self.gist.within([*self.gist.runs, *runs], room, count, _lines))
 
-    def without(self, turn_ids: Collection[str], count: Count) -> Notes:
-        """Return the notes without what these turns say."""
+    def with_values(self, turns: Iterable[Turn], room: int, count: Count) -> Notes:
+        """Return the notes with the exact values of further turns, all of them in at most ``room`` tokens."""
+        return replace(self, ledger=self.ledger.with_turns(turns, room, count, self.words.text))
+
+    def without(self, turn_ids: Collection[str], places: Collection[int], count: Count) -> Notes:
+        """Return the notes without what these turns, at these places, say."""
 
         def left(note: Note) -> Note:
             runs = [run for run in note.runs if run.turn_id not in turn_ids]
             return note if len(runs) == len(note.runs) else note.saying(runs, count)
 
-        return Notes(words=left(self.words), gist=left(self.gist))
+        return Notes(words=left(self.words), gist=left(self.gist), ledger=self.ledger.without(places, count))
 
     def through(self, place: int, count: Count) -> Notes:
         """Return the notes without what turns behind ``place`` say."""
         runs = (*self.words.runs, *self.gist.runs)
-        return self.without({run.turn_id for run in runs if run.place is not None and run.place > place}, count)
+        ids = {run.turn_id for run in runs if run.place is not None and run.place > place}
+        behind = {at for value in self.ledger.values for at in value.places if at > place}
+        return self.without(ids, behind, count)
 
 
 NO_NOTES = Notes()
@@ -115,7 +125,7 @@ def notes_from_dict(data: Mapping[str, Any]) -> Notes:
     def note(data: Mapping[str, Any]) -> Note:
         return Note(**(dict(data) | {"runs": tuple(Run(**run) for run in data["runs"])}))
 
-    return Notes(words=note(data["words"]), gist=note(data["gist"]))
+    return Notes(words=note(data["words"]), gist=note(data["gist"]), ledger=ledger_from_dict(data["ledger"]))
 
 
 def _lines(runs: Sequence[Run], characters: int) -> Sequence[Run]:

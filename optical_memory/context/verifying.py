@@ -17,7 +17,7 @@ from optical_memory.context.sealing import Sealed, Sealer, run_of
 from optical_memory.context.shelf import Shelf
 from optical_memory.errors import OpticalMemoryError
 from optical_memory.renderers.layout import Run
-from optical_memory.turns import Turn
+from optical_memory.turns import Turn, transcript
 from optical_memory.wording import CUTS
 
 MOST_ENTRIES = 4_096
@@ -67,12 +67,24 @@ def stands_in(runs: Iterable[Run], turns: Mapping[str, Turn]) -> bool:
 
 
 def _are_notes(notes: Notes, turns: Mapping[str, Turn], sealer: Sealer) -> bool:
+    """Whether notes say only what stands in the turns, the user's words only what the user said, at what they cost."""
+
+    def count(text: str) -> int:
+        return count_tokens(text, sealer.profile)
+
     for note, empty in ((notes.words, NO_WORDS), (notes.gist, NO_GIST)):
-        if note != empty.saying(note.runs, lambda text: count_tokens(text, sealer.profile)):
+        if note != empty.saying(note.runs, count) or not stands_in(note.runs, turns):
             return False
-        if not stands_in(note.runs, turns):
+    if any(run.role != "user" for run in notes.words.runs):
+        return False
+    at = {turn.seq: transcript(turn)[1] for turn in turns.values()}
+    said = "\n".join(turn.text for turn in turns.values() if turn.role == "user")
+    for value in notes.ledger.values:
+        if not value.places or not all(value.text in at.get(place, "") for place in value.places):
             return False
-    return True
+        if value.key not in said or value.before not in said:
+            return False
+    return notes.ledger.is_consistent(count)
 
 
 def _is_gist(sealer: Sealer, entry: Entry, turns: Mapping[str, Turn]) -> bool:

@@ -271,17 +271,19 @@ class SessionView:
         free = room - self._header_tokens - pinned
         share = max(self.settings.budget * SHARES.words, SHARES.words_least)
         most = int(min(share, free * SHARES.words_of_past))
-        return self._epoch.notes.with_words(said, max(most, 0), self.count)
+        notes = self._epoch.notes.with_words(said, max(most, 0), self.count)
+        values = int(min(self.settings.budget * SHARES.values, (free - notes.words.tokens) * SHARES.values_of_past))
+        return notes.with_values([t for t in turns if not t.is_instruction], max(values, 0), self.count)
 
     def _plan_with(self, notes: Notes, entries: Sequence[Entry], room: int) -> tuple[Plan, Notes]:
         """Plan the past, and keep a gist in text of pages for which not even one gist page has room."""
         reserved = min(notes.gist.tokens, (room - self._header_tokens) // 2)
-        plan = self._plan(entries, room - notes.words.tokens - reserved)
+        plan = self._plan(entries, room - notes.words.tokens - notes.ledger.tokens - reserved)
         gone = set(plan.archived)
         runs = [run for entry in entries if entry.id in gone for run in self.shelf.runs(entry)]
         if not runs and not notes.gist.runs:
             return plan, notes
-        left = room - self._header_tokens - notes.words.tokens - plan.tokens
+        left = room - self._header_tokens - notes.words.tokens - notes.ledger.tokens - plan.tokens
         most = self.settings.budget * SHARES.text_gist
         return plan, notes.with_gist(runs, max(int(min(left, most)), 0), self.count)
 
@@ -393,6 +395,9 @@ class SessionView:
                 for note in (self._epoch.notes.words, self._epoch.notes.gist)
                 if note.runs
             ]
+            ledger = self._epoch.notes.ledger
+            if ledger.tokens:
+                past.append(Piece(kind="record", message=PAST, text=ledger.shown, tokens=ledger.tokens))
             self._past = (*self._system, *(() if self._epoch.is_empty else (header, *notes, *past)))
         latest = self._tail.pieces
         places = {turn.id: turn.seq for turn in self._tail.turns}
