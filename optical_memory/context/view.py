@@ -231,7 +231,7 @@ class SessionView:
         count = sizes.groups_to_seal()
         groups = self._tail.groups[:count]
         turns = [turn for group in groups for turn in group.turns]
-        instructions = (*self._instructions, *(turn for turn in turns if turn.is_instruction))
+        instructions = _distinct([*self._instructions, *(turn for turn in turns if turn.is_instruction)])
         system = sum(count_message(turn, self.profile) for turn in instructions)
         tail = sizes.tail - sum(group.tokens for group in groups)
         _check_least(system, tail, self.reserved, self.settings.budget)
@@ -414,6 +414,14 @@ class SessionView:
             epoch=self._epoch.number,
             archived_pages=self._epoch.archived_pages,
         )
+
+
+def _distinct(instructions: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Return instructions without those that say again what one before them says: a script that was started anew."""
+    first: dict[str, Turn] = {}
+    for turn in instructions:
+        first.setdefault(turn.digest, turn)
+    return tuple(first.values())
 
 
 def _check_least(system: int, tail: int, reserved: int, budget: int) -> None:

@@ -159,3 +159,16 @@ def test_words_that_fit_are_whole_and_more_room_never_shows_fewer(airline_sessio
         assert notes.tokens >= before * 0.6
         before = notes.tokens
     assert notes == everything
+
+
+def test_a_script_that_starts_anew_has_one_system_prompt(airline_sessions: list[dict[str, Any]]) -> None:
+    prompt = "You are a patient agent of an airline. " * 40
+    with OpticalMemory(profile="gpt-5", budget=4_000, renderer="dense") as memory:
+        for start in range(26):
+            memory.add("system", prompt)
+            memory.extend([m for m in airline_sessions[start]["messages"] if m["role"] != "system"][:6])
+            assert memory.context().tokens <= 4_000
+        memory.add("system", "Answer in French.")
+        memory.extend([m for s in airline_sessions for m in s["messages"] if m["role"] != "system"][:80])
+        shown = [piece.text for piece in memory.context().past if piece.kind == "instructions"]
+        assert shown == [prompt, "Answer in French."]
