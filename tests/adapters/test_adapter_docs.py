@@ -16,6 +16,7 @@ BLOCKS = [
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL))
 ]
 NEEDS = {
+    "agent_framework": "agent_framework",
     "haystack": "haystack",
     "google_adk": "google.adk",
     "langchain": "langchain",
@@ -56,6 +57,14 @@ def given(name: str, server: Provider) -> dict[str, Any]:
         from haystack.components.generators.chat import MockChatGenerator
 
         return {"generator": MockChatGenerator()}
+    if name == "agent_framework":
+        from agent_framework import BaseChatClient
+
+        class Client(BaseChatClient[Any]):
+            async def _inner_get_response(self, **more: Any) -> Any:
+                raise NotImplementedError
+
+        return {"client": Client()}
     return {}
 
 

@@ -1,0 +1,164 @@
+"""Microsoft Agent Framework: a context provider that bounds what each call of the chat client is given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from optical_memory.adapters.base import Bridge, OnFailure, schemas
+from optical_memory.errors import MissingExtraError
+from optical_memory.formats.media import split_data_url
+from optical_memory.memory import OpticalMemory
+from optical_memory.turns import Part, Turn
+
+try:
+    from agent_framework import ChatContext, ChatMiddleware, Content, ContextProvider, FunctionTool, Message
+except ImportError as missing:
+    raise MissingExtraError("agent-framework-core", "agent-framework") from missing
+
+__all__ = ["OpticalContextProvider"]
+
+
+class MessageShape:
+    """Converts messages; each function result is a turn of its own, what has no shape at OpenAI counts as its JSON."""
+
+    format = "openai"
+
+    def written(self, message: Message) -> Sequence[Mapping[str, Any]]:
+        """Return the results of a message each as one, and what else it says as one."""
+        return list(_written(message))
+
+    def shortened(self, message: Message, turn: Turn) -> Message:
+        """Return a copy with another text."""
+        made = _made(turn)
+        made.message_id, made.author_name = message.message_id, message.author_name
+        return made
+
+    def made(self, turns: Sequence[Turn]) -> list[Message]:
+        """Return turns as messages."""
+        return [_made(turn) for turn in turns]
+
+
+class OpticalContextProvider(ContextProvider):
+    """Shows the model an optical memory of the session instead of its whole history.
+
+    ``Agent(client=client, context_providers=[OpticalContextProvider(store="sqlite:///memory.db")])``. Each session's id
+    is a session of the memory. The model also gets the ``recall`` tool.
+
+    Args:
+        memory: a ready memory for one session, instead of ``settings``.
+        recall: whether the model gets the recall tool.
+        on_failure: "raise" the memory's error, or "send everything" and log a warning.
+        settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer). The budget holds for all
+            that is sent: instructions, tool schemas, messages.
+
+    """
+
+    def __init__(
+        self,
+        memory: OpticalMemory | None = None,
+        *,
+        recall: bool = True,
+        on_failure: OnFailure = "raise",
+        source_id: str = "optical_memory",
+        **settings: Any,
+    ) -> None:
+        super().__init__(source_id)
+        self._bridge: Bridge[Message] = Bridge(MessageShape(), memory, on_failure=on_failure, **settings)
+        self._recall = recall
+
+    async def before_run(self, *, agent: Any, session: Any, context: Any, state: dict[str, Any]) -> None:
+        """Put the memory before each call of the chat client, and offer the recall tool."""
+        thread = str(session.session_id)
+        context.extend_middleware(self.source_id, _Bounded(self._bridge, thread))
+        if self._recall:
+            context.extend_tools(self.source_id, [self.recall_tool(thread)])
+
+    def recall_tool(self, session_id: str) -> FunctionTool:
+        """Return the recall tool of a session."""
+        offered = self._bridge.recall_tool
+
+        async def recall(**asked: Any) -> str:
+            return await self._bridge.recall_async(session_id, asked)
+
+        return FunctionTool(
+            name=offered.name, description=offered.description, func=recall, input_model=offered.parameters
+        )
+
+    def memory(self, session_id: str) -> OpticalMemory:
+        """Return the memory of a session, to inspect it, recall or forget."""
+        return self._bridge.memory(session_id)
+
+    def close(self) -> None:
+        """Release the store and the renderer."""
+        self._bridge.close()
+
+
+class _Bounded(ChatMiddleware):
+    """Puts the bounded context in place of the messages of one call; errors: BudgetError, StoreError."""
+
+    def __init__(self, bridge: Bridge[Message], thread: str) -> None:
+        self._bridge, self._thread = bridge, thread
+
+    async def process(self, context: ChatContext, call_next: Callable[[], Awaitable[None]]) -> None:
+        options = context.options or {}
+        tools = [_schema(tool) for tool in options.get("tools") or ()]
+        beside = "\n".join([str(options.get("instructions") or ""), schemas(tools)])
+        context.messages = await self._bridge.shown_async(self._thread, context.messages, beside=beside)
+        await call_next()
+
+
+def _schema(tool: Any) -> Any:
+    return tool.to_json_schema_spec() if isinstance(tool, FunctionTool) else tool
+
+
+def _written(message: Message) -> Iterator[dict[str, Any]]:
+    rest: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    named = {"id": message.message_id} if message.message_id else {}
+    results = 0
+    for content in message.contents:
+        if content.type == "function_result":
+            results += 1
+            yield {"role": "tool", "tool_call_id": str(content.call_id), "content": str(content.result or "")}
+        elif content.type == "function_call":
+            given = content.arguments
+            arguments = given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False, default=str)
+            function = {"name": str(content.name), "arguments": arguments}
+            calls.append({"id": str(content.call_id), "type": "function", "function": function})
+        else:
+            rest.append(_part(content))
+    if rest or calls or not results:
+        role = message.role if message.role in ("system", "developer", "user", "assistant") else "user"
+        plain = all(part["type"] == "text" for part in rest)
+        said: Any = "\n".join(part["text"] for part in rest) if plain else rest
+        yield {"role": role, "content": said, **named} | ({"tool_calls": calls} if calls else {})
+
+
+def _part(content: Content) -> dict[str, Any]:
+    if content.type == "text":
+        return {"type": "text", "text": content.text or ""}
+    if content.type in ("data", "uri") and str(content.media_type or "").startswith("image/"):
+        detail = (content.additional_properties or {}).get("detail")
+        image = {"url": str(content.uri)} | ({"detail": detail} if detail else {})
+        return {"type": "image_url", "image_url": image}
+    kept = content.to_dict(exclude={"raw_representation"})
+    return {"type": content.type, "data": json.dumps(kept, ensure_ascii=False, default=str)}
+
+
+def _made(turn: Turn) -> Message:
+    if turn.role == "tool":
+        return Message("tool", [Content.from_function_result(turn.tool_call_id or "", result=turn.text)])
+    calls = [Content.from_function_call(call.id, call.name, arguments=call.arguments) for call in turn.tool_calls]
+    said = [_shown(part) for part in turn.content]
+    return Message("system" if turn.is_instruction else turn.role, [*said, *calls])
+
+
+def _shown(part: Part) -> Content:
+    inline = split_data_url(part.url)
+    if part.kind != "image" or inline is None:
+        return Content.from_text(part.text or part.url or part.label)
+    detail = (part.raw or {}).get("detail")
+    more = {"detail": detail} if detail else None
+    return Content.from_uri(part.url, media_type=inline[0], additional_properties=more)
