@@ -51,9 +51,10 @@ class Caller:
 
 
 def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
-    """Return a dependency that lets callers in whose key has a scope; else 401 without a valid key, or 403."""
+    """Return a dependency that lets callers in whose key has a scope; else 401, 403 or 429."""
 
     async def caller(
+        request: Request,
         engine: Annotated[Engine, Depends(engine_of)],
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Caller:
@@ -66,6 +67,8 @@ def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
                 key = await engine.quick(lambda: engine.keyring.find(text))
         except AccessError as error:
             raise _unknown(str(error)) from error
+        if engine.rates.any:
+            request.state.allowance = await engine.quick(lambda: engine.rates.take(key))
         if scope not in key.scopes:
             raise Problem(403, "the key may not do this", f"this needs a key with the scope {scope!r}")
         return Caller(tenant=key.tenant, key_id=key.id, scopes=key.scopes, engine=engine)

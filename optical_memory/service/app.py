@@ -40,7 +40,7 @@ _PROBLEM = {
         }
     },
 }
-_ERRORS = (400, 401, 403, 404, 408, 409, 410, 412, 413, 422, 500, 501, 502, 503)
+_ERRORS = (400, 401, 403, 404, 408, 409, 410, 412, 413, 422, 429, 500, 501, 502, 503)
 
 
 def create_app(settings: ServiceSettings | None = None) -> FastAPI:

@@ -16,6 +16,7 @@ from optical_memory.renderers import default_renderer, get_renderer
 from optical_memory.service.encryption import EncryptingCodec, TenantKeys
 from optical_memory.service.keys import Keyring
 from optical_memory.service.metrics import Metrics
+from optical_memory.service.rates import Rates, parse_rates
 from optical_memory.service.records import open_records
 from optical_memory.service.settings import ServiceSettings
 from optical_memory.stores import open_store
@@ -43,6 +44,8 @@ class Engine:
         master = settings.master()
         self.records = open_records(settings.store)
         self.keyring = Keyring(self.records, cache_seconds=settings.key_cache_seconds)
+        of_key, of_tenant = parse_rates(settings.key_rates), parse_rates(settings.tenant_rates)
+        self.rates = Rates(self.records, of_key=of_key, of_tenant=of_tenant)
         self.tenant_keys = None if master is None else TenantKeys(self.records, master)
         codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
         self.codec = codec

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.problems import RETRY_SECONDS, Problem
+from optical_memory.service.rates import Allowance
 from optical_memory.service.settings import ServiceSettings
 
 _FREE = ("/healthz", "/readyz", "/metrics")
@@ -19,6 +21,14 @@ def _refused(status: int, detail: str) -> Problem:
     titles = {413: "the body is too large", 408: "the body came too slowly", 503: "too many requests at once"}
     retry = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}
     return Problem(status, titles[status], detail, {"Connection": "close"} | retry)
+
+
+def _added(scope: Scope) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the headers that every answer has, and what remains of the caller's rates."""
+    yield b"x-content-type-options", b"nosniff"
+    allowance: Allowance | None = scope.get("state", {}).get("allowance")
+    for name, value in allowance.headers.items() if allowance is not None else ():
+        yield name.lower().encode(), value.encode()
 
 
 class Limits:
@@ -40,7 +50,7 @@ class Limits:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                message["headers"] = [*message.get("headers", ()), (b"x-content-type-options", b"nosniff")]
+                message["headers"] = [*message.get("headers", ()), *_added(scope)]
             await send(message)
 
         free = scope["path"] in _FREE

@@ -50,6 +50,8 @@ class ServiceSettings(BaseSettings):
     key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how late a revocation may work")
     repeat_seconds: float = Field(default=86_400.0, gt=0, description="how long answers are kept for repeated requests")
     shutdown_seconds: int = Field(default=30, ge=0, description="time for requests under way to end at a shutdown")
+    key_rates: str = Field(default="", description="most requests of a key, such as `600/60 20000/3600` (in seconds)")
+    tenant_rates: str = Field(default="", description="most requests of a tenant, likewise")
     ask_url: str | None = Field(default=None, description="OpenAI-compatible API that answers questions")
     ask_model: str | None = Field(default=None, description="model at that API")
 
@@ -74,6 +76,6 @@ def settings_table() -> str:
     """Return all settings as a Markdown table."""
     rows = ["| variable | default | |", "|---|---|---|"]
     for name, field in ServiceSettings.model_fields.items():
-        default = "–" if field.default is None else f"`{field.default}`"
+        default = "–" if field.default in (None, "") else f"`{field.default}`"
         rows.append(f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |")
     return "\n".join(rows)
