@@ -17,7 +17,7 @@ test: .venv/.test check
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 # Frameworks whose requirements contradict the others' have an environment each, with what their tests need alone.
-APART := google-adk
+APART := google-adk crewai
 
 test-adapters: $(APART:%=.venv-%/.test)
 	for name in $(APART); do \

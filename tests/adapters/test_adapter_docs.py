@@ -16,6 +16,7 @@ BLOCKS = [
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", path.read_text("utf-8"), re.DOTALL))
 ]
 NEEDS = {
+    "crewai": "crewai",
     "agent_framework": "agent_framework",
     "haystack": "haystack",
     "google_adk": "google.adk",
