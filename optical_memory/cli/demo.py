@@ -10,6 +10,9 @@ import typer
 from optical_memory.cli import show
 from optical_memory.errors import OpticalMemoryError
 
+QUESTIONS = ("What is my user ID?", "Which flight is delayed?", "What is the colour of my boat?")
+"""Asked of the conversation that ships: two that it answers and one that it does not."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -47,7 +50,8 @@ def demo(
         run = play(memory, messages, lambda: bars.advance(task))
         scores = _scores(memory, reader or ["mini", "rapidocr"], bars)
         task = bars.add_task("report", total=None)
-        path = write_report(output, memory, run, scores, lambda: bars.advance(task))
+        answers = _answers(memory, bars) if file is None and profile == "mini" else []
+        path = write_report(output, memory, run, scores, lambda: bars.advance(task), answers)
         bars.update(task, total=bars.tasks[task].completed)
         figures = memory.stats() | {"seconds": round(run.seconds, 2), "report": str(path)}
     if as_json:
@@ -64,7 +68,23 @@ def demo(
         ("seconds", figures["seconds"]),
     ]
     show.table(f"{memory.session}, profile {profile}, renderer {figures['renderer']}", ("", ""), rows)
+    for question, reply in answers:
+        show.out.print(f"{question}\n  {reply.text} (certainty {reply.certainty:.2f})", markup=False, highlight=False)
     show.out.print(f"Report: [link=file://{path.resolve()}]{path}[/link]")
+
+
+def _answers(memory: Any, bars: Any) -> list[tuple[str, Any]]:
+    """Ask the demo's questions, where the language model's weights are found; else say how to get them."""
+    answers = []
+    task = bars.add_task("questions", total=len(QUESTIONS))
+    for question in QUESTIONS:
+        try:
+            answers.append((question, memory.ask(question)))
+        except OpticalMemoryError as error:
+            show.err.print(f"no questions are asked: {error}", markup=False, highlight=False)
+            break
+        bars.advance(task)
+    return answers
 
 
 def _scores(memory: Any, readers: list[str], bars: Any) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from optical_memory.asking import Reply
 from optical_memory.errors import MissingExtraError
 from optical_memory.memory import OpticalMemory
 from optical_memory.readers.fidelity import Score
@@ -23,11 +24,13 @@ def write_report(
     run: Run,
     scores: Mapping[str, Mapping[str, Score]],
     step: Callable[[], object] = lambda: None,
+    answers: Sequence[tuple[str, Reply]] = (),
 ) -> Path:
     """Write the report and return the path of its ``index.html``.
 
-    ``scores`` maps a reader's name to what it read at each tier. Turn content is escaped; the page runs no script
-    and loads nothing from elsewhere. Errors: MissingExtraError without jinja2.
+    ``scores`` maps a reader's name to what it read at each tier; ``answers`` are questions with their replies. Turn
+    content is escaped; the page runs no script and loads nothing from elsewhere. Errors: MissingExtraError without
+    jinja2.
     """
     try:
         from jinja2 import Environment, PackageLoader
@@ -49,6 +52,7 @@ def write_report(
         reading_chart=_reading_chart(scores),
         tier_chart=_tier_chart(memory),
         scores=scores,
+        answers=[_answered(question, reply, run, images) for question, reply in answers],
         profile=memory.profile,
     )
     path = folder / "index.html"
@@ -89,6 +93,19 @@ def _ladder(memory: OpticalMemory, images: Images) -> list[dict[str, Any]]:
         row = rows.setdefault(page.id, {"id": page.id[:12], "text": page.text, "is_gist": is_gist, "tiers": []})
         row["tiers"].append(_view(page, images))
     return [rows[page_id] for page_id in sorted(rows, key=order.__getitem__)]
+
+
+def _answered(question: str, reply: Reply, run: Run, images: Images) -> dict[str, Any]:
+    """Return a question and its reply, with the page that the first source stands on and where its line is on it."""
+    pages = {page.id: page for page in run.last.pages}
+    source = next((each for each in reply.sources if each.page in pages), None)
+    shown: dict[str, Any] = {"question": question, "reply": reply, "page": None}
+    if source is not None and source.page is not None and source.line is not None:
+        page = pages[source.page]
+        rows = page.layout.grid.rows
+        shown |= {"page": _view(page, images), "top": 100 * (source.line - 1) / rows, "height": 100 / rows}
+        shown["line"] = source.line
+    return shown
 
 
 def _view(page: Page, images: Images) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from optical_memory import OpticalMemory
+from optical_memory.asking import AskUsage, Reply, Source
 from optical_memory.report.build import write_report
 from optical_memory.report.demo import play
 
@@ -43,3 +44,21 @@ def test_every_picture_is_there_once_the_page_has_loaded(report: Path, tmp_path:
     assert len(pictures) > 30 and max(top for _, top in pictures) > 2_000, "far more than the window shows"
     assert all(width for width, _ in pictures)
     assert overflow and max(overflow) <= 0
+
+
+def test_an_answer_stands_beside_its_page_with_the_line_marked(
+    tmp_path: Path, airline_sessions: list[dict[str, Any]]
+) -> None:
+    messages = [message for session in airline_sessions[:4] for message in session["messages"][1:]]
+    with OpticalMemory("shift", profile="mini", budget=4_000, renderer="dense") as memory:
+        run = play(memory, messages)
+        page = run.last.pages[0]
+        usage = AskUsage(input_tokens=1_234, output_tokens=5, requests=1, seconds=0.5)
+        source = Source(turn_id=page.turn_ids[0], page=page.id, line=17)
+        reply = Reply(text="<b>4NQLHD</b>", sources=(source,), certainty=0.875, usage=usage)
+        path = write_report(tmp_path, memory, run, {}, answers=[("Which <i>reservation</i>?", reply)])
+    html = path.read_text("utf-8")
+    assert "Which &lt;i&gt;reservation&lt;/i&gt;?" in html and "&lt;b&gt;4NQLHD&lt;/b&gt;" in html
+    assert "certainty 0.88, 1,234 tokens, line 17" in html
+    assert 'style="top: 25.00%; height: 1.56%"' in html
+    assert (tmp_path / "pages" / f"{page.id[:16]}-{page.tier}.png").is_file()

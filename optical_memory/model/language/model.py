@@ -44,6 +44,7 @@ ABSENT = "That is not in the memory."
 _NAMED = 8
 """Rows that the scorer names; each is read with the one before and the one behind."""
 _MOST_TOKENS = 96
+_MOST_SOURCES = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,13 +151,8 @@ class LanguageModel(Decoding):
     ) -> Generator[str | Plain, None, None]:
         started = time.perf_counter()
         laid = self._lay(what, question)  # first: what cannot be asked is said before anything is computed
-        lines = self._lines(what, question, _NAMED) if expand else []
-        text = written(
-            ((line.page, line.row) for line in lines),
-            lambda page, first, last: "".join(
-                each.text for each in lines if each.page == page and first <= each.row <= last
-            ).strip(),
-        )
+        lines = self._fitting(self._lines(what, question, _NAMED)) if expand else []
+        text = _said(lines)
         laid = self._lay(what, question, text) if text else laid
         if not what.pages and not what.text:
             yield from self._nothing(laid, started)
@@ -180,6 +176,14 @@ class LanguageModel(Decoding):
             doubtful=any(UNSURE in source.text for source in sources) or UNSURE in plain.text,
         )
 
+    def _fitting(self, lines: list[Line]) -> list[Line]:
+        """Return the lines that matter most, as many as may stand before a question."""
+        most = self.decoder.config.max_position_embeddings // 4
+        while lines and len(self.tokenizer.encode(_said(lines))) > most:
+            least = min(lines, key=lambda line: line.share)
+            lines = [line for line in lines if line is not least]
+        return lines
+
     def _nothing(self, laid: Laid, started: float) -> Generator[str | Plain, None, None]:
         from optical_memory.model.answer import Usage
 
@@ -194,9 +198,9 @@ class LanguageModel(Decoding):
             return ()
         recent = tuple(
             Source(turn_id=turn_id, page=0, line=0, text=said)
-            for turn_id, said in what.turns
+            for turn_id, said in reversed(what.turns)
             if text.strip(" .").casefold() in said.casefold()
-        )
+        )[:_MOST_SOURCES]
         return recent or (cited(text, lines, what.pages) if lines else ())
 
     @torch.no_grad()
@@ -212,6 +216,12 @@ class LanguageModel(Decoding):
             skipped = max(0, start - at)
             x[row, at + skipped - start : at + len(vectors) - start] = vectors[skipped:]
         return x
+
+
+def _said(lines: Sequence[Line]) -> str:
+    """Return lines as they stand before a question."""
+    rows = {(line.page, line.row): line.text for line in lines}
+    return written(rows, lambda page, first, last: "".join(rows[page, row] for row in range(first, last + 1)).strip())
 
 
 @cache

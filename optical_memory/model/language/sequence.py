@@ -76,9 +76,10 @@ def shown(context: Any) -> Shown:
             pages.append(piece.page)
             if piece.page.facts:
                 texts.append(piece.page.facts)
-        elif piece.kind != "header" and piece.text:
+        elif piece.kind not in ("header", "instructions") and piece.text:
             texts.append(piece.text)
-            turns += [(turn_id, piece.text) for turn_id in piece.turn_ids]
+            if piece.kind == "turn":
+                turns += [(turn_id, piece.text) for turn_id in piece.turn_ids]
     for page in pages:
         check(page)
     return Shown(pages=tuple(pages), text="\n".join(texts), turns=tuple(turns))
@@ -121,23 +122,21 @@ def ratios_for(what: Shown, sight: Sight, room: int) -> tuple[int, ...]:
 
 
 def lay(what: Shown, question: str, lines: str, *, sight: Sight, tokenizer: Tokenizer, positions: int) -> Laid:
-    """Put everything in order for a decoder of so many positions. Errors: InputError, ContextTooLongError."""
+    """Put everything in order for a decoder of so many positions; what does not fit, of the oldest, falls away.
+
+    Errors: InputError for a question that cannot be asked, ContextTooLongError for pages that do not fit.
+    """
     if not question.strip():
         raise InputError("the question is empty")
     if len(question) > MOST_QUESTION:
         raise InputError(f"the question has {len(question):,} characters; at most {MOST_QUESTION:,} can be asked")
     head = tokenizer.encode(SYSTEM, marks=True)
-    recent = tokenizer.encode("\n" + (f"{RECENT}{what.text}\n" if what.text else ""))
-    asks = tokenizer.encode(f"{LINES}{lines}\n{question}" if lines else question) + tokenizer.encode(
-        ASSISTANT, marks=True
-    )
-    room = positions - ANSWER_ROOM - len(head) - len(recent) - len(asks)
-    if room < 0:
-        raise ContextTooLongError(
-            f"the recent text and the question take {len(recent) + len(asks):,} tokens, and the language model has"
-            f" {positions:,} positions; use a smaller budget"
-        )
-    ratios = ratios_for(what, sight, min(room, max(MOST_VECTORS, sum(sight.count(page, 1) for page in what.pages))))
+    asks = tokenizer.encode(f"{LINES}{lines}\n{question}" if lines else question)
+    asks += tokenizer.encode(ASSISTANT, marks=True)
+    room = positions - ANSWER_ROOM - len(head) - len(asks)
+    least = sum(sight.count(page, 1) for page in what.pages)
+    recent = _newest(what.text, tokenizer, max(0, room - least))
+    ratios = ratios_for(what, sight, min(room - len(recent), max(MOST_VECTORS, least)))
     atoms: list[Atom] = list(head)
     places = []
     for page, ratio in zip(what.pages, ratios, strict=True):
@@ -145,6 +144,14 @@ def lay(what: Shown, question: str, lines: str, *, sight: Sight, tokenizer: Toke
         key = sight.key(page, ratio)
         atoms.extend((key, index) for index in range(sight.count(page, ratio)))
     return Laid(atoms=[*atoms, *recent, *asks], places=places, ratios=ratios, pages=what.pages)
+
+
+def _newest(text: str, tokenizer: Tokenizer, most: int) -> list[int]:
+    """Return the recent text as tokens; where it does not fit, its newest ``most``."""
+    start = tokenizer.encode("\n" + (RECENT if text else ""))
+    said = tokenizer.encode(f"{text}\n") if text else []
+    left = most - len(start)
+    return start + (said if len(said) <= left else said[len(said) - left :] if left > 0 else [])
 
 
 def pages_of(laid: Sequence[Laid]) -> list[tuple[int, int, Page, int]]:

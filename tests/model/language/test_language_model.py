@@ -89,8 +89,6 @@ def test_what_cannot_be_asked(language: Any, page: Page) -> None:
         language.answer([other], "Which port?")
     with pytest.raises(InputError, match="pages and text"):
         language.answer([1, 2], "Which port?")
-    with pytest.raises(ContextTooLongError, match="positions"):
-        language.answer(["word " * 3000, page], "Which port?")
     with pytest.raises(ContextTooLongError, match="one vector a row"):
         language.answer(render(TEXT * 2200, tier="tiny", profile="mini"), "Which port?", expand=False)
 
@@ -105,6 +103,16 @@ def test_a_memory_of_the_minis_profile_is_a_context_and_an_empty_one_says_nothin
     assert context.pages
     answer = language.answer(context, "What is the code of door 3?")
     assert answer.usage.vision_tokens > 0 and answer.usage.text_tokens > 0
+    reply = memory.ask("What is the code of door 3?", model=language)
+    assert reply.text == answer.text and reply.found and reply.usage.input_tokens > answer.usage.vision_tokens
+    known = {turn.id for turn in memory.turns()}
+    assert {source.turn_id for source in reply.sources} <= known
+
+
+def test_text_that_does_not_fit_loses_its_oldest(language: Any, page: Page) -> None:
+    answer = language.answer(["old words " * 900 + "the newest words", page], "Which port?", expand=False)
+    used = answer.usage.vision_tokens + answer.usage.text_tokens
+    assert answer.usage.vision_tokens >= 2 and 1_700 < used < 2_048
 
 
 def test_lines_are_grouped_cited_and_doubt_is_said(page: Page) -> None:
