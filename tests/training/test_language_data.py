@@ -103,3 +103,33 @@ def test_a_recipe_says_what_is_wrong_with_it(tmp_path: Path) -> None:
         (tmp_path / "wrong.toml").write_text(bundled.replace(old, new))
         with pytest.raises(InputError, match=said):
             recipe.load(tmp_path / "wrong.toml")
+
+
+def test_a_common_kind_does_not_starve_a_rare_one(names: Path, tmp_path: Path) -> None:
+    import lzma
+    import shutil
+    from dataclasses import replace
+
+    from optical_memory.training.language.feed import Feed
+    from optical_memory.training.language.recipe import Mode
+
+    with lzma.open(tmp_path / "train.txt.xz", "wt") as file:
+        file.write("\0".join(DOCUMENTS))
+    shutil.copy(names, tmp_path / "pools.json")
+    (tmp_path / "tokenizer.json").write_text(bytes_tokenizer().to_str())
+    common, rare = Mode(weight=0.95, ratios=(1,)), Mode(weight=0.05, ratios=(1, 1))
+    feed = Feed(
+        replace(recipe.load(), modes=(common, rare)),
+        tmp_path,
+        split="train",
+        processes=1,
+        seed=1,
+        batch=1,
+        plain=True,
+    )
+    try:
+        for _ in range(4):  # nobody takes of the common kind, whose queue fills
+            assert feed.get(rare).codes.shape == (1, 2, 6528)
+        assert feed.queues[1].qsize() <= feed.most
+    finally:
+        feed.close()
