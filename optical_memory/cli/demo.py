@@ -32,6 +32,7 @@ def demo(
     reader: Annotated[
         list[str] | None, typer.Option(help="Readers to measure the pages with; repeat for several. 'none': skip.")
     ] = None,
+    ask: Annotated[bool, typer.Option(help="Ask the conversation that ships three questions, in this process.")] = True,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")] = Path("demo-report"),
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
 ) -> None:
@@ -49,8 +50,8 @@ def demo(
         task = bars.add_task("conversation", total=len(messages))
         run = play(memory, messages, lambda: bars.advance(task))
         scores = _scores(memory, reader or ["mini", "rapidocr"], bars)
+        answers = _answers(memory, bars) if ask and file is None and profile == "mini" else []
         task = bars.add_task("report", total=None)
-        answers = _answers(memory, bars) if file is None and profile == "mini" else []
         path = write_report(output, memory, run, scores, lambda: bars.advance(task), answers)
         bars.update(task, total=bars.tasks[task].completed)
         figures = memory.stats() | {"seconds": round(run.seconds, 2), "report": str(path)}

@@ -23,7 +23,7 @@ def test_help_teaches(command: str) -> None:
 
 
 def test_demo_runs_the_main_job_and_writes_a_report(tmp_path: Path) -> None:
-    arguments = ["demo", "--renderer", "dense", "--reader", "none", "-o", str(tmp_path), "--json"]
+    arguments = ["demo", "--no-ask", "--renderer", "dense", "--reader", "none", "-o", str(tmp_path), "--json"]
     result = run(app, arguments)
     assert result.exit_code == 0, result.output
     figures = json.loads(result.stdout)
