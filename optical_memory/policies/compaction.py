@@ -115,12 +115,20 @@ class Compaction:
         """Merge where that saves tokens, lowest level first, until all fits; where none does, the oldest become one."""
         while self.tokens > self.budget:
             for level in range(self.max_level):
-                run = self._oldest(level, self.fan_in)
-                if len(run) > 1 and sum(self._costs[place] for place in run) > self.gist_tokens:
+                if run := self._saving(self._oldest(level, self.fan_in)):
                     self._merge(run, level + 1)
                     break
             else:
                 self._collapse()
+
+    def _saving(self, run: Sequence[int]) -> Sequence[int]:
+        """Return as much of a run as suffices for all to fit, all of it where that does not; nothing if none saves."""
+        saved = -self.gist_tokens
+        for length, place in enumerate(run, 1):
+            saved += self._costs[place]
+            if length > 1 and saved > 0 and self.tokens - saved <= self.budget:
+                return run[:length]
+        return run if len(run) > 1 and saved > 0 else ()
 
     def _count(self, level: int) -> int:
         return len(self._levels.get(level, ())) + self._incoming[level]
