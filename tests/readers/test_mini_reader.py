@@ -233,7 +233,8 @@ def test_what_is_decided_does_not_depend_on_the_type(grid: Grid, rows: int, move
         raster = np.pad(raster, moved, constant_values=255)[: -2 * moved, : -2 * moved]
     sheets = [load_model("mini", dtype=getattr(torch, name)).read(encoded(raster)) for name in TYPES]
     assert sheets[0].grid == sheets[1].grid
-    assert len({mark(sheet, 0.0)[0] for sheet in sheets}) == 1
+    shown = [mark(sheet)[0] for sheet in sheets]
+    assert all(a == b or "\ufffd" in (a, b) for a, b in zip(*shown, strict=True)), "what both show is the same"
     for sheet in sheets:
         assert compare(text, mark(sheet)[0], names).silently_wrong == 0
 
