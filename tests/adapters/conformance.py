@@ -39,7 +39,6 @@ __all__ = [
 Chat = dict[str, Any]
 """A message in OpenAI's format."""
 PROFILE = "gpt-5"
-BUDGET = 6_000
 OK: Chat = {"role": "assistant", "content": "Ok."}
 
 
@@ -173,7 +172,7 @@ async def test_a_session_call_by_call(
         call = await sent(driver, "t", history)
         written = driver.chat(call.got)
         check_pairs(written)
-        assert driver.recount(call.got) <= BUDGET
+        assert driver.recount(call.got) <= driver.settings["budget"]
         same = [place for message in call.got for place, one in enumerate(call.given) if one is message]
         assert same == sorted(set(same)), "messages in another order, or twice"
         kept += len(same)
