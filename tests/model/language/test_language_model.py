@@ -94,11 +94,11 @@ def test_what_cannot_be_asked(language: Any, page: Page) -> None:
 
 
 def test_a_memory_of_the_minis_profile_is_a_context_and_an_empty_one_says_nothing(language: Any) -> None:
-    memory = OpticalMemory(profile="mini", renderer="dense", budget=700)
+    memory = OpticalMemory(profile="mini", renderer="dense", budget=900)
     nothing = language.answer(memory.context(), "What is my seat?")
     assert nothing.text == ABSENT and not nothing.found and nothing.sources == ()
     for number in range(30):
-        memory.add("user", f"Note {number}: the code of door {number} is {number * 7919}. " * 4)
+        memory.add("assistant", f"Note {number}: the code of door {number} is {number * 7919}. " * 4)
     context = memory.context()
     assert context.pages
     answer = language.answer(context, "What is the code of door 3?")
