@@ -39,11 +39,10 @@ def calibrate(bench: Bench, file: Path, fonts: list[Path]) -> None:
         kinds.append(judged)
     drawn, others = (_steps(kinds, drawn) for drawn in (True, False))
     comment = file.read_text("utf-8").split("source =")[0]
-    own = file.read_text("utf-8").partition("\n[[own]]")
     pages, total = (sum(sum(sizes) for sizes in each) for each in zip(*map(_sizes, kinds), strict=True))
     file.write_text(
         f'{comment}source = "{total:,} identifiers on {pages} pages, {platform.machine()} CPU, float32"\n'
-        f'date = "{datetime.date.today()}"\ndrawn = {drawn}\nothers = {others}\n' + own[1] + own[2],
+        f'date = "{datetime.date.today()}"\ndrawn = {drawn}\nothers = {others}\n',
         "utf-8",
     )
 

@@ -49,12 +49,6 @@ def main(arguments: list[str] | None = None) -> None:
     retouch.add_argument("out", type=Path)
     retouch.add_argument("--groups", type=int, default=160)
     retouch.add_argument("--steps", type=int, default=300)
-    head = commands.add_parser("head", help="train the head alone on Chromium's own pages")
-    head.add_argument("name")
-    head.add_argument("data", type=Path)
-    head.add_argument("out", type=Path)
-    head.add_argument("--from", dest="start", type=Path, required=True, help="folder of weights to start from")
-    head.add_argument("--seconds", type=float, help="time to train, instead of the stage's own")
     plot = commands.add_parser("plot", help="draw the losses and scores of training logs, one stage after the other")
     plot.add_argument("out", type=Path)
     plot.add_argument("logs", type=Path, nargs="+")
@@ -98,11 +92,6 @@ def main(arguments: list[str] | None = None) -> None:
             groups=options.groups,
             steps=options.steps,
         )
-    elif options.command == "head":
-        from optical_memory.training.head import train_head
-
-        stage_config = settings.stage(options.name)
-        train_head(settings, stage_config, options.data, options.start, options.out, options.seconds)
     elif options.command == "plot":
         from optical_memory.training.plot import curves
 

@@ -50,11 +50,8 @@ def browser_sheets() -> Arrays:
         for width, height in LATIN_CELLS:
             parts = [_tiles(renderer, with_marks, width, height, style) for style in _STYLES]
             whole = _tiles(renderer, every[pairs], width, height, "", wide=True)
-            codes = np.concatenate((with_marks, every[pairs], [ord(" ")]))
-            letters = np.isin(with_marks, np.arange(ord("a"), ord("z") + 1))
-            blanks = (part[letters].min(0)[None] for part in parts)  # the ground of code, nothing in other styles
-            styles = [np.concatenate((part, whole, blank)) for part, blank in zip(parts, blanks, strict=True)]
-            arrays |= _arrays(f"chromium-{width:g}x{height}", codes, styles, width)
+            codes = np.concatenate((with_marks, every[pairs]))
+            arrays |= _arrays(f"chromium-{width:g}x{height}", codes, [np.concatenate((p, whole)) for p in parts], width)
         for width, height in SCRIPT_CELLS:
             tiles = _tiles(renderer, every[narrow], width, height, "")
             whole = _tiles(renderer, every[wide], width, height, "", wide=True)

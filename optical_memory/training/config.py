@@ -20,7 +20,7 @@ class Recipe:
 
     A page is drawn from one of ``sheets`` so that its cells are one of ``widths`` px wide (or, with two widths and
     ``between``, any width between them; without widths, as wide as the sheet's). ``text`` is "latin",
-    "confusable", "conversation" or "scripts"; ``rough`` from 0 to 1 bounds what
+    "confusable" or "scripts"; ``rough`` from 0 to 1 bounds what
     :func:`~optical_memory.training.augment.roughened` does; ``stretch`` is the largest random change of a cell's
     proportions; with ``styled``, fonts and colours change within a page; the recipe starts at the share ``after`` of
     the stage.

@@ -12,8 +12,6 @@ from torch import Tensor
 SPACE = 32
 CONFUSABLE = '0011188800OoQDl1I|iBS5$#A38X69bh&%^"_<=>?7 '
 """Characters that small cells confuse; digits several times."""
-TYPOGRAPHY = """’’’’‘“”“”———––……·•→×°é'`^~-_",.;:…—’"""
-"""Signs of prose, and what small cells take for them; the frequent ones several times."""
 KINDS = ("natural", "random", "hex")
 """Kinds of text that evaluation tells apart."""
 
@@ -121,22 +119,6 @@ class Writer:
         codes = torch.where(kind < 0.28, light, heavy)
         codes = self.with_signs(torch.where(kind > 0.52, self.random(pages, cells), codes))
         return torch.where(kind > 0.84, self.identifiers(pages, cells), codes)
-
-    def conversation(self, pages: int, cells: int, length: int) -> Tensor:
-        """Return text as conversations hold it, with many identifiers and signs of typography.
-
-        45 % natural, 17 % scrambled, 12 % random, 12 % confusable, 14 % identifiers of ``length``, half in capitals.
-        """
-        natural = self.natural("latin", pages, cells)
-        kind = torch.rand(pages, 1, device=self.device)
-        codes = torch.where(kind < 0.45, self.scrambled(natural, 0.0), self.scrambled(natural, 0.4))
-        codes = torch.where(kind > 0.62, self.random(pages, cells), codes)
-        codes = torch.where(kind > 0.74, self.confusable(pages, cells), codes)
-        codes = torch.where(kind > 0.86, self.identifiers(pages, cells, length), codes)
-        codes = torch.where((kind > 0.93) & (codes >= 97) & (codes < 123), codes - 32, codes)
-        strewn = torch.rand(codes.shape, device=self.device) < 0.05 * torch.rand(pages, 1, device=self.device)
-        signs = _pick(_characters(TYPOGRAPHY, self.device), tuple(codes.shape))
-        return self.with_signs(torch.where(strewn, signs, codes))
 
     def confusable(self, pages: int, cells: int) -> Tensor:
         """Return the Latin mixture with half of its characters drawn from those that are taken for one another."""

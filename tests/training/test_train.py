@@ -1,16 +1,12 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from optical_memory.model.mini import MiniNetwork
-from optical_memory.model.mini.weights import load_plain, save_plain
 from optical_memory.training import data
 from optical_memory.training.config import DecoderStage, Measure, Recipe, Stage, TrainingConfig
-from optical_memory.training.head import train_head
 from optical_memory.training.train import Run, train
 
 STAGE = Stage(
@@ -62,21 +58,3 @@ def test_a_stage_writes_weights_log_and_scores_and_goes_on_where_it_was_cut_off(
     steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)) and steps[-1] > step
     assert json.loads((out / "scores.json").read_text())["stage"] == "small"
-
-
-def test_the_head_learns_alone_and_the_encoder_stays(tmp_path: Path) -> None:
-    folder, start, out = prepared(tmp_path / "data"), tmp_path / "start", tmp_path / "out"
-    before, after = MiniNetwork(), MiniNetwork()
-    save_plain(before, start)
-    recipes = (
-        Recipe(name="own", sheets=("a",), widths=(8.0,), weight=1.0, text="conversation"),
-        Recipe(name="kept", sheets=("a",), widths=(), weight=1.0),
-    )
-    stage = Stage(name="head", seconds=0.0, rate=1e-3, recipes=recipes)
-    train_head(replace(CONFIG, batch=6), stage, folder, start, out)
-    load_plain(before, start)
-    load_plain(after, out)
-    changed = {name for name, value in after.state_dict().items() if not torch.equal(value, before.state_dict()[name])}
-    assert {"head.points.weight", "head.low.weight", "head.high.bias"} <= changed
-    assert all(name.startswith("head.") and not name.startswith("head.early") for name in changed)
-    assert json.loads((out / "log.jsonl").read_text())["late"] > 0
