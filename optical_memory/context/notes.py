@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from optical_memory import wording
-from optical_memory.context.folding import request_of
 from optical_memory.context.ledger import Ledger, ledger_from_dict
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import Turn
@@ -154,5 +153,7 @@ def _short(run: Run, characters: int) -> tuple[Run, ...]:
     """Return a run in so many characters: without its longest blocks, then as an excerpt."""
     characters -= len(run.header) + 4
     if len(run.text) > characters:
+        from optical_memory.context.folding import request_of  # seldom needed
+
         run = replace(run, text=request_of(run.text, characters, wording.CUT))
     return tuple(_lines([run], characters + len(run.header) + 4))

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens, with_detail
 from optical_memory.context.base import Piece
-from optical_memory.context.folding import folded
 from optical_memory.context.plan import Limits
 from optical_memory.context.sealing import Sealer, bounded, run_of
 from optical_memory.formats import get_format
@@ -246,6 +245,8 @@ class Tail:
 
     def _within(self, turn: Turn, note: str, limit: int) -> Turn:
         """Fold a turn so that it costs about ``limit`` tokens; however many texts it has, each is cut alike."""
+        from optical_memory.context.folding import folded  # seldom needed
+
         keep = CHARACTERS * limit
         short = folded(turn, keep, note)
         while keep >= LEAST_KEPT and count_message(short, self.profile) > limit:

@@ -25,7 +25,6 @@ from optical_memory.context.sealing import Sealer, run_of
 from optical_memory.context.shelf import PAST, Shelf
 from optical_memory.context.state import SessionState
 from optical_memory.context.tail import Tail, turn_piece
-from optical_memory.context.verifying import is_true
 from optical_memory.errors import BudgetError, ConflictError, LostPageError, StoreUnavailableError
 from optical_memory.policies.base import Plan, Policy
 from optical_memory.policies.limits import PIXEL_BYTES, within_limits
@@ -150,7 +149,7 @@ class SessionView:
     def _adopt(self) -> None:
         """Go on from the epoch that the store has, without what is not on the visible path any more."""
         epoch = self.state.epochs.get(self.name, Epoch())
-        if self.name in self.state.unproven and not is_true(epoch, self.path(), self.sealer, self.shelf):
+        if self.name in self.state.unproven and not self._is_true(epoch):
             _log.warning("the past of %r that came in a file is not what its turns say: planned anew", self.session)
             epoch = Epoch()
         if epoch.sealed != clipped(self.path(), 0, epoch.sealed_through):
@@ -160,6 +159,11 @@ class SessionView:
             self._reset(epoch)
         self._shared = shared
         self._stale = False
+
+    def _is_true(self, epoch: Epoch) -> bool:
+        from optical_memory.context.verifying import is_true  # seldom needed
+
+        return is_true(epoch, self.path(), self.sealer, self.shelf)
 
     def _take_in(self, turns: Sequence[Turn], read_only: bool) -> None:
         for turn in turns:
