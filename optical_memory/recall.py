@@ -62,7 +62,7 @@ class RecallTool:
     """
 
     lookup: Lookup
-    name: str = "recall"
+    name: str = wording.RECALL
     description: str = wording.RECALL_DESCRIPTION
 
     @property

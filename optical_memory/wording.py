@@ -37,6 +37,8 @@ OPENING = "[the conversation begins here]"
 NO_RESULT = "[no result was recorded]"
 """What stands for the result of a call that was never answered."""
 
+RECALL = "recall"
+"""Name of the tool that gives exact turns back."""
 RECALL_DESCRIPTION = (
     "Look up the exact words of the earlier conversation. Give a question or some words to search for, or the id of "
     "a turn, or the id of a page and a line on it. Use it whenever an exact value from an older page matters."

@@ -140,8 +140,12 @@ class Tail:
         )
         pieces: list[Piece] = []
         pages: list[tuple[Page, Turn]] = []
+        looked_up = {call.id for turn in turns for call in turn.tool_calls if call.name == wording.RECALL}
         for turn, cost in zip(turns, exact, strict=True):
-            shown, images, tokens = self._shown(turn, cost, room)
+            if turn.tool_call_id in looked_up and cost <= room.share:  # who asks for exact words gets words
+                shown, images, tokens = turn, list[Page](), cost
+            else:
+                shown, images, tokens = self._shown(turn, cost, room)
             pieces.append(turn_piece(shown, tokens))
             pages += ((page, turn) for page in images)
         if added := self._added(turns, exact):

@@ -90,6 +90,20 @@ def test_the_settings_of_images_are_sent_with_them(airline_sessions: list[dict[s
     assert {format for format, _ in seen} == {"openai", "gemini"}
 
 
+def test_a_recalled_answer_stays_text() -> None:
+    """Who asks for exact words gets words, also where another tool's result of that length arrives as pages."""
+    with OpticalMemory(profile="mini", budget=8_000, renderer="dense") as memory:
+        for name in ("recall", "search"):
+            call = {"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}}
+            memory.add("user", f"Please call {name}.")
+            memory.add("assistant", None, tool_calls=[call])
+            memory.add("tool", f"The answer of {name} is long and exact. " * 60, tool_call_id=name)
+        results = [piece for piece in memory.context().pieces() if piece.turn and piece.turn.role == "tool"]
+        assert "The answer of recall" in results[0].text
+        assert "The answer of search" not in results[1].text
+        assert [piece.kind for piece in memory.context().pieces()].count("page") >= 1
+
+
 def test_explaining_and_turns_map_the_same_pieces(airline_sessions: list[dict[str, Any]]) -> None:
     with OpticalMemory(profile="mini", budget=2_000, renderer="dense") as memory:
         for session in airline_sessions[:4]:
