@@ -15,7 +15,7 @@ SETTINGS = {"profile": "mini", "renderer": "dense", "budget": 2_000}
 
 
 def main(url: str, name: str) -> None:
-    memory = OpticalMemory("s", store=url, **SETTINGS)  # type: ignore[arg-type]
+    memory = OpticalMemory("remembered", store=url, **SETTINGS)  # type: ignore[arg-type]
     for number in count():
         call_id = f"{name}-{number}"
         if number % 3 == 2:

@@ -60,13 +60,21 @@ def test_one_enormous_result() -> None:
         assert memory.context().tokens <= 8_000
 
 
-def test_one_enormous_question_says_what_it_needs_and_passes_into_the_past() -> None:
+def test_one_enormous_question_is_folded_and_passes_into_the_past() -> None:
     with OpticalMemory(**SETTINGS) as memory:
-        memory.add("user", "why " * 200_000)
-        with pytest.raises(BudgetError):
-            memory.context()
+        turn = memory.add("user", "why " * 200_000)
+        assert 0 < memory.context().tokens <= 8_000
+        assert "recall(turn_id='#1')" in memory.messages()[0]["content"]
+        assert memory.recall(turn_id="#1") == [turn]
         memory.add("assistant", "That was long.")
         assert memory.context().tokens <= 8_000
+
+
+def test_an_enormous_instruction_says_what_it_needs() -> None:
+    with OpticalMemory(**SETTINGS) as memory:
+        memory.add("system", "Be brief. " * 20_000)
+        with pytest.raises(BudgetError, match="raise the budget to at least"):
+            memory.context()
 
 
 def test_orphan_results_and_unanswered_calls_make_valid_requests() -> None:

@@ -101,6 +101,6 @@ def test_bad_input_is_refused_and_the_next_call_works(messages: list[dict[str, A
     with pytest.raises(InputError):
         compressor.compress([{"role": "user"}, 7], **SETTINGS)
     with pytest.raises(BudgetError):
-        compressor.compress([{"role": "user", "content": "word " * 9_000}], **(SETTINGS | {"budget": 500}))
+        compressor.compress([{"role": "system", "content": "word " * 9_000}], **(SETTINGS | {"budget": 500}))
     assert compressor.compress([], **SETTINGS)["messages"]
     assert compressor.compress(messages[:5], **SETTINGS)["messages"]

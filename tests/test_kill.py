@@ -35,8 +35,8 @@ def test_a_memory_killed_at_any_point_goes_on_as_if_it_had_not_been(
             process.send_signal(signal.SIGKILL)
             whole = (told + process.stdout.read()).rpartition("\n")[0]
             acknowledged += whole.split()
-        with OpticalMemory("s", store=url, **SETTINGS) as memory:  # type: ignore[arg-type]
-            stored = memory.store.turns("s")
+        with OpticalMemory("remembered", store=url, **SETTINGS) as memory:  # type: ignore[arg-type]
+            stored = memory.store.turns("remembered")
             assert [turn.seq for turn in stored] == list(range(len(stored)))
             assert {*acknowledged} <= {turn.id for turn in stored}
             assert not any(open_calls(group) for group in groups(stored)), "a call is stored with its result"
@@ -47,7 +47,7 @@ def test_a_memory_killed_at_any_point_goes_on_as_if_it_had_not_been(
             for page in context.pages:
                 assert page.png.startswith(b"\x89PNG")
                 assert [turn.id for turn in memory.recall(page=page)] == list(page.turn_ids)
-        with OpticalMemory("s", store=url, **SETTINGS) as memory:  # type: ignore[arg-type]
+        with OpticalMemory("remembered", store=url, **SETTINGS) as memory:  # type: ignore[arg-type]
             assert memory.messages() == before, "another process sees the same to the byte"
     assert len(acknowledged) > 50
     assert context.pages
