@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from optical_memory.budget import Profile
@@ -61,7 +62,7 @@ class Lookup:
             else:
                 self._view.sync(read_only=True)
                 found = self._view.turns_on(page.id if isinstance(page, Page) else str(page), line)
-                found = [turn for turn in found if superseded or within(self._view.path(), turn.seq)]
+                found = found if superseded else self._visible(found)
             found = [turn for turn in found if turn.seq not in self._view.state.doomed]
         if turn_id is not None and not found:
             raise NotFoundError(f"turn {turn_id!r} of session {self.session!r} was forgotten")
@@ -73,10 +74,15 @@ class Lookup:
         asked = k
         while True:
             found = self.store.search(self.session, question, asked)
-            shown = [turn for turn in found if superseded or within(self._view.path(), turn.seq)]
+            shown = found if superseded else self._visible(found)
             if len(shown) >= k or len(found) < asked:
                 return shown[:k]
             asked *= 4
+
+    def _visible(self, turns: Iterable[Turn]) -> list[Turn]:
+        """Return those of the turns that are on the visible path."""
+        path = self._view.path()
+        return [turn for turn in turns if within(path, turn.seq)]
 
     def recall_tool(self) -> RecallTool:
         """Return the ``recall`` tool: its JSON schema and the call, for the model's own use."""
