@@ -192,8 +192,8 @@ def killed_forgets(folder: Path, times: int, seed: int) -> int:
     """Kill a process that forgets, at a random moment, ``times`` times; return how often it was cut off.
 
     The moments follow the machine: a process that ends before it is killed makes the next ones come sooner, one that is
-    cut off lets them come later. A second call then finishes the job; the secret must be shown by no view from the moment the first step is stored,
-    and stand in no file once the second call returned.
+    cut off lets them come later. A second call then finishes the job; the secret must be shown by no view from the
+    moment the first step is stored, and stand in no file once the second call returned.
     """
     dice, cut, span = random.Random(seed), 0, 0.15
     for number in range(times):
