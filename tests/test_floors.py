@@ -17,7 +17,7 @@ FLOORS = (
     {"errors", "registry", "turns", "wording"},
     {"budget", "formats", "policies", "renderers", "stores"},
     {"context", "endpoint", "excerpt", "facts", "model", "pages", "readers", "recall"},
-    {"asking", "asynchronous", "compression", "lookup", "memory", "pool"},
+    {"asking", "asynchronous", "compression", "intake", "lookup", "memory", "pool"},
     {"adapters", "batch", "cli", "client", "report", "service", "training"},
 )
 """Rooms (packages and modules directly under ``optical_memory``), lowest floor first."""

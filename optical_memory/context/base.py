@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from optical_memory.renderers.base import Page
+from optical_memory.budget import Profile
+from optical_memory.policies.base import Policy
+from optical_memory.renderers.base import Page, Renderer
 from optical_memory.turns import Part, Role, Turn
 
 Kind = Literal["instructions", "header", "page", "record", "turn"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a view depends on: other settings, other epochs of the same session.
+
+    ``stepwise`` decides after each turn whether an epoch begins, so that a context depends on the turns alone and
+    not on when it was asked for.
+    """
+
+    profile: Profile
+    budget: int
+    policy: Policy
+    renderer: Renderer
+    stepwise: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name the view (hex)."""
+        profile = self.profile
+        key = repr((profile.name, profile.grid, profile.tiers, self.budget, self.policy, self.renderer.key))
+        return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -46,6 +46,11 @@ class Sealer:
         self.profile = profile
         self.renderer = renderer
         self.tiers = legible_tiers(profile)
+        self.header_tokens = count_tokens(wording.HEADER, profile) + profile.message_tokens
+
+    def count(self, text: str) -> int:
+        """Return what a text costs the target model, in tokens."""
+        return count_tokens(text, self.profile)
 
     def seal(self, turns: Sequence[Turn], totals: Totals = NOTHING) -> list[Sealed]:
         """Seal a segment (whole groups of turns). Pinned groups stand alone; instructions are left out.

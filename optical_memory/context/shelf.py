@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from optical_memory import wording
 from optical_memory.budget import Profile
 from optical_memory.context.base import Piece
-from optical_memory.context.epoch import Entry
+from optical_memory.context.epoch import Entry, Epoch
 from optical_memory.context.gallery import Gallery
 from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.sealing import Sealed, Sealer, run_of
@@ -95,6 +95,21 @@ class Shelf:
             turn_ids=page.turn_ids,
             detail=self.profile.detail.get(page.tier),
         )
+
+    def pieces(self, epoch: Epoch, header_tokens: int) -> tuple[Piece, ...]:
+        """Return a past as the model sees it: its header, its notes, its entries, its exact values."""
+        if epoch.is_empty:
+            return ()
+        notes = epoch.notes
+        header = Piece(kind="header", message=PAST, text=wording.HEADER, tokens=header_tokens)
+        said = [
+            Piece(kind="record", message=PAST, text=note.text, tokens=note.tokens, turn_ids=note.turn_ids)
+            for note in (notes.words, notes.gist)
+            if note.runs
+        ]
+        entries = [self.piece(entry) for entry in epoch.entries]
+        values = Piece(kind="record", message=PAST, text=notes.ledger.shown, tokens=notes.ledger.tokens)
+        return (header, *said, *entries, *([values] if notes.ledger.tokens else []))
 
     def page(self, entry: Entry, tier: Tier) -> Page:
         """Return an entry's page at any tier. Raises NotFoundError for a record that has no page."""

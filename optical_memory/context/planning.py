@@ -1,0 +1,222 @@
+"""Planning an epoch: from what a view holds to the past that follows. Reads turns and layouts; stores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from optical_memory.budget import count_message
+from optical_memory.context import events
+from optical_memory.context.base import Settings
+from optical_memory.context.epoch import Entry, Epoch, Totals
+from optical_memory.context.events import Event
+from optical_memory.context.lineage import Ranges, clipped
+from optical_memory.context.notes import Notes
+from optical_memory.context.plan import SHARES, Sizes
+from optical_memory.context.sealing import Sealed, Sealer, run_of
+from optical_memory.context.tail import Group
+from optical_memory.errors import BudgetError
+from optical_memory.policies.base import Plan
+from optical_memory.policies.limits import PIXEL_BYTES, within_limits
+from optical_memory.renderers.layout import Run
+from optical_memory.turns import Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Premises:
+    """What an epoch is planned from: the past, the sealed ``instructions``, the ``groups`` of the tail, the ``path``.
+
+    ``reserved`` tokens of the budget are kept free for tool schemas.
+    """
+
+    epoch: Epoch
+    instructions: tuple[Turn, ...]
+    groups: tuple[Group, ...]
+    path: Ranges
+    sizes: Sizes
+    reserved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """An epoch that is planned and not stored yet.
+
+    It seals the first ``count`` groups of the tail, which are the ``turns``. ``fresh`` are the pages made of them,
+    ``gists`` those that replace older pages, ``instructions`` all that are sealed.
+    """
+
+    epoch: Epoch
+    plan: Plan
+    count: int
+    turns: tuple[Turn, ...]
+    instructions: tuple[Turn, ...]
+    fresh: tuple[Sealed, ...]
+    gists: tuple[Sealed, ...]
+
+    def events(self, session: str, tokens: int) -> Iterator[Event]:
+        """Yield what to tell observers once the epoch is stored; ``tokens`` is what its past costs."""
+        if self.turns:
+            yield events.Sealed(
+                session=session,
+                turns=len(self.turns),
+                pages=tuple(sealed.entry.id for sealed in self.fresh),
+                first_seq=self.turns[0].seq,
+                last_seq=self.turns[-1].seq,
+            )
+        yield events.EpochStarted(
+            session=session,
+            number=self.epoch.number,
+            tokens=tokens,
+            merged=sum(map(len, self.plan.merges)),
+            archived=len(self.plan.archived),
+        )
+
+
+class Planner:
+    """Plans the epochs of one view."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sealer: Sealer,
+        runs: Callable[[Entry], list[Run]],
+        clock: Callable[[], float],
+    ) -> None:
+        """Take ``runs``, which gives the text of an entry sealed before, and ``clock``, the time that policies know."""
+        self._settings, self._sealer, self._runs, self._clock = settings, sealer, runs, clock
+        self._profile = settings.profile
+
+    def draft(self, premises: Premises) -> Draft:
+        """Seal the oldest groups and plan the past anew. Raises BudgetError where even the least does not fit."""
+        before, sizes = premises.epoch, premises.sizes
+        count = sizes.groups_to_seal()
+        groups = premises.groups[:count]
+        turns = [turn for group in groups for turn in group.turns]
+        instructions = _distinct([*premises.instructions, *(turn for turn in turns if turn.is_instruction)])
+        system = sum(count_message(turn, self._profile) for turn in instructions)
+        tail = sizes.tail - sum(group.tokens for group in groups)
+        _check_least(system, tail, premises.reserved, self._settings.budget)
+        totals = Totals(
+            turns=before.totals.turns + len(turns),
+            text_tokens=before.totals.text_tokens + sum(group.text_tokens for group in groups),
+            shown_tokens=before.totals.shown_tokens + sum(group.tokens for group in groups),
+        )
+        fresh = {sealed.entry.id: sealed for sealed in (self._sealer.seal(turns, totals) if turns else [])}
+        entries = [*before.entries, *(sealed.entry for sealed in fresh.values())]
+        room = sizes.room_for_past(system, tail)
+        runs_of = _Texts(fresh, self._runs)
+        notes = self._noted(before, turns, room)
+        plan, notes = self._plan_with(before, notes, entries, room, runs_of)
+        planned, gists = self._apply(plan, entries, runs_of)
+        epoch = before.next(
+            sealed=clipped(premises.path, 0, turns[-1].seq if turns else before.sealed_through),
+            entries=tuple(planned),
+            instructions=tuple(turn.id for turn in instructions),
+            totals=totals,
+            archived_pages=before.archived_pages + len(plan.archived),
+            notes=notes,
+            bare=room < self._sealer.header_tokens,
+        )
+        return Draft(
+            epoch=epoch,
+            plan=plan,
+            count=count,
+            turns=tuple(turns),
+            instructions=instructions,
+            fresh=tuple(fresh.values()),
+            gists=tuple(gists),
+        )
+
+    def _noted(self, before: Epoch, turns: Sequence[Turn], room: int) -> Notes:
+        """Return the notes with the words of a user among ``turns``, within their share of the past's ``room``."""
+        said = [run_of(turn) for turn in turns if turn.role == "user" and turn.pin is False]
+        pinned = sum(min(entry.costs.values()) for entry in before.entries if entry.floor is not None)
+        free = room - self._sealer.header_tokens - pinned
+        budget = self._settings.budget
+        share = max(budget * SHARES.words, SHARES.words_least)
+        most = int(min(share, free * SHARES.words_of_past))
+        notes = before.notes.with_words(said, max(most, 0), self._sealer.count)
+        values = int(min(budget * SHARES.values, (free - notes.words.tokens) * SHARES.values_of_past))
+        return notes.with_values([t for t in turns if not t.is_instruction], max(values, 0), self._sealer.count)
+
+    def _plan_with(
+        self, before: Epoch, notes: Notes, entries: Sequence[Entry], room: int, runs_of: Callable[[Entry], list[Run]]
+    ) -> tuple[Plan, Notes]:
+        """Plan the past, and keep a gist in text of pages for which not even one gist page has room."""
+        reserved = min(notes.gist.tokens, (room - self._sealer.header_tokens) // 2)
+        plan = self._plan(before, entries, room - notes.words.tokens - notes.ledger.tokens - reserved)
+        gone = set(plan.archived)
+        runs = [run for entry in entries if entry.id in gone for run in runs_of(entry)]
+        if not runs and not notes.gist.runs:
+            return plan, notes
+        left = room - self._sealer.header_tokens - notes.words.tokens - notes.ledger.tokens - plan.tokens
+        most = self._settings.budget * SHARES.text_gist
+        return plan, notes.with_gist(runs, max(int(min(left, most)), 0), self._sealer.count)
+
+    def _plan(self, before: Epoch, entries: Sequence[Entry], room: int) -> Plan:
+        """Plan the past within ``room`` tokens, its header included, and half of what a request may hold."""
+        infos = [entry.info(fresh=place >= len(before.entries)) for place, entry in enumerate(entries)]
+        gist_tokens = self._sealer.gist_tokens
+        budget = max(room - self._sealer.header_tokens, 0) if entries else room
+        plan = self._settings.policy.plan(infos, now=self._clock(), budget=budget, gist_tokens=gist_tokens)
+        tiers = (*self._profile.tiers, self._profile.gist)
+        return within_limits(
+            plan,
+            infos,
+            images=int(self._profile.max_images * SHARES.past_images),
+            size=int(self._profile.max_request_bytes * SHARES.past_images),
+            bytes_of={tier.name: int(tier.width * tier.height * PIXEL_BYTES) for tier in tiers},
+            gist_tokens=gist_tokens,
+        )
+
+    def _apply(
+        self, plan: Plan, entries: Sequence[Entry], runs_of: Callable[[Entry], list[Run]]
+    ) -> tuple[list[Entry], list[Sealed]]:
+        """Return the entries of the next epoch, and the gists made for it."""
+        by_id = {entry.id: entry for entry in entries}
+        first_of = {ids[0]: ids for ids in plan.merges}
+        gone = {page_id for ids in plan.merges for page_id in ids} | set(plan.archived)
+        out: list[Entry] = []
+        gists: list[Sealed] = []
+        for entry in entries:
+            if entry.id in first_of:
+                covered = [by_id[page_id] for page_id in first_of[entry.id]]
+                gist = self._sealer.gist([run for part in covered for run in runs_of(part)], covered)
+                gists.append(gist)
+                out.append(gist.entry)
+            elif entry.id not in gone:
+                out.append(replace(entry, tier=plan.tiers[entry.id]))
+        return out, gists
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """The texts of entries, of those that were just sealed as well."""
+
+    fresh: Mapping[str, Sealed]
+    older: Callable[[Entry], list[Run]]
+
+    def __call__(self, entry: Entry) -> list[Run]:
+        """Return the text of an entry."""
+        return list(self.fresh[entry.id].runs) if entry.id in self.fresh else self.older(entry)
+
+
+def _distinct(instructions: Sequence[Turn]) -> tuple[Turn, ...]:
+    """Return instructions without those that say again what one before them says: a script that was started anew."""
+    first: dict[str, Turn] = {}
+    for turn in instructions:
+        first.setdefault(turn.digest, turn)
+    return tuple(first.values())
+
+
+def _check_least(system: int, tail: int, reserved: int, budget: int) -> None:
+    needed = system + tail + reserved
+    if needed > budget:
+        tools = f", the tools ({reserved:,})" if reserved else ""
+        raise BudgetError(
+            f"the system prompt ({system:,} tokens){tools} and the newest turn with its tool results "
+            f"({tail:,}) need {needed:,} tokens, more than the budget of {budget:,}; "
+            f"raise the budget to at least {needed:,}",
+            needed=needed,
+            budget=budget,
+        )
