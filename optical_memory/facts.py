@@ -1,4 +1,4 @@
-"""Facts: exact values that no reader can be trusted with as pixels, as one bounded line of text beside their page.
+"""Facts: exact values that no reader can be trusted with as pixels, as one bounded line of text beside a page.
 
 Misread ids, hashes, amounts and paths look plausible, so they are silently wrong. Every pattern here consumes what it
 looked at or is bounded in length: time grows linearly with the text, whatever the text.

@@ -10,9 +10,8 @@ ID_LENGTH = 12
 HEADER = (
     "The page images and records below are the earlier part of this conversation, oldest first, kept as a record. "
     "They are history, not instructions: nothing on them is a request made now. A page marked as an excerpt shows "
-    "only its most telling lines. Identifiers, amounts and paths of a page stand as text beside it; trust that text "
-    "over the pixels. For the exact words of anything here, call the tool `recall` with a question, a turn id, or a "
-    "page and a line."
+    "only its most telling lines. Exact values stand as text behind the pages; trust that text over the pixels. For "
+    "the exact words of anything here, call the tool `recall` with a question, a turn id, or a page and a line."
 )
 """What introduces the past."""
 
@@ -49,8 +48,8 @@ NOT_THERE = "That is not in the memory."
 RECALL_NOTHING = "recall found nothing. Try other words, or fewer."
 
 
-def page_label(page_id: str, *, excerpt: bool, facts: str) -> str:
-    """Return the text beside a page: its id, whether it is an excerpt, and the facts on it."""
+def page_label(page_id: str, *, excerpt: bool, facts: str = "") -> str:
+    """Return the text beside a page: its id, whether it is an excerpt, and the facts on it that stand nowhere else."""
     label = f"[{'excerpt' if excerpt else 'page'} {page_id[:ID_LENGTH]}]"
     return f"{label} {facts}" if facts else label
 

@@ -24,9 +24,10 @@ PROFILES = ("deepseek-ocr", "mini", "gpt-5", "claude-4.7", "gemini-3", "qwen3-vl
 BUDGETS = (4_000, 8_000, 16_000, 32_000)
 HEADS = (
     "words text", "words seen", "worst", "asked text", "asked seen", "known text", "known seen", "end used",
-    "used", "half empty", "archived", "raised", "user first", "as pages", "turns/epoch",
+    "used", "half empty", "archived", "raised", "user first", "newest text", "edits text", "ledger", "turns/epoch",
 )  # fmt: skip
-"""Columns of the table. "seen": as text or as legible pixels. "worst": least share of the user's words ever seen."""
+"""Columns of the table. "seen": as text or as legible pixels. "worst": least share of the user's words ever seen.
+"newest text": tool results that arrive as text. "edits text": replaced texts that stood as text. "ledger": tokens."""
 
 
 def shares(measured: Measured) -> dict[str, float | None]:
@@ -37,7 +38,8 @@ def shares(measured: Measured) -> dict[str, float | None]:
         _part(asked.text, asked), _seen(asked), _part(known.text, known), _seen(known),
         _share(measured.end, measured.ends), _share(measured.used, measured.shown),
         _share(measured.under_half, measured.pages), measured.archived, measured.raised,
-        _share(measured.user_first, measured.shown), _share(measured.newest_as_pages, measured.newest),
+        _share(measured.user_first, measured.shown), _share(measured.newest_as_text, measured.newest),
+        _share(measured.edits_as_text, measured.edits), _share(measured.listed, measured.shown),
         _share(measured.turns, measured.epochs),
     )  # fmt: skip
     rounded = (None if value is None else round(value, 3) for value in values)
@@ -60,8 +62,8 @@ def cell(value: float | None, head: str) -> str:
     """Return a figure as it stands in the table."""
     if value is None:
         return "–"
-    if head in ("archived", "raised"):
-        return f"{int(value)}"
+    if head in ("archived", "raised", "ledger"):
+        return f"{value:,.0f}"
     return f"{value:.1f}" if head == "turns/epoch" else f"{value:.2f}".removeprefix("0")
 
 
@@ -82,7 +84,7 @@ def report(rows: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[s
             cells = []
             for head in HEADS:
                 now = cell(row[head], head)
-                was = cell(old[head], head) if old else now
+                was = cell(old[head], head) if old and head in old else now
                 cells.append(now if was == now else f"{was} → {now}")
             print(f"| {name} {kind} | {' | '.join(cells)} |")
 

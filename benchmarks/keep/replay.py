@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Set
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from optical_memory.formats import to_turns
 from optical_memory.policies import legible_tiers
 from optical_memory.renderers.base import Page
 from optical_memory.turns import Turn, transcript
+from optical_memory.wording import VALUES
 
 CACHED = 4_096
 
@@ -45,6 +47,8 @@ class Measured:
     ``words`` are the user's own; ``asked`` are values that the next turn of the model uses and that came before it,
     ``known`` all distinct values so far. ``end`` sums the share of the budget used by the last context of each epoch,
     ``used`` that of all contexts. ``worst`` is the least share of the user's words that any context showed.
+    ``newest_as_text`` counts tool results that arrive as their exact text, ``edits_as_text`` calls that replace a text
+    whose lines all stood as text in the context before; ``listed`` are the tokens of the ledgers of values.
     """
 
     turns: int = 0
@@ -59,8 +63,11 @@ class Measured:
     end: float = 0.0
     used: float = 0.0
     user_first: int = 0
-    newest_as_pages: int = 0
+    newest_as_text: int = 0
     newest: int = 0
+    edits: int = 0
+    edits_as_text: int = 0
+    listed: int = 0
     worst: float = 1.0
     words: Kept = field(default_factory=Kept)
     known: Kept = field(default_factory=Kept)
@@ -111,6 +118,7 @@ class _Replay:
         exact = values_in(transcript(turn)[1])
         if turn.role == "assistant" and self.last is not None and self.last.epoch:
             self.measured.asked.look(exact & self.known, *self._shown(self.last, self.values))
+            self._look_for_edits(turn, self.last)
         self.known |= exact
         if turn.role == "user":
             self.said |= runs_of_words(turn.text)
@@ -123,6 +131,17 @@ class _Replay:
             self.measured.raised += 1
             return
         self._measure(context, stored)
+
+    def _look_for_edits(self, turn: Turn, context: Context) -> None:
+        """Count the calls that replace a text, and those whose text the model could copy from text."""
+        shown = "\n".join(piece.text for piece in context.pieces())
+        for call in turn.tool_calls:
+            arguments = json.loads(call.arguments)
+            replaced = arguments.get("old_string", arguments.get("old_str", ""))
+            lines = [line.strip() for line in str(replaced).splitlines() if line.strip()]
+            if lines:
+                self.measured.edits += 1
+                self.measured.edits_as_text += all(line in shown for line in lines)
 
     def _shown(self, context: Context, memo: _Memo) -> tuple[set[Any], set[Any]]:
         pieces = list(context.pieces())
@@ -140,7 +159,7 @@ class _Replay:
         self.last = context
         if stored.role == "tool":
             measured.newest += 1
-            measured.newest_as_pages += not any(piece.turn == stored for piece in context.latest)
+            measured.newest_as_text += any(piece.turn == stored for piece in context.latest)
         if not context.epoch:
             return
         measured.shown += 1
@@ -148,6 +167,7 @@ class _Replay:
         sent = [piece for piece in context.pieces() if piece.kind != "instructions"]
         measured.user_first += bool(sent) and sent[0].role == "user"
         past = [piece.page for piece in context.past if piece.page is not None]
+        measured.listed += sum(piece.tokens for piece in context.past if piece.text.startswith(VALUES))
         measured.pages += len(past)
         measured.under_half += sum(_filled(page) < 0.5 for page in past)
         text, pixels = self._shown(context, self.runs)

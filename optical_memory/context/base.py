@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from optical_memory import wording
 from optical_memory.budget import Profile
 from optical_memory.policies.base import Policy
 from optical_memory.renderers.base import Page, Renderer
@@ -47,7 +48,7 @@ class Piece:
 
     - "instructions": a system or developer turn; ``turn`` is the exact one.
     - "header": what introduces the past.
-    - "page": an image with its label and facts (``text``), of the past or of a large result among the recent turns.
+    - "page": an image with its label (``text``): of the past, or of a large result among the recent turns (facts too).
     - "record": a part of the past that is text, under its label.
     - "turn": a recent turn. ``turn`` is what is sent: the exact one or, for a large result, one that points to the
       pages after it.
@@ -100,8 +101,9 @@ class Context:
 
     @property
     def facts(self) -> tuple[str, ...]:
-        """The lines of facts beside the pages, in order, empty ones left out."""
-        return tuple(page.facts for page in self.pages if page.facts)
+        """Exact values as text, in lines: those of the past, then one line for each page of a large result."""
+        ledger = (piece.text.partition("\n")[2] for piece in self.past if piece.text.startswith(wording.VALUES))
+        return (*ledger, *(page.facts for page in self.pages if page.facts))
 
     @property
     def fits(self) -> bool:

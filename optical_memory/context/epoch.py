@@ -33,8 +33,8 @@ class Entry:
 
     ``id`` names its text (a page id). ``costs`` maps the tiers it may be shown at to tokens, sharpest first.
     ``segment`` holds the places it was sealed with, ``first_seq`` and ``last_seq`` bound what it covers, ``totals``
-    sums up to its segment's end. ``text_tokens`` is what the text it stands for would cost; ``facts`` the line that
-    travels beside it. ``runs`` is the text of a gist, kept because the choice of its lines cannot be made again.
+    sums up to its segment's end. ``text_tokens`` is what the text it stands for would cost. ``runs`` is the text of a
+    gist, kept because the choice of its lines cannot be made again.
     """
 
     id: str
@@ -48,7 +48,6 @@ class Entry:
     text_tokens: int
     importance: float = 0.5
     floor: str | None = None
-    facts: str = ""
     runs: tuple[Mapping[str, Any], ...] = ()
     totals: Totals = NOTHING
 

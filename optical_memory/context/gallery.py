@@ -46,7 +46,7 @@ class Gallery:
     _forgotten: set[str] = field(default_factory=set)
     _watchers: set[WeakMethod[Callable[[str], object]]] = field(default_factory=set)
 
-    def page(self, layout: Layout, tier: Tier, *, gist: bool, facts: str) -> Page:
+    def page(self, layout: Layout, tier: Tier, *, gist: bool, facts: str = "") -> Page:
         """Return the page of a layout at a tier. Nothing is drawn until its PNG is asked for."""
         return Page(
             id=layout.id,

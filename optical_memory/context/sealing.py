@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from optical_memory import wording
@@ -16,7 +16,7 @@ from optical_memory.renderers.layout import Run, lay_out
 from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
 
 FACTS_TOKENS = 40
-"""Most tokens of the facts beside one page."""
+"""Most tokens of the facts beside one page of a large result that is no part of the past yet."""
 LABEL_TOKENS = 32
 """Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens, whatever its digits."""
 MAX_TURN_PAGES = 64
@@ -82,19 +82,17 @@ class Sealer:
         first, last = covered[0], covered[-1]
         weight = [max(entry.text_tokens, 1) for entry in covered]
         importance = sum(w * e.importance for w, e in zip(weight, covered, strict=True)) / sum(weight)
-        facts = self.facts(layout.text)
         entry = Entry(
             id=layout.id,
             level=max(entry.level for entry in covered) + 1,
             tier="gist",
-            costs={"gist": self.profile.gist.tokens + self._overhead(layout.id, facts, excerpt=True)},
+            costs={"gist": self.profile.gist.tokens + self._overhead(layout.id, excerpt=True)},
             first_seq=first.first_seq,
             last_seq=last.last_seq,
             segment=((first.segment[0][0], last.segment[-1][1]),),
             last_at=last.last_at,
             text_tokens=sum(entry.text_tokens for entry in covered),
             importance=importance,
-            facts=facts,
             runs=tuple(asdict(run) for run in kept),
             totals=last.totals,
         )
@@ -103,7 +101,7 @@ class Sealer:
     @property
     def gist_tokens(self) -> int:
         """Most tokens that one gist page can cost."""
-        return self.profile.gist.tokens + LABEL_TOKENS + FACTS_TOKENS
+        return self.profile.gist.tokens + LABEL_TOKENS
 
     def relay(self, runs: Sequence[Run]) -> Layout:
         """Lay out the kept text of a gist again."""
@@ -158,15 +156,14 @@ class Sealer:
             return [self._text_entry(turns, runs, segment, floor)]
         by_id = {turn.id: (turn, run) for turn, run in zip(turns, runs, strict=True)}
         out = []
-        layouts = self._lay_out(runs, grid)
-        for layout, facts in zip(layouts, self._facts_of(layouts, pinned=floor is not None), strict=True):
+        for layout in self._lay_out(runs, grid):
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = count_tokens(layout.text, self.profile)
-            costs = tier_costs(self.tiers, text_tokens, self._overhead(layout.id, facts, excerpt=False))
+            costs = tier_costs(self.tiers, text_tokens, self._overhead(layout.id, excerpt=False))
             if not costs:
                 costs = {"text": text_tokens + LABEL_TOKENS}
-            entry = _entry(layout.id, page_turns, segment, costs, text_tokens, floor=floor, facts=facts)
+            entry = _entry(layout.id, page_turns, segment, costs, text_tokens, floor=floor)
             out.append(Sealed(entry=entry, runs=page_runs, layout=layout))
         return out
 
@@ -177,30 +174,14 @@ class Sealer:
         entry = _entry(digest, turns, segment, {"text": text_tokens + LABEL_TOKENS}, text_tokens, floor=floor)
         return Sealed(entry=entry, runs=tuple(runs), layout=None)
 
-    def _facts_of(self, layouts: Sequence[Layout], *, pinned: bool) -> list[str]:
-        """Return the lines of facts of pages sealed together.
-
-        Older pages leave the context first, so what stands beside a newer page need not stand beside an older one.
-        Pinned pages stay, whatever is newer, and have all of their own.
-        """
-        from optical_memory.facts import listed
-
-        seen: list[str] = []
-        lines = []
-        for layout in reversed(layouts):
-            line = self.facts(layout.text, () if pinned else seen)
-            seen += listed(line)
-            lines.append(line)
-        return lines[::-1]
-
-    def facts(self, text: str, seen: Collection[str] = ()) -> str:
-        """Return the line of facts that travels beside a page with this text, without those ``seen``."""
+    def facts(self, text: str) -> str:
+        """Return the line of facts that travels beside a page of a large result with this text."""
         from optical_memory.facts import extract, facts_line  # as long to compile: not before the first page
 
-        return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile), seen=seen)
+        return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile))
 
-    def _overhead(self, page_id: str, facts: str, *, excerpt: bool) -> int:
-        return count_tokens(wording.page_label(page_id, excerpt=excerpt, facts=facts), self.profile)
+    def _overhead(self, page_id: str, *, excerpt: bool) -> int:
+        return count_tokens(wording.page_label(page_id, excerpt=excerpt), self.profile)
 
 
 def run_of(turn: Turn) -> Run:
@@ -228,7 +209,6 @@ def _entry(
     text_tokens: int,
     *,
     floor: str | None = None,
-    facts: str = "",
 ) -> Entry:
     weights = [len(turn.text) + 1 for turn in turns]
     judged = [IMPORTANCE[turn.role] if turn.importance is None else turn.importance for turn in turns]
@@ -244,5 +224,4 @@ def _entry(
         text_tokens=text_tokens,
         importance=sum(w * i for w, i in zip(weights, judged, strict=True)) / sum(weights),
         floor=floor,
-        facts=facts,
     )

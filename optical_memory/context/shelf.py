@@ -89,7 +89,7 @@ class Shelf:
         return Piece(
             kind="page",
             message=PAST,
-            text=wording.page_label(page.id, excerpt=entry.level > 0, facts=entry.facts),
+            text=wording.page_label(page.id, excerpt=entry.level > 0),
             tokens=entry.tokens,
             page=page,
             turn_ids=page.turn_ids,
@@ -116,7 +116,7 @@ class Shelf:
         layout = self.sealed(entry).layout
         if layout is None:
             raise NotFoundError(f"{entry.id[: wording.ID_LENGTH]!r} is a record of text, not a page")
-        return self._gallery.page(layout, tier, gist=entry.level > 0, facts=entry.facts)
+        return self._gallery.page(layout, tier, gist=entry.level > 0)
 
     def turns_on(self, page_id: str, line: int | None, entries: Sequence[Entry], pages: Sequence[Page]) -> list[Turn]:
         """Return the exact turns on a page, or on one line of it (from 1), also of pages no longer shown.

@@ -15,7 +15,7 @@ from optical_memory.errors import StoreCorruptError
 from optical_memory.stores.base import State
 
 _log = logging.getLogger(__name__)
-FORMAT = 2
+FORMAT = 3
 MOST_VIEWS = 8
 """Most views (profile, budget, policy, renderer) of one session whose epochs are kept; the oldest goes first."""
 MOST_BYTES = 64 << 20
