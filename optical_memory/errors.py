@@ -6,6 +6,7 @@
     ├── InputError (ValueError)            what was handed in is wrong; nothing was stored
     │   ├── UnknownRoleError               a role that no provider has
     │   ├── DuplicateTurnError             an id that is taken by a turn with other content
+    │   ├── RepeatError                    a request's Idempotency-Key came before with another body
     │   └── LimitError                     larger than a documented limit (size, count, pixels)
     ├── NotFoundError (KeyError)           no such session, turn, page, profile or reader
     ├── BudgetError                        the least context is larger than the budget
@@ -50,6 +51,10 @@ class UnknownRoleError(InputError):
 
 class DuplicateTurnError(InputError):
     """A turn id is already taken by a turn with other content."""
+
+
+class RepeatError(InputError):
+    """A request's Idempotency-Key came before with another body."""
 
 
 class LimitError(InputError):

@@ -28,7 +28,11 @@ class Service:
         """Start it, and wait until it is ready."""
         command = [sys.executable, "-c", "from optical_memory.cli import main; main()", "serve"]
         self.process = subprocess.Popen(
-            command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         deadline = time.monotonic() + 120
         while True:

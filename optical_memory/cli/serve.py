@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optical_memory.cli import show
-from optical_memory.errors import InputError, MissingExtraError
+from optical_memory.errors import InputError
 
 if TYPE_CHECKING:
     from optical_memory.service.settings import ServiceSettings
@@ -30,6 +29,7 @@ def serve(
     plaintext: Annotated[
         bool, typer.Option("--plaintext", help="Listen beyond loopback without TLS: a proxy in front has it.")
     ] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that serve, on one port.")] = None,
     settings: Annotated[bool, typer.Option("--settings", help="Print all settings, as a table, and end.")] = False,
 ) -> None:
     """Serve sessions over HTTP. The first start on loopback makes a key and shows it, once.
@@ -40,20 +40,16 @@ def serve(
 
     Example: optical-memory serve --store redis://localhost:6379/0 --port 8321
     """
-    try:
-        import uvicorn
-    except ImportError as error:
-        raise MissingExtraError("uvicorn", "service") from error
-    from optical_memory.service.app import create_app
+    from optical_memory.service.serving import serve_at
     from optical_memory.service.settings import ServiceSettings, settings_table
 
     if settings:
         print(settings_table())
         return
     given: dict[str, Any] = {"store": store, "host": host, "port": port, "plaintext": plaintext or None}
+    given["workers"] = workers
     chosen = ServiceSettings(**{name: value for name, value in given.items() if value is not None})
     key = prepare(chosen)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     with _listening(chosen) as listening:
         scheme = "https" if chosen.tls_cert else "http"
         address = f"[{chosen.host}]" if ":" in chosen.host else chosen.host
@@ -63,16 +59,7 @@ def serve(
             show.out.print(f"key, shown this once: {key}", markup=False, highlight=False, soft_wrap=True)
         else:
             show.out.print("make a key: optical-memory keys create TENANT", markup=False, highlight=False)
-        config = uvicorn.Config(
-            create_app(chosen),
-            ssl_certfile=chosen.tls_cert,
-            ssl_keyfile=chosen.tls_key,
-            timeout_graceful_shutdown=chosen.shutdown_seconds,
-            access_log=False,  # its lines hold session ids and questions
-            server_header=False,
-            log_config=None,
-        )
-        uvicorn.Server(config).run(sockets=[listening])
+        serve_at(listening, chosen)
 
 
 def prepare(settings: ServiceSettings) -> str | None:
@@ -113,6 +100,8 @@ def _listening(settings: ServiceSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if settings.workers > 1:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # each worker has a socket of its own
     try:
         listening.bind((settings.host, settings.port))
     except OSError as error:

@@ -50,6 +50,23 @@ class Caller:
         _audit.info("%s", json.dumps(entry | figures))
 
 
+async def let_in(request: Request, engine: Engine, text: str | None, scope: str) -> Caller:
+    """Return who calls with this key, if it has a scope. Raises Problem: 401, 403 or 429."""
+    if text is None:
+        raise _unknown("send the key as `Authorization: Bearer KEY`")
+    key = engine.keyring.cached(text)
+    if key is None:
+        try:
+            key = await engine.quick(lambda: engine.keyring.find(text))
+        except AccessError as error:
+            raise _unknown(str(error)) from error
+    if engine.rates.any:
+        request.state.allowance = await engine.quick(lambda: engine.rates.take(key))
+    if scope not in key.scopes:
+        raise Problem(403, "the key may not do this", f"this needs a key with the scope {scope!r}")
+    return Caller(tenant=key.tenant, key_id=key.id, scopes=key.scopes, engine=engine)
+
+
 def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that lets callers in whose key has a scope; else 401, 403 or 429."""
 
@@ -58,22 +75,15 @@ def needs(scope: str) -> Callable[..., Awaitable[Caller]]:
         engine: Annotated[Engine, Depends(engine_of)],
         credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)],
     ) -> Caller:
-        if credentials is None:
-            raise _unknown("send the key as `Authorization: Bearer KEY`")
-        text = credentials.credentials
-        try:
-            key = engine.keyring.cached(text)
-            if key is None:
-                key = await engine.quick(lambda: engine.keyring.find(text))
-        except AccessError as error:
-            raise _unknown(str(error)) from error
-        if engine.rates.any:
-            request.state.allowance = await engine.quick(lambda: engine.rates.take(key))
-        if scope not in key.scopes:
-            raise Problem(403, "the key may not do this", f"this needs a key with the scope {scope!r}")
-        return Caller(tenant=key.tenant, key_id=key.id, scopes=key.scopes, engine=engine)
+        return await let_in(request, engine, credentials.credentials if credentials else None, scope)
 
     return caller
+
+
+def bearer_of(request: Request) -> str | None:
+    """Return the key that a request shows, or None."""
+    kind, _, text = request.headers.get("authorization", "").partition(" ")
+    return text.strip() if kind.lower() == "bearer" and text.strip() else None
 
 
 def _unknown(detail: str) -> Problem:

@@ -72,6 +72,6 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     )
     add_handlers(app)
     app.add_middleware(Limits, settings=chosen, metrics=metrics)
-    for router in (sessions.router, turns.router, views.router, operations.router):
+    for router in (turns.lean, sessions.router, turns.router, views.router, operations.router):
         app.include_router(router)
     return app

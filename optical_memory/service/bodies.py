@@ -83,7 +83,7 @@ class StrictRequest(Request):
     async def json(self) -> Any:
         """Return the body, parsed. Raises ValueError."""
         if not hasattr(self, "_json"):
-            self._json = json.loads(await self.body(), parse_constant=_refused, parse_float=_finite)
+            self._json = parsed(await self.body())
         return self._json
 
 
@@ -98,6 +98,11 @@ class StrictRoute(APIRoute):
             return await handler(StrictRequest(request.scope, request.receive))
 
         return strict
+
+
+def parsed(body: bytes) -> Any:
+    """Return strict JSON, parsed. Raises ValueError (a JSONDecodeError where it is no JSON), RecursionError."""
+    return json.loads(body, parse_constant=_refused, parse_float=_finite)
 
 
 def _refused(text: str) -> Any:

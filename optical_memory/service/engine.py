@@ -13,12 +13,14 @@ from optical_memory.compression import Compressor
 from optical_memory.endpoint import Endpoint
 from optical_memory.memory import OpticalMemory
 from optical_memory.renderers import default_renderer, get_renderer
+from optical_memory.service.appending import Appending
 from optical_memory.service.encryption import EncryptingCodec, TenantKeys
 from optical_memory.service.keys import Keyring
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.rates import Rates, parse_rates
 from optical_memory.service.records import open_records
 from optical_memory.service.settings import ServiceSettings
+from optical_memory.service.storing import append_all
 from optical_memory.stores import open_store
 from optical_memory.stores.scoped import ScopedStore
 
@@ -55,6 +57,7 @@ class Engine:
         self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-store")
         self._slow = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-pages")
         self._asking = ThreadPoolExecutor(MOST_ASKING, thread_name_prefix="optical-memory-ask")
+        self.appending = Appending(append_all(self.store, self.records))
         self.importing = asyncio.Semaphore(MOST_IMPORTS)
         self._memories: OrderedDict[tuple[str, str, str, int], AsyncOpticalMemory] = OrderedDict()
         self._compressors: OrderedDict[str, Compressor] = OrderedDict()
@@ -118,6 +121,7 @@ class Engine:
         self._asking.shutdown()
         self._slow.shutdown()
         self._quick.shutdown()
+        self.appending.close()
         self.renderer.close()
         self.store.close()
         self.records.close()

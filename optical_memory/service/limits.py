@@ -77,7 +77,7 @@ class Limits:
         declared = dict(scope["headers"]).get(b"content-length", b"")
         if declared.isdigit() and int(declared[:20]) > most:
             raise too_large
-        taken, deadline = 0, time.monotonic() + settings.body_seconds
+        taken, deadline = 0, asyncio.get_running_loop().time() + settings.body_seconds
         whole = False
 
         async def bounded() -> Message:
@@ -85,7 +85,8 @@ class Limits:
             if whole:  # what comes after the body is the end of the connection
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(deadline - time.monotonic(), 0.0))
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
             except TimeoutError as error:
                 raise _refused(408, f"a body has {settings.body_seconds:g} seconds to arrive") from error
             taken += len(message.get("body", b""))

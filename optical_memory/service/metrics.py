@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from optical_memory.context.events import Drawn, EpochStarted, Event, Forgotten, Recalled, Sealed
 
@@ -57,5 +60,9 @@ class Metrics:
             self._drawing.inc(event.seconds)
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus's format."""
-        return generate_latest(self._registry)
+        """Return all figures in Prometheus's format, those of all workers of this service added up."""
+        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

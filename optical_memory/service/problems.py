@@ -20,6 +20,7 @@ RETRY_SECONDS = 1
 """What Retry-After says where the store cannot be used."""
 STATUSES: tuple[tuple[type[errors.OpticalMemoryError], int, str], ...] = (
     (errors.LimitError, 413, "larger than a limit"),
+    (errors.RepeatError, 422, "the Idempotency-Key is taken"),
     (errors.DuplicateTurnError, 409, "the turn id is taken"),
     (errors.InputError, 422, "the request is wrong"),
     (errors.NotFoundError, 404, "not found"),

@@ -13,24 +13,23 @@ from typing import Annotated, Any
 
 from fastapi import Header
 
+from optical_memory.errors import RepeatError
 from optical_memory.service.access import Caller
-from optical_memory.service.problems import Problem
+from optical_memory.stores.appends import Once
 from optical_memory.stores.record import pack
 from optical_memory.stores.scoped import scoped_id
 
+KEY_CHARACTERS = 255
 IdempotencyKey = Annotated[
     str | None,
     Header(
         min_length=1,
-        max_length=255,
+        max_length=KEY_CHARACTERS,
         pattern=r"^[\x21-\x7e]+$",
         description="Names this request: sent again with the same body, it is done once and answered alike.",
     ),
 ]
 REPLAYED = "Idempotency-Replayed"
-_REUSED = Problem(
-    422, "the Idempotency-Key is taken", "it came before with another body; use a new one for each request"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +56,20 @@ class Repeat:
         """Return the id of the turn at a place of the request."""
         return f"k{self.name.removeprefix('repeat/')[:40]}-{place}"
 
+    @property
+    def once(self) -> Once:
+        """The request as a store that takes appends together knows it."""
+        seconds = self.caller.engine.settings.repeat_seconds
+        return Once(name=self.name.removeprefix("repeat/"), digest=self.digest, seconds=seconds)
+
     def answer(self) -> bytes | None:
-        """Return the answer that was given before, or None. Raises Problem where the body was another one."""
+        """Return the answer that was given before, or None. Raises RepeatError where the body was another one."""
         held = self.caller.engine.records.get(self.name)
         if held is None:
             return None
         digest, _, answer = held.partition(b"\n")
         if digest.decode() != self.digest:
-            raise _REUSED
+            raise RepeatError("this Idempotency-Key came before with another body; use a new one for each request")
         return answer
 
     def keep(self, answer: bytes) -> None:

@@ -29,6 +29,7 @@ class ServiceSettings(BaseSettings):
     )
     host: str = Field(default="127.0.0.1", description="address to listen at")
     port: int = Field(default=8321, ge=0, le=65_535, description="port to listen at; 0: a free one")
+    workers: int = Field(default=1, ge=1, le=64, description="processes that serve on one port")
     tls_cert: Path | None = Field(default=None, description="certificate chain (PEM)")
     tls_key: Path | None = Field(default=None, description="private key of the certificate (PEM)")
     plaintext: bool = Field(

@@ -120,10 +120,15 @@ def records(turns: Sequence[Turn]) -> dict[str, Record]:
 
 def check_same(turn_id: str, held: bytes | None, digest: bytes) -> None:
     """Raise DuplicateTurnError unless the digest ``held`` under an id (None: forgotten) is this one."""
-    if held is None:
-        raise DuplicateTurnError(f"turn id {turn_id!r} was given to a turn that is forgotten; it stays taken")
-    if held != digest:
-        raise DuplicateTurnError(f"turn id {turn_id!r} is taken by a turn with other content")
+    if held is None or held != digest:
+        raise taken(turn_id, forgotten=held is None)
+
+
+def taken(turn_id: str, *, forgotten: bool) -> DuplicateTurnError:
+    """Return the error of an id that is taken."""
+    if forgotten:
+        return DuplicateTurnError(f"turn id {turn_id!r} was given to a turn that is forgotten; it stays taken")
+    return DuplicateTurnError(f"turn id {turn_id!r} is taken by a turn with other content")
 
 
 def check_state(session: str, head: Head, expected: int, birth: str | None) -> None:

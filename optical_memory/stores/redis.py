@@ -6,14 +6,15 @@ import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-from optical_memory.errors import InputError, StoreCorruptError, StoreUnavailableError
+from optical_memory.errors import InputError, StoreUnavailableError
 from optical_memory.stores import record, redis_scripts, redis_server
+from optical_memory.stores.appends import Append, Appended
 from optical_memory.stores.base import Head, State
 from optical_memory.stores.codec import PLAIN, Codec, Coder
 from optical_memory.stores.index import Mirror
+from optical_memory.stores.redis_appends import Appends, head_of
 from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys, Names, Unpurged, chunks
 from optical_memory.turns import Turn
 
@@ -43,6 +44,7 @@ class RedisStore:
         self._names = Names(self._keys, self._use)
         self._unpurged = Unpurged(self._keys, self._use)
         self._coder = Coder(codec)
+        self._appends = Appends(url=url, keys=self._keys, names=self._names, coder=self._coder, use=self._use)
         self._client: Any = redis_server.connect(url, timeout)
         self._mirror = Mirror()
         self._durability = ""
@@ -64,23 +66,16 @@ class RedisStore:
     def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Store turns atomically, in order; see the protocol."""
         record.name("session id", session)
-        records = self._coder.records(session, turns)
-        if not records:
+        if not turns:
             return []
-        fields = [part for found in records.values() for part in (found.id, found.digest.hex(), found.body)]
-        stamps = ("", "") if expected is None else (_stamp(expected), uuid.uuid4().hex)
-        reply = self._make(session, redis_scripts.APPEND, ("meta", "ids", "turns"), *stamps, *fields)
-        if reply[0] == b"moved":
-            raise record.moved(session)
-        if reply[0] in (b"forgotten", b"taken"):
-            record.check_same(record.unpack(reply[1]), None if reply[0] == b"forgotten" else b"", b"other")
-        places = dict(zip(records, zip(reply[1::2], reply[2::2], strict=True), strict=True))
-        stored = {turn.id: turn for turn in reversed(turns)}
-        for turn_id, (seq, body) in places.items():
-            if body is None:
-                raise StoreCorruptError(f"the turn at {seq} of {session!r} is missing")
-            stored[turn_id] = self._coder.turn(session, body, seq) if body else replace(stored[turn_id], seq=seq)
-        return [stored[turn.id] for turn in turns]
+        (found,) = self.append_all([Append(session=session, turns=turns, expected=expected)])
+        if isinstance(found, Exception):
+            raise found
+        return list(found.turns)
+
+    def append_all(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+        """Do many appends in one round trip; see :class:`optical_memory.stores.appends.GroupStore`."""
+        return self._appends.send(appends)
 
     def turns(
         self, session: str, *, after: int = -1, before: int | None = None, limit: int | None = None
@@ -97,7 +92,7 @@ class RedisStore:
 
     def head(self, session: str) -> Head:
         """Return where the session stands, in one round trip."""
-        return _head(self._eval(session, redis_scripts.HEAD, ("meta", "ids", "forgotten")))
+        return head_of(self._eval(session, redis_scripts.HEAD, ("meta", "ids", "forgotten")))
 
     def count(self, session: str) -> int:
         """Return the number of turns stored now."""
@@ -130,7 +125,7 @@ class RedisStore:
         coded = self._coder.encode("state", session, "", data)
         fields = [expected, coded, uuid.uuid4().hex, *([] if birth is None else [record.pack(birth)])]
         made, *held = self._make(session, redis_scripts.SAVE_STATE, ("meta", "ids", "forgotten"), *fields)
-        head = _head(held)
+        head = head_of(held)
         if made < 0:
             record.check_state(session, head, expected, birth)
         return State(version=head.version, data=bytes(data))
@@ -247,12 +242,3 @@ class RedisStore:
             raise StoreUnavailableError("the Redis store is closed")
         with redis_server.errors(self._url):
             yield self._client
-
-
-def _stamp(head: Head) -> bytes:
-    return b"=%s:%d:%d" % (bytes.fromhex(head.birth), head.length, head.version)
-
-
-def _head(reply: Sequence[Any]) -> Head:
-    birth, length, version, forgotten = reply
-    return Head(birth=(birth or b"").hex(), length=length, version=record.number(version or 0), forgotten=forgotten)

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from optical_memory.errors import InputError
-from optical_memory.stores import record, redis_scripts
+from optical_memory.stores import record, redis_scripts, redis_server
 
 DEFAULT_PREFIX = "om"
 MOST_NAMES = 1_000
@@ -43,6 +43,10 @@ class Keys:
         tag = quote(record.name("session id", session), safe="")
         return {part: f"{self.prefix}:{{{tag}}}:{part}" for part in _PARTS}
 
+    def once(self, session: str, name: str) -> str:
+        """Return the key of the answer to a request that adds to a session, in the session's slot."""
+        return f"{self.of(session)['meta'].removesuffix('meta')}once:{name}"
+
 
 class Names:
     """The sorted list of a store's sessions. A name in it may be that of a session that is not there."""
@@ -54,16 +58,30 @@ class Names:
 
     def expect(self, session: str) -> None:
         """List a session that is about to be made, unless that was done before."""
-        if session not in self._listed:
-            self.add(session)
+        self.expect_all([session])
+
+    def expect_all(self, sessions: Sequence[str]) -> None:
+        """List sessions that are about to be made, but for those for which that was done before."""
+        fresh = [session for session in dict.fromkeys(sessions) if session not in self._listed]
+        if fresh:
+            self.add_all(fresh)
             if len(self._listed) >= _MOST_LISTED:
                 self._listed.clear()
-            self._listed.add(session)
+            self._listed.update(fresh)
 
     def add(self, session: str) -> None:
         """List a session."""
+        self.add_all([session])
+
+    def add_all(self, sessions: Sequence[str]) -> None:
+        """List sessions."""
+        commands = [
+            ("EVAL", redis_scripts.LIST, 1, self._keys.sessions, 0, record.pack(session)) for session in sessions
+        ]
         with self._use() as client:
-            client.eval(redis_scripts.LIST, 1, self._keys.sessions, 0, record.pack(session))
+            for reply in redis_server.together(client, commands):
+                if isinstance(reply, Exception):
+                    raise reply
 
     def remove(self, session: str) -> None:
         """List a session no more, unless it was made again in between, by another process."""

@@ -5,38 +5,66 @@ forgotten), ``turns`` (place → body), ``forgotten`` (place → turn id) and ``
 so that the number of ids is the next place: places have no gap and are never given again.
 """
 
-APPEND = """
--- KEYS: meta ids turns; ARGV: birth, the head it must have ('': any), token of this call, then id, digest, body of each
--- turn. Reply: made, then place, held body ('': new).
-local meta, ids, turns = unpack(KEYS)
+_HEAD = """
+local function head()
+  local meta = redis.call('HMGET', KEYS[1], 'birth', 'version')
+  return {meta[1], redis.call('HLEN', KEYS[2]), meta[2], redis.call('HLEN', KEYS[#KEYS > 3 and 4 or 3])}
+end
+local function hex(text)
+  return (string.gsub(text, '.', function(c) return string.format('%02x', string.byte(c)) end))
+end
+"""
+
+APPEND = f"""
+-- KEYS: meta ids turns forgotten, and where the answer is kept (or none); ARGV: birth, the head it must have ('': any),
+-- token of this call, digest of what was sent, for how many ms the answer is kept, times of the turns, then id, digest,
+-- body of each turn. Reply: 'stored', made, head, then place, held body ('': new); or 'before' and the answer kept; or
+-- why not.
+{_HEAD}
+local meta, ids, turns, gone, once = unpack(KEYS)
+local before = once and redis.call('GET', once)
+if before then
+  if string.sub(before, 1, #ARGV[4]) ~= ARGV[4] then return {{'other'}} end
+  redis.call('PEXPIRE', once, ARGV[5]) -- a write: so that replicas can be waited for
+  return {{'before', string.sub(before, #ARGV[4] + 1)}}
+end
 if ARGV[2] ~= '' then
   local held = redis.call('HMGET', meta, 'birth', 'version', 'appended')
-  local head = '=' .. (held[1] or '') .. ':' .. redis.call('HLEN', ids) .. ':' .. (held[2] or 0)
-  if head ~= ARGV[2] and held[3] ~= ARGV[3] then return {'moved'} end -- the token: sent again, the reply was lost
+  local stamp = '=' .. (held[1] or '') .. ':' .. redis.call('HLEN', ids) .. ':' .. (held[2] or 0)
+  if stamp ~= ARGV[2] and held[3] ~= ARGV[3] then return {{'moved'}} end -- the token: sent again, the reply was lost
 end
-for i = 4, #ARGV, 3 do
-  local held = redis.call('HGET', ids, ARGV[i])
-  local digest = held and string.match(held, ':(.*)$')
-  if digest == '' then return {'forgotten', ARGV[i]} end
-  if digest and digest ~= ARGV[i + 1] then return {'taken', ARGV[i]} end
+local held = {{}}
+for i = 7, #ARGV, 3 do
+  held[i] = redis.call('HGET', ids, ARGV[i])
+  local digest = held[i] and string.match(held[i], ':(.*)$')
+  if digest == '' then return {{'forgotten', ARGV[i]}} end
+  if digest and digest ~= ARGV[i + 1] then return {{'taken', ARGV[i]}} end
 end
-local reply = {redis.call('HSETNX', meta, 'birth', ARGV[1])}
+local made = redis.call('HSETNX', meta, 'birth', ARGV[1])
 local length = redis.call('HLEN', ids)
 if ARGV[3] ~= '' then redis.call('HSET', meta, 'appended', ARGV[3]) end
-for i = 4, #ARGV, 3 do
-  local held = redis.call('HGET', ids, ARGV[i])
+local pairs, places = {{}}, {{}}
+for i = 7, #ARGV, 3 do
   local place = length
   local body = ''
-  if held then
-    place = tonumber(string.match(held, '^%d+'))
+  if held[i] then
+    place = tonumber(string.match(held[i], '^%d+'))
     body = redis.call('HGET', turns, place)
   else
     redis.call('HSET', ids, ARGV[i], place .. ':' .. ARGV[i + 1])
     redis.call('HSET', turns, place, ARGV[i + 2])
     length = length + 1
   end
-  reply[#reply + 1] = place
-  reply[#reply + 1] = body
+  places[#places + 1] = place
+  pairs[#pairs + 1] = place
+  pairs[#pairs + 1] = body
+end
+local now = head()
+local reply = {{'stored', made, now[1], now[2], now[3], now[4]}}
+for i = 1, #pairs do reply[#reply + 1] = pairs[i] end
+if once then
+  local figures = ARGV[4] .. hex(now[1]) .. ' ' .. now[2] .. ' ' .. (now[3] or 0) .. ' ' .. now[4] .. ' '
+  redis.call('SET', once, figures .. table.concat(places, ' ') .. ' ' .. ARGV[6], 'PX', ARGV[5])
 end
 return reply
 """
@@ -75,13 +103,6 @@ end
 return reply
 """
 
-_HEAD = """
-local function head()
-  local meta = redis.call('HMGET', KEYS[1], 'birth', 'version')
-  return {meta[1], redis.call('HLEN', KEYS[2]), meta[2], redis.call('HLEN', KEYS[3])}
-end
-"""
-
 HEAD = f"""
 -- KEYS: meta ids forgotten. Reply: birth, length, version, forgotten.
 {_HEAD}
@@ -99,9 +120,6 @@ SAVE_STATE = f"""
 -- Reply: made (-1: a conflict), then the head.
 {_HEAD}
 local function reply(made) return {{made, unpack(head(), 1, 4)}} end
-local function hex(text)
-  return (string.gsub(text, '.', function(c) return string.format('%02x', string.byte(c)) end))
-end
 local held = redis.call('HMGET', KEYS[1], 'token', 'birth', 'version')
 if held[1] == ARGV[4] then return reply(0) end -- sent again: the reply was lost
 local version = tonumber(held[3] or 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -79,6 +79,19 @@ def disconnect(client: Any) -> None:
     else:
         client.connection_pool.disconnect()
     client.close()
+
+
+def together(client: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Return the replies of commands sent in one round trip, an error of the server in place of a reply it refused."""
+    if len(commands) == 1:
+        try:
+            return [client.execute_command(*commands[0])]
+        except redis.ResponseError as error:
+            return [error]
+    pipeline = client.pipeline(transaction=False)
+    for command in commands:
+        pipeline.execute_command(*command)
+    return list(pipeline.execute(raise_on_error=False))
 
 
 def durability(client: Any) -> tuple[bool, str]:

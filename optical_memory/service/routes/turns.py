@@ -19,23 +19,29 @@ from optical_memory.memory import OpticalMemory
 from optical_memory.service.access import Caller, Seen, Session, Writer
 from optical_memory.service.answers import answer, expected_head, packed, revision_of
 from optical_memory.service.bodies import FollowBody, Format, Json, StrictRoute, TurnBody
+from optical_memory.service.lean import IF_MATCH_CHARACTERS, LeanRoute
 from optical_memory.service.problems import Problem
 from optical_memory.service.repeats import REPLAYED, IdempotencyKey, Repeat
+from optical_memory.stores.appends import Append
 from optical_memory.stores.base import Head
 from optical_memory.stores.record import BATCH_TURNS
+from optical_memory.stores.scoped import scoped_id
 from optical_memory.turns import Turn
 
 router = APIRouter(route_class=StrictRoute, tags=["turns"])
+lean = APIRouter(route_class=LeanRoute, tags=["turns"])
+"""Routes under load: read by hand instead of through FastAPI, which describes them."""
 _EXAMPLES: Any = {
     "one": {"value": {"role": "user", "content": "Find me a flight to Oslo"}},
     "many": {"value": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "How can I help?"}]},
 }
 IfMatch = Annotated[
-    str | None, Header(max_length=200, description="The revision that the session must have, as an ETag says it.")
+    str | None,
+    Header(max_length=IF_MATCH_CHARACTERS, description="The revision that the session must have, as an ETag says it."),
 ]
 
 
-@router.post("/v1/sessions/{session}/turns", status_code=201, summary="Add one turn or many")
+@lean.post("/v1/sessions/{session}/turns", status_code=201, summary="Add one turn or many")
 async def add_turns(
     caller: Writer,
     session: Session,
@@ -51,14 +57,12 @@ async def add_turns(
     bodies = body if isinstance(body, list) else [body]
     if len(bodies) > BATCH_TURNS:
         raise Problem(413, "too many turns", f"at most {BATCH_TURNS:,} turns in one request")
-    data = [one.model_dump(mode="json", exclude_defaults=True) for one in bodies]
-    repeat = Repeat.of(caller, session, "turns", idempotency_key, data) if idempotency_key else None
+    repeat = None
+    if idempotency_key is not None:
+        data = [one.model_dump(mode="json", exclude_defaults=True) for one in bodies]
+        repeat = Repeat.of(caller, session, "turns", idempotency_key, data)
     expected = expected_head(if_match)
-
-    def done() -> Response:
-        return _stored(caller, session, _turns(bodies, repeat, caller), repeat, expected)
-
-    return await caller.engine.quick(done)
+    return await _stored(caller, session, _turns(bodies, repeat, caller), repeat, expected)
 
 
 @router.post("/v1/sessions/{session}/messages", status_code=201, summary="Add messages of a provider's shape")
@@ -74,15 +78,15 @@ async def add_messages(
     repeat = Repeat.of(caller, session, "messages", idempotency_key, [format, body]) if idempotency_key else None
     expected = expected_head(if_match)
 
-    def done() -> Response:
+    def read() -> list[Turn]:
         groups = turns_by_message(body, format, created_at=time.time())
         turns: list[Turn] = []
         for message, group in zip(body, groups, strict=True):
             own = repeat is None or bool(message.get("id"))
             turns += group if own else [_named(turn, repeat, len(turns) + place) for place, turn in enumerate(group)]
-        return _stored(caller, session, turns, repeat, expected)
+        return turns
 
-    return await caller.engine.quick(done)
+    return await _stored(caller, session, await caller.engine.slow(read), repeat, expected)
 
 
 @router.put("/v1/sessions/{session}/messages", summary="Follow a list of messages")
@@ -123,34 +127,28 @@ async def follow(
     return await view.of(caller, session).use(done)
 
 
-def _stored(
+async def _stored(
     caller: Caller, session: str, turns: Sequence[Turn], repeat: Repeat | None, expected: Head | None
 ) -> Response:
-    if repeat is not None and (before := repeat.answer()) is not None:
-        return _again(before, 201)
-    store = caller.store
+    once = repeat.once if repeat is not None else None
+    append = Append(session=scoped_id(caller.tenant, session), turns=turns, expected=expected, once=once)
     try:
-        stored = store.append(session, turns, expected=expected)
+        done = await caller.engine.appending.add(append)
     except ConflictError as error:
-        # The service may have died after it had stored them, before it could keep the answer.
-        held = store.get(session, [turn.id for turn in turns]) if repeat is not None else []
-        same = {turn.id: turn.digest for turn in held} == {turn.id: turn.digest for turn in turns}
-        if not (held and same):
-            raise Problem(412, "the session has another revision", str(error)) from error
-        by_id = {turn.id: turn for turn in held}
-        stored = [by_id[turn.id] for turn in turns]
-    revision = revision_of(store.head(session))
+        raise Problem(412, "the session has another revision", str(error)) from error
+    revision = revision_of(done.head)
     said = packed(
         {
             "session": session,
-            "turns": [{"id": turn.id, "seq": turn.seq, "created_at": turn.created_at} for turn in stored],
+            "turns": [{"id": turn.id, "seq": turn.seq, "created_at": turn.created_at} for turn in done.turns],
             "revision": revision,
         }
     )
-    if repeat is not None:
-        repeat.keep(said)
-    caller.engine.metrics.stored(len(stored))
-    return answer(said, status=201, revision=revision)
+    caller.engine.metrics.stored(len(done.fresh))
+    response = answer(said, status=201, revision=revision)
+    if done.replayed:
+        response.headers[REPLAYED] = "true"
+    return response
 
 
 def _again(before: bytes, status: int) -> Response:

@@ -1,0 +1,75 @@
+"""How appends reach any store: together where it takes them so, else one after the other with records beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from optical_memory.errors import ConflictError, RepeatError
+from optical_memory.service.records import Records
+from optical_memory.stores.appends import Append, Appended, Once
+from optical_memory.stores.base import Head, Store
+from optical_memory.turns import Turn
+
+Result = Appended | Exception
+
+
+def append_all(store: Store, records: Records) -> Callable[[Sequence[Append]], Sequence[Result]]:
+    """Return what does many appends to a store, each atomic for itself and done once (see ``Once``)."""
+    together: Callable[[Sequence[Append]], Sequence[Result]] | None = getattr(store, "append_all", None)
+    if together is not None:
+        return together
+
+    def in_turn(appends: Sequence[Append]) -> Sequence[Result]:
+        return [_tried(store, records, append) for append in appends]
+
+    return in_turn
+
+
+def _tried(store: Store, records: Records, append: Append) -> Result:
+    try:
+        if append.once is not None and (before := _before(records, append, append.once)) is not None:
+            return before
+        done = _done(store, append)
+        if append.once is not None:
+            _keep(records, append.once, done)
+        return done
+    except Exception as error:  # also one that nobody expected spoils its own append alone
+        return error
+
+
+def _done(store: Store, append: Append) -> Appended:
+    before = store.head(append.session)
+    try:
+        stored = store.append(append.session, append.turns, expected=append.expected)
+    except ConflictError:
+        # The service may have died after it had stored them, before it could keep the answer.
+        held = store.get(append.session, [turn.id for turn in append.turns]) if append.once is not None else []
+        if not held or {turn.id: turn.digest for turn in held} != {turn.id: turn.digest for turn in append.turns}:
+            raise
+        by_id = {turn.id: turn for turn in held}
+        stored = [by_id[turn.id] for turn in append.turns]
+    after = store.head(append.session)
+    fresh = {turn.id: turn for turn in stored if turn.seq >= before.length or after.birth != before.birth}
+    return Appended(turns=tuple(stored), head=after, fresh=tuple(fresh.values()))
+
+
+def _before(records: Records, append: Append, once: Once) -> Appended | None:
+    kept = records.get(f"once/{once.name}")
+    if kept is None:
+        return None
+    digest, _, said = kept.partition(b"\n")
+    if digest.decode() != once.digest:
+        raise RepeatError("this Idempotency-Key came before with another body; use a new one for each request")
+    answer = json.loads(said)
+    turns: list[Turn] = [
+        replace(turn, seq=seq, created_at=when) for turn, (seq, when) in zip(append.turns, answer["turns"], strict=True)
+    ]
+    return Appended(turns=tuple(turns), head=Head(**answer["head"]), replayed=True)
+
+
+def _keep(records: Records, once: Once, done: Appended) -> None:
+    head = {name: getattr(done.head, name) for name in ("birth", "length", "version", "forgotten")}
+    said = json.dumps({"turns": [[turn.seq, turn.created_at] for turn in done.turns], "head": head})
+    records.put(f"once/{once.name}", f"{once.digest}\n{said}".encode(), seconds=once.seconds)
