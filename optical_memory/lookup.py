@@ -119,11 +119,12 @@ class Lookup:
         with self._lock:
             return self._view.peek()
 
-    def turns(self) -> list[Turn]:
-        """Return the exact turns of the visible history, oldest first."""
+    def turns(self, *, through: int | None = None) -> list[Turn]:
+        """Return the exact turns of the visible history, oldest first; or those that lead to the place ``through``."""
         with self._lock:
             self._view.refresh()
-            spans = [self.store.turns(self.session, after=a - 1, before=b + 1) for a, b in self._view.path()]
+            path = self._view.path() if through is None else self._view.state.lineage.leading_to(through)
+            spans = [self.store.turns(self.session, after=a - 1, before=b + 1) for a, b in path]
             return [turn for turns in spans for turn in turns if turn.seq not in self._view.state.doomed]
 
     def superseded(self) -> list[Turn]:

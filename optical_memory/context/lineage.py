@@ -40,6 +40,10 @@ class Lineage:
             out.append((0, end - 1))
         return _joined(reversed(out))
 
+    def leading_to(self, place: int) -> Ranges:
+        """Return the path that leads to the turn at ``place``, visible or not."""
+        return Lineage(tuple(fork for fork in self.forks if fork[0] <= place)).path(place + 1)
+
     def children(self, place: int, length: int) -> Iterator[int]:
         """Yield the places of all turns that follow the one at ``place`` on any branch, the newest branch first."""
         cut = False

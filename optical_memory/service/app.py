@@ -19,7 +19,8 @@ from optical_memory.service.engine import Engine
 from optical_memory.service.limits import Limits
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.problems import MEDIA_TYPE, add_handlers
-from optical_memory.service.routes import operations, sessions, turns, views
+from optical_memory.service.proxy.door import Proxy
+from optical_memory.service.routes import operations, proxy, sessions, turns, views
 from optical_memory.service.settings import ServiceSettings
 
 _PROBLEM = {
@@ -74,4 +75,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     app.add_middleware(Limits, settings=chosen, metrics=metrics)
     for router in (turns.lean, sessions.router, turns.router, views.router, operations.router):
         app.include_router(router)
+    if chosen.proxy is not None:
+        app.include_router(proxy.router)
+        app.add_middleware(Proxy, settings=chosen, metrics=metrics)
     return app

@@ -17,6 +17,7 @@ from optical_memory.service.appending import Appending
 from optical_memory.service.encryption import EncryptingCodec, TenantKeys
 from optical_memory.service.keys import Keyring
 from optical_memory.service.metrics import Metrics
+from optical_memory.service.proxy.switch import Switch
 from optical_memory.service.rates import Rates, parse_rates
 from optical_memory.service.records import open_records
 from optical_memory.service.settings import ServiceSettings
@@ -48,6 +49,7 @@ class Engine:
         self.keyring = Keyring(self.records, cache_seconds=settings.key_cache_seconds)
         of_key, of_tenant = parse_rates(settings.key_rates), parse_rates(settings.tenant_rates)
         self.rates = Rates(self.records, of_key=of_key, of_tenant=of_tenant)
+        self.switch = Switch(self.records, settings.proxy or "off", seconds=settings.key_cache_seconds)
         self.tenant_keys = None if master is None else TenantKeys(self.records, master)
         codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
         self.codec = codec

@@ -34,6 +34,11 @@ class Metrics:
         self._full = Counter("optical_memory_text_tokens", "Tokens of full histories asked for.", registry=registry)
         self._sent = Counter("optical_memory_context_tokens", "Tokens of contexts given instead.", registry=registry)
 
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where parts of the app register figures of their own."""
+        return self._registry
+
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request."""
         known = method if method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH") else "other"

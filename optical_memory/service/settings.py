@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
+from typing import Any
 
 from optical_memory.errors import InputError, MissingExtraError
 
@@ -14,6 +15,8 @@ except ImportError as error:
     raise MissingExtraError("pydantic-settings", "service") from error
 
 from optical_memory.service.master import MasterKey, parse_master_keys, read_master_keys
+from optical_memory.service.proxy.switch import Mode
+from optical_memory.stores.scoped import scoped_id
 
 PREFIX = "OPTICAL_MEMORY_"
 """What the name of every environment variable begins with."""
@@ -55,6 +58,40 @@ class ServiceSettings(BaseSettings):
     tenant_rates: str = Field(default="", description="most requests of a tenant, likewise")
     ask_url: str | None = Field(default=None, description="OpenAI-compatible API that answers questions")
     ask_model: str | None = Field(default=None, description="model at that API")
+    proxy: Mode | None = Field(
+        default=None,
+        description="serve the providers' paths: `on`, `dry-run` (only report) or `off` (pass all through)",
+    )
+    proxy_tenant: str | None = Field(
+        default=None, description="whose requests they are that carry no key; only on loopback"
+    )
+    proxy_openai_url: str = Field(default="https://api.openai.com", description="where OpenAI's paths lead")
+    proxy_anthropic_url: str = Field(default="https://api.anthropic.com", description="where Anthropic's paths lead")
+    proxy_gemini_url: str = Field(
+        default="https://generativelanguage.googleapis.com", description="where Gemini's paths lead"
+    )
+    proxy_models: str = Field(default="*", description="models that are compressed for, as patterns: `claude-* gpt-5*`")
+    proxy_budget: int = Field(
+        default=32_000, ge=2_000, description="tokens that a conversation may cost when compressed"
+    )
+    proxy_from_tokens: int = Field(default=8_000, ge=0, description="shorter requests pass unread (3 bytes a token)")
+    proxy_recall: bool = Field(default=True, description="offer the recall tool where its calls can be answered here")
+    proxy_request_bytes: int = Field(default=18 << 20, ge=1_024, description="largest request that is made")
+    proxy_max_body_bytes: int = Field(default=32 << 20, ge=1_024, description="largest body that is taken")
+    proxy_requests: int = Field(
+        default=1_024, ge=1, description="requests to providers at a time; further ones get 503"
+    )
+    proxy_seconds: float = Field(default=600.0, gt=0, description="longest wait for a provider's next bytes")
+    proxy_compress_seconds: float = Field(default=10.0, gt=0, description="time to compress; then the original goes")
+
+    def model_post_init(self, context: Any) -> None:
+        """Raise InputError for a tenant without a key where others can reach the service."""
+        if self.proxy_tenant is not None:
+            scoped_id(self.proxy_tenant, "any")
+            if not self.is_loopback:
+                raise InputError(
+                    f"{PREFIX}PROXY_TENANT is for loopback alone: at {self.host} every request needs a key"
+                )
 
     def master(self) -> MasterKey | None:
         """Return the master keys, or None where none are set. Raises InputError, StoreUnavailableError."""

@@ -1,0 +1,222 @@
+"""One exchange: what came is compressed or passed on, and the provider's answer goes back."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import httpx
+from starlette.types import Send
+
+from optical_memory.errors import OpticalMemoryError
+from optical_memory.service.engine import Engine
+from optical_memory.service.proxy import recalling
+from optical_memory.service.proxy.compressing import Compressing, Made, failed, passed
+from optical_memory.service.proxy.encodings import decoded
+from optical_memory.service.proxy.report import Figures, Report
+from optical_memory.service.proxy.shapes import Target, error_body
+from optical_memory.service.proxy.streams import CutError, Watch, forward, start, whole
+from optical_memory.service.proxy.switch import Mode
+from optical_memory.service.proxy.upstream import Headers, Sending, Upstream, UpstreamError, passing
+from optical_memory.service.proxy.usage import usage_of
+from optical_memory.service.settings import ServiceSettings
+
+_log = logging.getLogger(__name__)
+REFUSALS = (400, 413, 422)
+"""Answers after which the original goes instead of what was made of it."""
+MOST_ANSWER = 64 << 20
+"""Bytes of an answer that is read whole, because the recall tool was offered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incoming:
+    """A request as it came: whose it is, where it goes, and what it says."""
+
+    tenant: str
+    target: Target
+    method: str
+    path: bytes
+    query: bytes
+    headers: Headers
+    by_name: Mapping[str, str]
+    body: bytes
+    started: float
+    added: Headers
+
+    @property
+    def streams(self) -> bool:
+        """Whether a stream was asked for, as far as the path or the body says."""
+        return self.target.streams or b'"stream":true' in self.body.replace(b" ", b"")[-4_096:]
+
+
+class Exchange:
+    """Serves requests to providers for one app."""
+
+    def __init__(self, engine: Engine, settings: ServiceSettings, upstream: Upstream, figures: Figures) -> None:
+        self._engine, self._settings, self._upstream, self._figures = engine, settings, upstream, figures
+        self.compressing = Compressing(engine, settings)
+        self.switch = engine.switch
+
+    async def serve(self, incoming: Incoming, send: Send) -> None:
+        """Answer a request."""
+        made = await self._made(incoming)
+        provider = incoming.target.provider
+        self._figures.did(provider, made.report, time.perf_counter() - incoming.started)
+        if made.report.reason in ("failed", "store", "drawing", "conflict", "slow", "key-lost"):
+            self._figures.failed(provider, made.report.reason)
+        try:
+            if made.asked is not None and made.body is not None:
+                await self._answered(incoming, made, send)
+            else:
+                await self._forwarded(incoming, made, send)
+        except UpstreamError as error:
+            self._figures.failed(provider, f"upstream-{error.status}")
+            headers = [(b"content-type", b"application/json"), *made.report.headers]
+            await whole(send, error.status, headers, error_body(provider, error.status, f"optical_memory: {error}"))
+        except CutError:
+            self._figures.failed(provider, "upstream-cut")  # the connection is cut: half an answer is no whole one
+
+    async def _made(self, incoming: Incoming) -> Made:
+        """Return what leaves in place of a request."""
+        if incoming.target.shape is None or incoming.method != "POST":
+            return passed("no-conversation")
+        try:
+            mode = await self._mode(incoming.tenant)
+        except OpticalMemoryError as error:
+            return failed(error)
+        if mode == "off":
+            return passed("off")
+        if not incoming.by_name.get("content-type", "application/json").startswith("application/json"):
+            return passed("content-type")
+        encoding = incoming.by_name.get("content-encoding", "").strip().lower()
+        data = decoded(incoming.body, encoding, self._settings.proxy_max_body_bytes)
+        if data is None:
+            return passed("content-encoding")
+        return await self.compressing.make(
+            incoming.tenant, incoming.target, data, incoming.by_name, dry=mode == "dry-run"
+        )
+
+    async def _mode(self, tenant: str) -> Mode:
+        found = self.switch.cached(tenant)
+        return found if found is not None else await self._engine.quick(lambda: self.switch.read(tenant))
+
+    def _sending(self, incoming: Incoming, body: bytes | None) -> Sending:
+        """Return the request to the provider; one that was made anew has no encoding, and its answer is read here."""
+        without = (b"content-encoding", b"accept-encoding") if body is not None else ()
+        headers = passing(incoming.headers, without=without)
+        return Sending(
+            provider=incoming.target.provider,
+            method=incoming.method,
+            path=incoming.path,
+            query=incoming.query,
+            headers=[*headers, (b"accept-encoding", b"identity")] if body is not None else headers,
+            body=incoming.body if body is None else body,
+        )
+
+    async def _forwarded(self, incoming: Incoming, made: Made, send: Send) -> None:
+        """Send a request and pass the answer on as it comes. What a provider refuses is sent as it came."""
+        async with self._upstream.send(self._sending(incoming, made.body)) as response:
+            if made.body is None or response.status_code not in REFUSALS:
+                await self._passed_on(incoming, made.report, response, send, watched=made.body is not None)
+                return
+        async with self._upstream.send(self._sending(incoming, None)) as response:
+            report = self._refused(incoming, made)
+            await self._passed_on(incoming, report, response, send, watched=False)
+
+    def _refused(self, incoming: Incoming, made: Made) -> Report:
+        self._figures.failed(incoming.target.provider, "refused")
+        if made.key is not None:
+            self.compressing.refuse(made.key)
+        return Report(reason="provider-refused", session=made.report.session)
+
+    async def _passed_on(
+        self, incoming: Incoming, report: Report, response: httpx.Response, send: Send, *, watched: bool
+    ) -> None:
+        headers = _back(response, keep_length=True) + report.headers + incoming.added
+        streams = response.headers.get("content-type", "").startswith("text/event-stream")
+        watch = Watch(streams=streams) if watched else None
+        await start(send, response.status_code, headers)
+        await forward(response, send, watch)
+        if watch is not None and (usage := watch.end()) is not None:
+            self._figures.used(incoming.target.provider, usage)
+
+    async def _answered(self, incoming: Incoming, made: Made, send: Send) -> None:
+        """Send a request with the recall tool, answer its calls, and give the caller one answer."""
+        assert made.asked is not None
+        shape, body, raws = made.asked.shape, made.body, list(made.raws)
+        answers: list[dict[str, Any]] = []
+        for rounds in range(recalling.ROUNDS + 1):
+            async with self._upstream.send(self._sending(incoming, body)) as response:
+                answer = await _whole_answer(response) if response.status_code == 200 else None
+                if answer is None:
+                    if answers:  # the first was good: what follows is the caller's to know
+                        made = replace(made, key=None)
+                    elif response.status_code in REFUSALS:
+                        break
+                    await self._passed_on(incoming, made.report, response, send, watched=False)
+                    return
+            answers.append(answer)
+            if (usage := usage_of(answer)) is not None:
+                self._figures.used(shape.provider, usage)
+            calls = recalling.calls_of(shape, answer)
+            if not calls.recall or calls.others or rounds == recalling.ROUNDS:
+                await self._one_answer(incoming, made, response, answers, send, cut=bool(calls.recall))
+                return
+            raws += recalling.continued(shape, answer, await self._looked_up(made, calls))
+            texts = dict(made.texts or {}) | (recalling.no_more(shape) if rounds + 1 == recalling.ROUNDS else {})
+            body = made.asked.body.with_items(raws, texts)
+        async with self._upstream.send(self._sending(incoming, None)) as response:
+            await self._passed_on(incoming, self._refused(incoming, made), response, send, watched=False)
+
+    async def _looked_up(self, made: Made, calls: recalling.Calls) -> dict[int, str]:
+        assert made.memory is not None
+        tool = await made.memory.recall_tool()
+        out = {}
+        for place, (_, arguments) in enumerate(calls.recall):
+            out[place] = await self._engine.slow(lambda given=arguments: tool(given))  # type: ignore[misc]
+            self._figures.recalled(made.asked.shape.provider if made.asked else "")
+        return out
+
+    async def _one_answer(
+        self,
+        incoming: Incoming,
+        made: Made,
+        response: httpx.Response,
+        answers: list[dict[str, Any]],
+        send: Send,
+        *,
+        cut: bool,
+    ) -> None:
+        assert made.asked is not None
+        said = recalling.summed(answers)
+        said = recalling.without_recall(made.asked.shape, said) if cut else said
+        recalls = (b"x-optical-memory-recalls", b"%d" % (len(answers) - 1))
+        headers = [*_back(response, keep_length=False), *made.report.headers, recalls, *incoming.added]
+        data = response.content if len(answers) == 1 and not cut else json.dumps(said).encode()
+        await whole(send, response.status_code, headers, data)
+
+
+async def _whole_answer(response: httpx.Response) -> dict[str, Any]:
+    """Return a whole answer. Raises UpstreamError where it breaks off or is none."""
+    try:
+        data = await response.aread()
+    except httpx.HTTPError as error:
+        raise UpstreamError(502, f"the answer broke off ({type(error).__name__})") from error
+    try:
+        said = json.loads(data)
+    except ValueError as error:
+        raise UpstreamError(502, "the answer is not JSON") from error
+    if not isinstance(said, dict):
+        raise UpstreamError(502, "the answer is no JSON object")
+    return said
+
+
+def _back(response: httpx.Response, *, keep_length: bool) -> Headers:
+    """Return a provider's headers as they go back; the server here says the date itself."""
+    headers = passing(response.headers.raw, without=(b"date",))
+    length = response.headers.get("content-length")
+    return [*headers, (b"content-length", length.encode())] if keep_length and length is not None else headers
