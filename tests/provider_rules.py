@@ -253,6 +253,21 @@ def check_huggingface(request: Body) -> None:
     assert not waiting, "the last calls have no results"
 
 
+def check_signatures(format: str, request: Body, known: set[str]) -> None:
+    """Raise where what the model thought comes back changed, or is missing where its calls are being answered."""
+    if format != "anthropic":
+        return
+    messages = request["messages"]
+    for message in messages:
+        for block in _blocks(message["content"]):
+            assert block["type"] != "thinking" or block["signature"] in known, "Invalid `signature` in `thinking` block"
+    thinks = request.get("thinking", {}).get("type") in ("enabled", "adaptive")
+    results = [block for block in _blocks(messages[-1]["content"]) if block["type"] == "tool_result"]
+    if thinks and results and len(messages) > 1:
+        first = _blocks(messages[-2]["content"])[0]["type"]
+        assert first in ("thinking", "redacted_thinking"), "Expected `thinking`, but found `tool_use`"
+
+
 def check_first_is_users(messages: list[Body]) -> None:
     """Raise where the first message that is no instruction is not the user's."""
     assert messages and (messages[0].get("role") or "user") == "user", messages[:1]

@@ -25,6 +25,9 @@ MOST_PASTS = 128
 Places = Sequence[Sequence[int]]
 """For each message the places of its turns, as following a list returns them."""
 
+Shown = tuple[int | None, list[dict[str, Any]], int]
+"""One of the newest messages: its number (None: pages), what it leaves as where that is not what came, its tokens."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
@@ -107,9 +110,10 @@ class _Composing:
         cost = sum(piece.tokens for piece in self.context.past if piece.kind != "instructions")
         out += [(text, 0 if place else cost) for place, text in enumerate(past.texts)]
         out += [(self.items[message].raw, 0) for message in ahead]
-        for message, made, tokens in tail:
-            raws = [_text(one) for one in self._remarked(message, made)] if made else [self.items[message or 0].raw]
-            out += [(raw, 0 if place else tokens) for place, raw in enumerate(raws)]
+        for place, (message, made, tokens) in enumerate(tail):
+            made = self._remarked(tail, place) if made else made
+            raws = [_text(one) for one in made] or [self.items[message or 0].raw]
+            out += [(raw, 0 if number else tokens) for number, raw in enumerate(raws)]
         pages = sum(piece.page is not None for piece in self.context.pieces())
         return Composed(raws=tuple(raw for raw, _ in out), tokens=tuple(cost for _, cost in out), images=pages)
 
@@ -132,7 +136,7 @@ class _Composing:
     def _has_marks(self) -> bool:
         return self.format == "anthropic"
 
-    def _tail(self) -> Iterator[tuple[int | None, list[dict[str, Any]], int]]:
+    def _tail(self) -> Iterator[Shown]:
         """Yield the newest messages: the number of one, what it leaves as where that is not what came, and its cost."""
         for message, run in groupby(self.context.latest, key=self._message):
             pieces = list(run)
@@ -161,9 +165,14 @@ class _Composing:
             start -= 1
         yield from (place for place in range(start, first) if place not in self.kept)
 
-    def _remarked(self, message: int | None, made: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return what a message leaves as, with the marker that it had."""
-        had = next(marks(self.items[message].value), None) if message is not None else None
+    def _remarked(self, tail: Sequence[Shown], place: int) -> list[dict[str, Any]]:
+        """Return what a message leaves as, with the marker that it had; pages that follow a message take its marker."""
+        message, made, _ = tail[place]
+        if message is None and place and tail[place - 1][1]:
+            message = tail[place - 1][0]
+        elif place + 1 < len(tail) and tail[place + 1][0] is None:
+            return made
+        had = None if message is None else next(marks(self.items[message].value), None)
         return [*made[:-1], marked(made[-1], had)] if had is not None and self._has_marks else made
 
 

@@ -35,7 +35,7 @@ def lowest(*modes: Mode) -> Mode:
 
 
 class Switch:
-    """Reads and sets the modes in the store. ``setting`` is the most that is allowed; a mode is believed ``seconds``."""
+    """Reads and sets the modes in the store. ``setting`` is the most allowed; a mode is believed for ``seconds``."""
 
     def __init__(
         self, records: Held, setting: Mode, *, seconds: float, clock: Callable[[], float] = time.monotonic
