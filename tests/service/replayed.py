@@ -13,7 +13,7 @@ Body = dict[str, Any]
 MODELS = {
     "openai": "gpt-5",
     "responses": "gpt-5",
-    "anthropic": "claude-sonnet-4-5",
+    "anthropic": "claude-opus-5-5",
     "gemini": "gemini-3-pro-preview",
 }
 TOOL: Body = {

@@ -76,6 +76,19 @@ class Pasts:
         return found
 
 
+def answers_in(items: Sequence[Item]) -> int:
+    """Count the answers of the model in a list: runs of messages or items that are its own."""
+    own = [_is_models(item.value) for item in items]
+    return sum(now and not before for before, now in zip([False, *own], own, strict=False))
+
+
+def _is_models(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    kind = str(value.get("type", "message"))
+    return value.get("role") in ("assistant", "model") or kind == "reasoning" or kind.endswith("_call")
+
+
 def compose(
     items: Sequence[Item], places: Places, context: Context, format: str, *, recall: bool, past: Past
 ) -> Composed:

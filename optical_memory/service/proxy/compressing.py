@@ -16,7 +16,7 @@ from optical_memory.memory import OpticalMemory
 from optical_memory.service.engine import Engine
 from optical_memory.service.proxy import gate, recalling
 from optical_memory.service.proxy.body import Body, Item, parse_body
-from optical_memory.service.proxy.compose import Pasts, compose, leading
+from optical_memory.service.proxy.compose import Pasts, answers_in, compose, leading
 from optical_memory.service.proxy.limits import wrong_with
 from optical_memory.service.proxy.markers import unmarked
 from optical_memory.service.proxy.models import Models
@@ -191,7 +191,7 @@ class Compressing:
         context = memory.context(reserve=max(reserve, 0), draw=course.begun)
         sizes = gate.Sizes(beside=beside, text=context.text_tokens, shown=context.tokens)
         price = self._price(asked)
-        requests = sum(isinstance(i.value, dict) and i.value.get("role") in ("assistant", "model") for i in items)
+        requests = answers_in(items)
         window = asked.profile.context_tokens - asked.shape.output_tokens(asked.body)
         if not course.begun and not gate.pays(price, sizes, requests=requests, window=window):
             return passed("no-profit", asked.session), course.stays(sizes, len(asked.body.text))
@@ -222,8 +222,8 @@ class Compressing:
         if not course.begun or not course.text:
             memory.store.put_blobs(memory.session, {BEGUN: b"1"})
         self._remember(asked, raws)
-        extra = {"asked": asked, "raws": raws, "texts": texts} if recall else {}
-        return Made(report=report, body=out, key=asked.key, **extra), after
+        made = Made(report=report, body=out, key=asked.key)
+        return (replace(made, asked=asked, raws=raws, texts=texts) if recall else made), after
 
     def _remember(self, asked: Asked, raws: tuple[str, ...]) -> None:
         """Keep a list as it left, for counts of tokens, which only Anthropic's clients ask for."""

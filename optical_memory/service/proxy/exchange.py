@@ -147,7 +147,8 @@ class Exchange:
     async def _answered(self, incoming: Incoming, made: Made, send: Send) -> None:
         """Send a request with the recall tool, answer its calls, and give the caller one answer."""
         assert made.asked is not None
-        shape, body, raws = made.asked.shape, made.body, list(made.raws)
+        asked, body, raws = made.asked, made.body, list(made.raws)
+        shape = asked.shape
         answers: list[dict[str, Any]] = []
         for rounds in range(recalling.ROUNDS + 1):
             async with self._upstream.send(self._sending(incoming, body)) as response:
@@ -168,7 +169,7 @@ class Exchange:
                 return
             raws += recalling.continued(shape, answer, await self._looked_up(made, calls))
             texts = dict(made.texts or {}) | (recalling.no_more(shape) if rounds + 1 == recalling.ROUNDS else {})
-            body = made.asked.body.with_items(raws, texts)
+            body = asked.body.with_items(raws, texts)
         async with self._upstream.send(self._sending(incoming, None)) as response:
             await self._passed_on(incoming, self._refused(incoming, made), response, send, watched=False)
 

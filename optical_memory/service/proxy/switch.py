@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 from optical_memory.errors import ConflictError, InputError
 
@@ -59,7 +59,7 @@ class Switch:
     def stored(self, tenant: str) -> Mode:
         """Return what was set for a tenant ("": by the operator, for all); "on" where nothing was."""
         held = (self._records.get(_name(tenant)) or b"on").decode()
-        return cast(Mode, held) if held in MODES else "off"
+        return next((mode for mode in MODES if mode == held), "off")
 
     def set(self, mode: str, tenant: str = "") -> None:
         """Set the mode for a tenant ("": for all). Raises InputError, ConflictError."""
