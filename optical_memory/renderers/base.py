@@ -77,7 +77,8 @@ class Layout:
     ``cells`` is (rows, columns) uint32: a code point, 0 for an empty cell, ``WIDE`` for the right half of the wide
     character at its left. ``text`` is what a perfect reader returns. ``id`` is the content's hash (hex): layouts with
     equal ids have equal cells and equal rows for each turn, on any machine. ``marks`` are combining marks by the index
-    of the cell (row * columns + column) whose character they stand on, for renderers that draw them.
+    of the cell (row * columns + column) whose character they stand on, for renderers that draw them. ``skipped`` is how
+    many characters of what pages show of its first turn stand on pages before.
     """
 
     id: str
@@ -86,6 +87,7 @@ class Layout:
     text: str
     spans: tuple[Span, ...] = ()
     marks: tuple[tuple[int, str], ...] = ()
+    skipped: int = 0
 
     @property
     def turn_ids(self) -> tuple[str, ...]:

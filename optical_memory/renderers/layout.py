@@ -1,10 +1,10 @@
 """Laying text out on a grid: runs of text in, pages of cells out.
 
 In *reflow*, text runs on in the row and newlines are marks, so that pages are full; only the lines of a Markdown table
-that fits (tables.py) have rows of their own. In *lines*, a row begins after each newline mark. Every run begins on a
-row of its own. A run with a header begins with ``▮``, the header and a space; on each further page it begins with
-``▮…``, the start of the header and a space (a newline mark where rows follow). So every page shows who wrote each of
-its rows. ``▮`` in a turn's own text or name is shown as an escape: no turn can write a header.
+that fits (tables.py) have rows of their own. In *lines*, a row begins after each newline mark. Rows end between words
+(wrap.py). Every run begins on a row of its own. A run with a header begins with ``▮``, the header and a space; on each
+further page a row of its own says ``▮…`` and the start of the header. So every page shows who wrote each of its rows.
+``▮`` in a turn's own text or name is shown as an escape: no turn can write a header.
 
 Wide characters take two cells and begin in an even column, after one cell with the filler mark ``▹`` where needed.
 Rows have an even number of cells, so that no wide character straddles a row's end.
@@ -23,10 +23,11 @@ from optical_memory.errors import InputError
 from optical_memory.renderers import base
 from optical_memory.renderers.base import Grid, Layout, Span
 from optical_memory.renderers.stream import Cells, Flow, Stream, streams_of
-from optical_memory.renderers.tables import has_table, table_rows
 from optical_memory.renderers.visible import (
+    FILLER_MARK,
     HEADER_MARK,
     NEWLINE_MARK,
+    TAB_MARK,
     Repertoire,
     default_repertoire,
     plain,
@@ -34,7 +35,7 @@ from optical_memory.renderers.visible import (
     visible,
 )
 
-__all__ = ["Flow", "Repertoire", "Run", "lay_out", "plain", "text_of", "unescape", "visible"]
+__all__ = ["Flow", "Repertoire", "Run", "lay_out", "plain", "row_text", "text_of", "unescape", "visible"]
 
 _HEADER_START = 24  # characters of a header repeated on a continued page
 
@@ -43,7 +44,8 @@ _HEADER_START = 24  # characters of a header repeated on a continued page
 class Run:
     """Text of one author. ``header`` says who ("user:", "tool call search"); without one only the text is drawn.
 
-    ``place`` is the turn's place in its session. Page ids are made from it or, without one, from ``turn_id``.
+    ``place`` is the turn's place in its session. Page ids are made from it or, without one, from ``turn_id``. The first
+    ``skip`` characters of what a page shows of the run, its header included, stand on pages before.
     """
 
     turn_id: str
@@ -51,6 +53,7 @@ class Run:
     text: str
     header: str = ""
     place: int | None = None
+    skip: int = 0
 
 
 def lay_out(
@@ -77,21 +80,27 @@ def lay_out(
     return book.close()
 
 
-def text_of(cells: Cells, flow: Flow = "reflow") -> str:
+def row_text(row: str) -> str:
+    """Return what stands in a row that goes on with the next one: of the blanks at its end, one space where it is text.
+
+    See wrap.py.
+    """
+    kept = row.rstrip(" ")
+    return kept if kept == row or kept.endswith((NEWLINE_MARK, TAB_MARK, FILLER_MARK)) else f"{kept} "
+
+
+def text_of(cells: Cells) -> str:
     """Return the text that a reader makes of cells, (rows, columns), where empty cells may be 0 or a space.
 
-    Blanks at the end of a row are text, except before a header, at the end of the page and, in lines and tables, after
-    a newline mark.
+    Blanks before a header and at the end of the page are not text.
     """
     drawn = np.where(cells == 0, np.uint32(ord(" ")), cells)
-    rows = [codes[codes != base.WIDE].tobytes().decode("utf-32-le") for codes in drawn]
-    cut = set(range(len(rows))) if flow == "lines" else table_rows(rows)
     text = ""
-    for number, row in enumerate(rows):
+    for row in (codes[codes != base.WIDE].tobytes().decode("utf-32-le") for codes in drawn):
         if row.startswith(HEADER_MARK) and text:
             text = text.rstrip(" ") + "\n"
-        text += row[: row.rfind(NEWLINE_MARK) + 1] or row if number in cut else row
-    return plain(text).rstrip(" ")
+        text += row_text(row)
+    return plain(text.rstrip(" ")).rstrip(" ")
 
 
 class _Book:
@@ -103,6 +112,7 @@ class _Book:
         self._flow: Flow = flow
         self._repertoire = repertoire
         self._layouts: list[Layout] = []
+        self._led: tuple[Run, Stream] | None = None
         self._begin()
 
     def _begin(self) -> None:
@@ -111,48 +121,57 @@ class _Book:
         self._texts: list[str] = []
         self._spans: list[Span] = []
         self._marks: list[tuple[int, str]] = []
+        self._skipped = 0
 
     def add(self, run: Run) -> None:
         """Lay one run out behind what is there."""
         source = f"{run.header} {run.text}" if run.header else run.text
         columns = self._grid.columns
-        has_rows = self._flow == "lines" or has_table(source)
-        is_on_page = False
-        for stream in streams_of(source, columns, self._flow, self._repertoire, header=bool(run.header)):
+        shown, is_on_page = run.skip, False
+        streams = streams_of(source, columns, self._flow, self._repertoire, header=bool(run.header), skip=run.skip)
+        for stream in streams:
             done = 0
             while done < len(stream.cells):
                 if self._used == self._grid.capacity:
                     self._finish()
-                    is_on_page = is_on_page and self._lead(run, has_rows)
+                    is_on_page = False
+                if not self._used:
+                    self._skipped = shown
+                if shown and not is_on_page:
+                    is_on_page = self._lead(run)
                 end = min(len(stream.cells), done + self._grid.capacity - self._used)
-                self._put(run, stream, done, end, joins=is_on_page)
+                shown += self._put(run, stream, done, end, joins=is_on_page)
                 is_on_page = True
                 done = end
         self._used = -(-self._used // columns) * columns
 
-    def _lead(self, run: Run, has_rows: bool) -> bool:
-        """Begin a page that continues a run with the start of its header; return False where the page is too small.
-
-        Where lines of the run begin rows (``has_rows``), the header takes a row of its own.
-        """
+    def _lead(self, run: Run) -> bool:
+        """Show who goes on here, in a row of its own; return False where the page has no room for that."""
         if not run.header:
             return False
-        columns = self._grid.columns
-        source = f"… {run.header[:_HEADER_START]}" + ("\n" if has_rows else " ")
-        (lead,) = streams_of(source, columns, "lines" if has_rows else "reflow", self._repertoire, header=True)
-        lead.cells = np.pad(lead.cells, (0, len(lead.cells) % 2))
-        if 2 * len(lead.cells) > self._grid.capacity:
+        if self._led is None or self._led[0] is not run:
+            source = f"… {run.header[:_HEADER_START]}\n"
+            (lead,) = streams_of(source, self._grid.columns, "lines", self._repertoire, header=True)
+            self._led = (run, lead)
+        lead = self._led[1]
+        rows = -(-len(lead.cells) // self._grid.columns)
+        if self._used + (rows + 1) * self._grid.columns > self._grid.capacity:
             return False
         self._put(run, lead, 0, len(lead.cells), joins=False)
+        self._used = -(-self._used // self._grid.columns) * self._grid.columns
         return True
 
-    def _put(self, run: Run, stream: Stream, first: int, end: int, *, joins: bool) -> None:
-        """Put cells of a stream behind the others, which are of the same run where ``joins``."""
+    def _put(self, run: Run, stream: Stream, first: int, end: int, *, joins: bool) -> int:
+        """Put cells of a stream behind the others, which are of the same run where ``joins``.
+
+        Return the characters of text that they show.
+        """
         place = self._used
         self._used += end - first
         self._cells[place : self._used] = stream.cells[first:end]
         self._marks += [(cell - first + place, marks) for cell, marks in stream.marks.items() if first <= cell < end]
         text = stream.text_between(first, end)
+        shown = len(text)
         first_row, last_row = place // self._grid.columns, (self._used - 1) // self._grid.columns
         if joins:
             text = self._texts.pop() + text
@@ -160,6 +179,7 @@ class _Book:
         self._texts.append(text)
         span = Span(turn_id=run.turn_id, role=run.role, first_row=first_row, last_row=last_row, place=run.place)
         self._spans.append(span)
+        return shown
 
     def _finish(self) -> None:
         cells = self._cells.reshape(self._grid.rows, self._grid.columns)
@@ -167,7 +187,17 @@ class _Book:
         spans, marks = tuple(self._spans), tuple(self._marks)
         page_id = _page_id(self._renderer_key, self._grid, cells, spans, marks)
         text = "\n".join(self._texts)
-        self._layouts.append(Layout(id=page_id, grid=self._grid, cells=cells, text=text, spans=spans, marks=marks))
+        self._layouts.append(
+            Layout(
+                id=page_id,
+                grid=self._grid,
+                cells=cells,
+                text=text,
+                spans=spans,
+                marks=marks,
+                skipped=self._skipped,
+            )
+        )
         self._begin()
 
     def close(self) -> list[Layout]:

@@ -8,21 +8,15 @@ Otherwise it runs on like other text.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from optical_memory.renderers.visible import HEADER_MARK, NEWLINE_MARK
+from optical_memory.renderers.visible import HEADER_MARK
 
 BLANK_ROWS = 24
 """Rows of blanks that tables may leave in a text beyond one cell for each character of it."""
 # Possessive, and one set of characters: linear in any text.
 _RULE_LINE = re.compile(r"^[|: \t-]++$", re.MULTILINE)
 _RULE_CELL = re.compile(r"[ \t]*+:?-++:?[ \t]*+")
-_FULL_ROW = re.compile(r" {0,3}\|[^\u21b5]*\|[ \t]*\u21b5 *")
-
-
-def has_table(text: str) -> bool:
-    """Whether a text may hold a table. Fast; where it returns False there is none."""
-    return "|" in text and any(_is_rule(match[0]) for match in _RULE_LINE.finditer(text))
 
 
 def breaks(text: str, columns: int, width: Callable[[int, int], int]) -> list[int]:
@@ -48,23 +42,6 @@ def breaks(text: str, columns: int, width: Callable[[int, int], int]) -> list[in
     return found
 
 
-def table_rows(rows: Sequence[str]) -> set[int]:
-    """Return which of a page's rows end where their newline mark is, because a table's rows begin below or there."""
-    found: set[int] = set()
-    top = 1 if rows and rows[0].startswith(HEADER_MARK + "…") and _ends(rows[0]) else 0
-    starts = {top} if top < len(rows) and _FULL_ROW.fullmatch(rows[top]) else set()
-    found |= {0} if top else set()
-    for row in (row for row, text in enumerate(rows) if _ends(text) and _is_rule(_line(text))):
-        found |= {above for above in (row - 1, row - 2) if above >= 0 and _ends(rows[above])}
-        starts.add(row)
-    for start in starts:
-        for row in range(start, len(rows)):
-            if not _ends(rows[row]) or rows[row].count(NEWLINE_MARK) > 1 or "|" not in rows[row]:
-                break
-            found.add(row)
-    return found
-
-
 def _lines_with_bars(text: str, start: int) -> Iterator[tuple[int, int]]:
     """Yield the lines from ``start`` on as long as they have a bar."""
     while start < len(text):
@@ -84,11 +61,3 @@ def _columns(line: str) -> int:
     if line.startswith(HEADER_MARK):  # the table begins behind who speaks
         line = line[line.find("|") :]
     return line.replace("\\|", "").strip().strip("|").count("|") + 1 if "|" in line else 0
-
-
-def _line(row: str) -> str:
-    return row.rstrip(" ").removesuffix(NEWLINE_MARK)
-
-
-def _ends(row: str) -> bool:
-    return row.rstrip(" ").endswith(NEWLINE_MARK)

@@ -3,7 +3,8 @@ r"""The visible form of text: every character of it can be seen on a page, and t
 A newline is shown as ``↵`` and a tab as ``⇥``. What has no glyph or would hide (controls, ANSI ESC, NUL, bidi and
 zero-width characters, lone surrogates, exotic blanks, characters outside the repertoire) and the marks of the
 page itself are shown as an escape of lower-case hexadecimal digits, ``\u{1b}``. A literal backslash before ``u{``
-is shown as ``\u{5c}``, so that an escape is never mistaken for text.
+is shown as ``\u{5c}``, so that an escape is never mistaken for text. So is a block or a square that looks like the mark
+of a header, where a label with a colon follows: no turn can write what looks like a header.
 
 *Plain* text is what readers return: newlines and tabs as they were, escapes as escapes. For text without
 escapes it is the source itself.
@@ -32,6 +33,14 @@ NARROW, WIDE, COMBINING, ESCAPED = range(4)
 MAX_MARKS = 4
 """Combining marks drawn on one cell; further ones are shown as escapes."""
 
+MAX_FORGED = 104
+"""Most characters, from what looks like the mark of a header to the colon behind it, that are taken for a header."""
+_LIKE = "[\u2580-\u259f\u25a0-\u25b1\u25fb-\u25fe\u2b1b\u2b1c\u220e\u2337\u2395\u2759\u275a\uffed]"
+_LABEL = r"[^\W\d_][^\n]{0,98}?[:\u2236\ua789\ufe55\uff1a]"
+FORGED = re.compile(f"{_LIKE}(?=[ \\t.\u2026]{{0,4}}{_LABEL})")
+"""What looks like the mark of a header where a label with a colon follows: shown as an escape."""
+UNFINISHED = re.compile(rf"{_LIKE}[ \t.\u2026]{{0,4}}(?:[^\W\d_][^\n]{{0,98}})?\Z")
+"""What may become one with the text that follows."""
 _CODE_POINTS = 0x110000
 _ESCAPE = re.compile(r"\\u\{([0-9a-f]{1,6})\}")
 _TO_VISIBLE = str.maketrans({"\n": NEWLINE_MARK, "\t": TAB_MARK})
@@ -110,6 +119,8 @@ def escape(text: str, repertoire: Repertoire) -> tuple[str, npt.NDArray[np.uint3
     if "\\u{" in text:
         begins = (codes[:-2] == ord("\\")) & (codes[1:-1] == ord("u")) & (codes[2:] == ord("{"))
         hidden[:-2] |= begins
+    for match in FORGED.finditer(text):
+        hidden[match.start()] = True
     if not hidden.any():
         return text, codes, classes
     codes = _with_escapes(codes, hidden)

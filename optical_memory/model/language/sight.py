@@ -19,6 +19,7 @@ from optical_memory.model.mini.head import Lattice
 from optical_memory.model.mini.model import MiniModel
 from optical_memory.model.vision_cache import VisionCache, vision_key
 from optical_memory.renderers.base import WIDE, Page
+from optical_memory.renderers.layout import row_text
 from optical_memory.renderers.visible import FILLER_MARK, HEADER_MARK, NEWLINE_MARK, TAB_MARK
 
 TIERS = {"large": 9, "base": 9, "small": 6, "tiny": 3, "gist": 3, "micro": 1, "nano": 1}
@@ -111,8 +112,9 @@ def rows_of(cells: npt.NDArray[np.uint32]) -> list[str]:
     heads = cells[:, 0] == ord(HEADER_MARK)
     out = []
     for number, row in enumerate(cells):
-        kept = row[(row != WIDE) & (row != ord(FILLER_MARK))]
-        text = "".join(map(chr, np.where(kept == 0, 32, kept).tolist())).translate(_SAID)
+        kept = row[row != WIDE]
+        text = row_text("".join(map(chr, np.where(kept == 0, 32, kept).tolist())))
+        text = text.replace(FILLER_MARK, "").translate(_SAID)
         ends = number + 1 == len(cells) or heads[number + 1] or not (cells[number + 1] > 32).any()
         out.append(text.rstrip(" ") if ends else text)
     return out

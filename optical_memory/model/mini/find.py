@@ -32,10 +32,11 @@ MOST_CHARACTERS = 200
 LONGEST_LINE = 1000
 """Most characters of a line that are given on each side of the words."""
 _BLANKS = (" ", NEWLINE_MARK, TAB_MARK)
+_ENDS = tuple(map(ord, (NEWLINE_MARK, TAB_MARK, FILLER_MARK)))
 _BREAK = -1
 Source = Page | bytes | str
-_LEAD = re.compile(f"{HEADER_MARK}. (?:[^:]{{0,23}}:|.{{24}})[ {NEWLINE_MARK}]")
-"""What stands before a turn's text on its second and further pages: "▮… " and the start of its header."""
+_LEAD = re.compile(f"{HEADER_MARK}. (?:[^:]{{0,23}}:|.{{24}}){NEWLINE_MARK}")
+"""The row before a turn's text on its second and further pages: "▮… " and the start of its header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +52,14 @@ class Place:
 class Run:
     """The characters of a page in reading order, as read; ``cells`` is the cell of each, -1 for a header's newline.
 
-    ``blanks`` is how many cells at the page's end, where nothing stands, are not among them.
+    ``blanks`` is how many blanks stand between it and a page that it goes on with. ``full``: its last row has text.
     """
 
     text: str
     cells: npt.NDArray[np.int64]
     wide: npt.NDArray[np.bool_]
     blanks: int
+    full: bool
 
     def line(self, index: int, length: int, before: Run | None = None, after: Run | None = None) -> str:
         """Return the line about ``length`` characters at ``index``, without its newline.
@@ -78,8 +80,8 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether the page is full to its end, so that its last line may go on on the next one."""
-        return not self.text.endswith(NEWLINE_MARK) and self.blanks < 3
+        """Whether the page is full to its last row, so that its last line may go on on the next one."""
+        return self.full and not self.text.endswith(NEWLINE_MARK)
 
     @property
     def head(self) -> str:
@@ -99,13 +101,16 @@ class Run:
 
     @property
     def _lead(self) -> int:
-        """Characters of the repeated header, in an even number of cells, with which a turn goes on on a page."""
+        """Characters of the repeated header with which a turn goes on on a page."""
         lead = _LEAD.match(self.text)
-        return 0 if lead is None else lead.end() + lead.end() % 2
+        return 0 if lead is None else lead.end()
 
 
 def run_of(sheet: Sheet) -> Run:
-    """Return the characters of a sheet; a header begins a line, blanks before it fall away."""
+    """Return the characters of a sheet; a header begins a line, blanks before it fall away.
+
+    What blanks at the end of a row stand for is in renderers/wrap.py.
+    """
     columns = sheet.cells.shape[1]
     codes: list[int] = []
     places: list[int] = []
@@ -114,7 +119,8 @@ def run_of(sheet: Sheet) -> Run:
             _strip(codes, places)
             codes.append(ord(NEWLINE_MARK))
             places.append(_BREAK)
-        for column, code in enumerate(row):
+        kept = _kept(row)
+        for column, code in enumerate(row[:kept]):
             if code not in (base.WIDE, ord(FILLER_MARK)):
                 codes.append(code or ord(" "))
                 places.append(number * columns + column)
@@ -122,7 +128,16 @@ def run_of(sheet: Sheet) -> Run:
     cells = np.array(places, np.int64)
     following = np.append(sheet.cells.ravel()[1:], 0)
     wide = (following[cells] == base.WIDE) & (cells != _BREAK)
-    return Run(text="".join(map(chr, codes)), cells=cells, wide=wide, blanks=blanks)
+    full = bool((sheet.cells[-1] > ord(" ")).any())
+    return Run(text="".join(map(chr, codes)), cells=cells, wide=wide, blanks=blanks, full=full)
+
+
+def _kept(row: list[int]) -> int:
+    """Return how many cells of a row count: one blank of those at its end, none behind a mark."""
+    kept = len(row)
+    while kept and row[kept - 1] in (0, ord(" ")):
+        kept -= 1
+    return min(kept + (kept == 0 or row[kept - 1] not in _ENDS), len(row))
 
 
 def _strip(codes: list[int], places: list[int]) -> int:

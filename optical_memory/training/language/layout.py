@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from optical_memory.renderers.base import Grid
-from optical_memory.renderers.layout import Run, lay_out
-from optical_memory.renderers.visible import HEADER_MARK, NEWLINE_MARK
+from optical_memory.renderers.layout import Run, lay_out, row_text
+from optical_memory.renderers.visible import FILLER_MARK, HEADER_MARK, NEWLINE_MARK
 from optical_memory.training.language.conversation import Turn
 
 GRID = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
 """The mini's page: 64 rows of 102 cells."""
 CELLS = GRID.capacity
 _HEADS = {"user": "user:", "assistant": "assistant:", "tool": "tool result:"}
-_MARKS = {HEADER_MARK: "\n", NEWLINE_MARK: "\n", "\x00": " "}
+_MARKS = {HEADER_MARK: "\n", NEWLINE_MARK: "\n"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,14 +59,14 @@ def page_text(cells: npt.NDArray[np.uint32]) -> PageText:
     """Return a page of narrow characters; blanks that end a row before a turn or the page's end fall away."""
     rows = []
     for row in cells:
-        letters = row.astype("<u4").tobytes().decode("utf-32-le")
-        rows.append("".join(_MARKS.get(letter, letter) for letter in letters))
+        rows.append(row_text(row.astype("<u4").tobytes().decode("utf-32-le").replace("\x00", " ")))
     kept_text, kept_cells = [], []
     columns = cells.shape[1]
     for number, row in enumerate(rows):
         last = number + 1 == len(rows) or cells[number + 1, 0] == ord(HEADER_MARK) or not cells[number + 1].any()
         row = row.rstrip(" ") if last else row
-        kept_text.append(row)
-        kept_cells.append(np.arange(len(row)) + number * columns)
+        kept = np.array([letter != FILLER_MARK for letter in row], np.bool_)
+        kept_text.append("".join(_MARKS.get(letter, letter) for letter in row if letter != FILLER_MARK))
+        kept_cells.append(np.flatnonzero(kept) + number * columns)
     codes = np.where(cells == 0, 32, cells).astype(np.uint16)
     return PageText(codes=codes, text="".join(kept_text), cells=np.concatenate(kept_cells))
