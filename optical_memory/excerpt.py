@@ -1,4 +1,4 @@
-"""Excerpts: the most telling lines of several pages, in order, with their authors, each omission marked.
+"""Excerpts: the most telling lines of several pages, in order, with their authors, each omission in a text marked.
 
 Extractive and deterministic: lines are scored by who said them, by words of decision and outcome, by exact values, by
 their place, and by how much they say that nothing chosen before them says (greedy cover of weighted terms, after Lin
@@ -12,7 +12,7 @@ import heapq
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,11 @@ from optical_memory.renderers.layout import Run
 MARK = wording.CUT
 """Stands wherever something was left out."""
 ROLE_WEIGHTS: Mapping[str, float] = {"user": 1.5, "assistant": 1.0, "tool": 0.7}
+STEP_WEIGHTS: Mapping[str, float] = {
+    "failed:": 1.3, "edited:": 1.2, "wrote:": 1.2, "ran:": 0.9, "searched:": 0.35, "read:": 0.3,
+}  # fmt: skip
+"""What an agent's steps are worth, by the header under which :mod:`optical_memory.context.telling` tells them. Each is
+one line, whole or left out."""
 SHORTEST_LINE, LONGEST_LINE = 20, 160
 """Characters; shorter ones go with what follows them, longer ones are cut, at a comma where there is one."""
 
@@ -67,16 +72,23 @@ class Line:
 def excerpt(runs: Sequence[Run], capacity_cells: int, *, columns: int = 1) -> list[Run]:
     """Return the most telling lines of ``runs`` that fit in ``capacity_cells``, in order, as runs of the same turns.
 
-    Texts are cut only between lines and sentences and each omission is marked with ``[…]``; an excerpt of excerpts
-    keeps their marks. With the page's ``columns`` the blank cells at the ends of runs count as well (each run begins a
-    row). A text that fits whole is returned unchanged. Where nothing fits, the list is empty. Time grows about linearly
-    with the text.
+    Texts are cut only between lines and sentences and each omission in a text is marked with ``[…]``; texts that are
+    left out whole are not. An excerpt of excerpts keeps the marks. With the page's ``columns`` the blank cells at the
+    ends of runs count as well (each run begins a row). A text that fits whole is returned unchanged. Where nothing
+    fits, the list is empty. Time grows about linearly with the text.
     """
     if sum(_rows(run.header, run.text, columns) for run in runs) <= capacity_cells:
         return list(runs)
-    lines = [line for place, run in enumerate(runs) for line in lines_of(place, run.text)]
+    lines = [line for place, run in enumerate(runs) for line in _lines(place, run)]
     _weigh(lines, runs)
     return _joined(runs, lines, _chosen(lines, runs, capacity_cells, columns))
+
+
+def _lines(place: int, run: Run) -> Iterator[Line]:
+    if run.header in STEP_WEIGHTS:
+        yield Line(place, 0, len(run.text), run.text, after_gap=False)
+    else:
+        yield from lines_of(place, run.text)
 
 
 def cells(text: str) -> int:
@@ -128,7 +140,8 @@ def _weigh(lines: Sequence[Line], runs: Sequence[Run]) -> None:
     for line in lines:
         last[line.run] = line.end
     for line in lines:
-        weight = ROLE_WEIGHTS.get(runs[line.run].role, 1.0)
+        run = runs[line.run]
+        weight = STEP_WEIGHTS.get(run.header) or ROLE_WEIGHTS.get(run.role, 1.0)
         exact = len(_EXACT.findall(line.text))
         weight *= 1 + min(exact, 6) / 6
         if line.start == 0 or line.end == last[line.run]:
@@ -219,23 +232,22 @@ def _telling(term: str) -> float:
 
 
 def _joined(runs: Sequence[Run], lines: Sequence[Line], chosen: Sequence[bool]) -> list[Run]:
-    """Write the chosen lines as runs: neighbours as they stood, a mark for whatever lies between."""
+    """Write the chosen lines as runs: neighbours as they stood, a mark for what lies between in the same run."""
     out: list[Run] = []
-    text, current, end, gap = "", -1, 0, False
-    for line, kept in zip(lines, chosen, strict=True):
-        gap = gap or line.after_gap
-        if not kept:
-            gap = True
-            continue
-        source = runs[line.run].text
-        if line.run != current:
-            if text:
-                out.append(replace(runs[current], text=text))
-            text, current = f"{MARK} {line.text}" if gap else line.text, line.run
-        else:
-            text += f" {MARK} {line.text}" if gap else source[end : line.start] + line.text
-        end, gap = line.end, False
-    if text:
-        ends_marked = gap or runs[current].text.rstrip().endswith(MARK)
-        out.append(replace(runs[current], text=f"{text} {MARK}" if ends_marked else text))
+    for place, group in groupby(zip(lines, chosen, strict=True), key=lambda pair: pair[0].run):
+        source = runs[place].text
+        text, end, gap = "", 0, False
+        for line, kept in group:
+            gap = gap or line.after_gap
+            if not kept:
+                gap = True
+                continue
+            if not text:
+                text = f"{MARK} {line.text}" if gap else line.text
+            else:
+                text += f" {MARK} {line.text}" if gap else source[end : line.start] + line.text
+            end, gap = line.end, False
+        if text:
+            ends_marked = gap or source.rstrip().endswith(MARK)
+            out.append(replace(runs[place], text=f"{text} {MARK}" if ends_marked else text))
     return out

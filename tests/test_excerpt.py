@@ -52,11 +52,8 @@ def assert_from(kept: list[Run], given: list[Run]) -> None:
         at = 0
         for piece in pieces(each.text):
             at = source.text.index(piece, at) + len(piece)
-        whole = pieces(each.text)[0] if MARK not in each.text else ""
-        assert not whole or whole == source.text.strip() or each is not kept[-1]
+        assert MARK in each.text or each.text.strip() == source.text.strip()
     assert places == sorted(set(places))
-    if kept and len(kept) < len(given):
-        assert any(MARK in each.text for each in kept)
 
 
 FILLER = "The weather was as it had been on all the days before, and nobody had anything to say about it. "
@@ -73,11 +70,11 @@ def test_omissions_are_marked_where_they_are() -> None:
     (kept,) = excerpt([run(text)], 90)
     assert kept.text == f"{MARK} We decided to ship version 2.4.1 on Friday. {MARK}"
     given = [run("The code is QX7781, keep it."), run(FILLER * 9, "tool", "tool result", "u")]
-    assert [each.text for each in excerpt(given, 60)] == [f"The code is QX7781, keep it. {MARK}"]
+    assert [each.text for each in excerpt(given, 60)] == ["The code is QX7781, keep it."]
     first, second = excerpt(given, 200)
     assert first.text == "The code is QX7781, keep it." and second.text.endswith(MARK)
     (only,) = excerpt([*given[::-1], run("Seat 14C in row 22 for Ms Okafor.", turn_id="b")][:2], 60)
-    assert only.text == f"{MARK} The code is QX7781, keep it."
+    assert only.text == "The code is QX7781, keep it."
 
 
 def test_neighbouring_lines_stay_as_they_stood() -> None:
@@ -114,7 +111,7 @@ def test_excerpts_of_excerpts(coding_session: dict[str, Any]) -> None:
         assert rows(again, 40) <= capacity
         assert_from(again, kept)
         assert_from(again, whole)
-        assert f"{MARK} {MARK}" not in " ".join(each.text for each in again)
+        assert not any(f"{MARK} {MARK}" in each.text for each in again)
         kept = again
     assert kept
 

@@ -163,11 +163,13 @@ def _told(view: SessionView, receipt: Receipt) -> Receipt:
 
 def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]) -> Epoch:
     """Return the next epoch, in which nothing of the doomed turns is left."""
-    epoch, gone = view.epoch, frozenset(doomed.values())
+    epoch = view.epoch
+    told = {**doomed, **_answers(view, turns)}  # gists tell of a call with its result
+    gone = frozenset(told.values())
     out: list[Sealed] = []
     done: set[object] = set()
     for entry in epoch.entries:
-        if not any(entry.covers(place) for place in doomed):
+        if not any(entry.covers(place) for place in (told if entry.level else doomed)):
             out.append(view.shelf.sealed(entry))
         elif entry.level:
             out += _gist_without(view, view.shelf.sealed(entry), gone)
@@ -180,10 +182,19 @@ def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]
     text_tokens = sum(count_message(turn, view.profile) for turn in sealed)
     return epoch.next(
         entries=tuple(item.entry for item in out),
-        instructions=tuple(turn_id for turn_id in epoch.instructions if turn_id not in gone),
+        instructions=tuple(turn_id for turn_id in epoch.instructions if turn_id not in doomed.values()),
         totals=_less(epoch.totals, len(sealed), text_tokens),
         notes=epoch.notes.without(gone, doomed, view.count),
     )
+
+
+def _answers(view: SessionView, turns: Sequence[Turn]) -> dict[int, str]:
+    """Return places and ids of the results that stay while the calls that they answer go."""
+    calls = {call.id for turn in turns for call in turn.tool_calls}
+    if not calls:
+        return {}
+    later = view.store.turns(view.session, after=min(turn.seq for turn in turns), limit=len(turns) + RESULTS_WITHIN)
+    return {turn.seq: turn.id for turn in later if turn.tool_call_id in calls}
 
 
 def _gist_without(view: SessionView, gist: Sealed, gone: frozenset[str]) -> list[Sealed]:

@@ -191,14 +191,14 @@ class Planner:
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """The texts of entries, of those that were just sealed as well."""
+    """What gists may say of entries, of those that were just sealed as well."""
 
     fresh: Mapping[str, Sealed]
     older: Callable[[Entry], list[Run]]
 
     def __call__(self, entry: Entry) -> list[Run]:
-        """Return the text of an entry."""
-        return list(self.fresh[entry.id].runs) if entry.id in self.fresh else self.older(entry)
+        """Return what is told of an entry."""
+        return list(self.fresh[entry.id].told) if entry.id in self.fresh else self.older(entry)
 
 
 def _distinct(instructions: Sequence[Turn]) -> tuple[Turn, ...]:

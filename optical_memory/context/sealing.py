@@ -26,11 +26,20 @@ IMPORTANCE: Mapping[str, float] = {"system": 1.0, "developer": 1.0, "user": 0.8,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """An entry with what is drawn for it. ``layout`` is None for an entry that can only be text."""
+    """An entry with what is drawn for it. ``layout`` is None for an entry that can only be text.
+
+    ``told`` is what a gist may say of its turns.
+    """
 
     entry: Entry
     runs: tuple[Run, ...]
     layout: Layout | None
+    told: tuple[Run, ...] = ()
+
+    @property
+    def turn_ids(self) -> tuple[str, ...]:
+        """Ids of the turns on it, in order."""
+        return tuple(dict.fromkeys(run.turn_id for run in self.runs))
 
     @property
     def text(self) -> str:
@@ -57,6 +66,8 @@ class Sealer:
 
         ``totals`` are the sums over all turns up to the segment's end.
         """
+        from optical_memory.context.telling import told  # its expressions take long to compile: not before an epoch
+
         segment = ranges_of([turn.seq for turn in turns])
         out: list[Sealed] = []
         run: list[Turn] = []
@@ -70,12 +81,21 @@ class Sealer:
             )
             run = []
         out += self._pages(run, segment)
-        return [replace(item, entry=replace(item.entry, totals=totals)) for item in out]
+        said = {run.turn_id: run for run in told(turns)}
+        return [
+            replace(
+                item,
+                entry=replace(item.entry, totals=totals),
+                told=tuple(said[turn_id] for turn_id in item.turn_ids if turn_id in said),
+            )
+            for item in out
+        ]
 
     def gist(self, runs: Sequence[Run], covered: Sequence[Entry]) -> Sealed:
-        """Make one gist page of the next level from the runs of the entries it replaces (oldest first)."""
+        """Make one gist page of the next level from what is told of the entries it replaces (oldest first)."""
         most = self.profile.grid.capacity * len(covered) * 2
-        return self.gist_of(*self.one_page([bounded(run, most) for run in runs]), covered)
+        once = {(run.turn_id, run.text): bounded(run, most) for run in runs}  # a turn may be on several pages
+        return self.gist_of(*self.one_page(list(once.values())), covered)
 
     def gist_of(self, kept: Sequence[Run], layout: Layout, covered: Sequence[Entry]) -> Sealed:
         """Return the gist that shows the ``kept`` runs, as they are laid out, in place of the covered entries."""

@@ -11,13 +11,13 @@ from optical_memory.budget import Profile
 from optical_memory.context.base import Piece
 from optical_memory.context.epoch import Entry, Epoch
 from optical_memory.context.gallery import Gallery
-from optical_memory.context.lineage import Ranges, clipped
-from optical_memory.context.sealing import Sealed, Sealer, run_of
+from optical_memory.context.lineage import Ranges
+from optical_memory.context.sealing import Sealed, Sealer
 from optical_memory.errors import InputError, LostPageError, NotFoundError, StoreUnavailableError
 from optical_memory.renderers.base import Layout, Page, Tier
 from optical_memory.renderers.layout import Run
 from optical_memory.stores.base import Store
-from optical_memory.turns import INSTRUCTION_ROLES, Turn
+from optical_memory.turns import Turn
 
 PAST = "past"
 """Name of the message that carries the past."""
@@ -57,18 +57,13 @@ class Shelf:
         self._known = {key: value for key, value in self._known.items() if key in keep}
 
     def runs(self, entry: Entry) -> list[Run]:
-        """Return the text of an entry: what was kept of it, else what the exact turns that it covers say."""
-        if entry.id in self._known:
-            return list(self._known[entry.id].runs)
-        if entry.level:
-            return [Run(**run) for run in entry.runs]
-        places = clipped(entry.segment, entry.first_seq, entry.last_seq)
-        return [run_of(turn) for turn in self.turns_at(places) if turn.role not in INSTRUCTION_ROLES]
+        """Return what a gist may say of an entry: what one that is a gist says, else what is told of its turns."""
+        return [Run(**run) for run in entry.runs] if entry.level else list(self.sealed(entry).told)
 
     def sealed(self, entry: Entry) -> Sealed:
         """Return an entry with its layout."""
         if entry.id not in self._known and entry.level:
-            runs = tuple(self.runs(entry))
+            runs = tuple(Run(**run) for run in entry.runs)
             self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=self._sealer.relay(runs))
         elif entry.id not in self._known:
             for item in self._sealer.seal(self.turns_at(entry.segment)):
@@ -82,9 +77,8 @@ class Shelf:
         sealed = self.sealed(entry)
         if entry.tier == "text" or sealed.layout is None:
             text = sealed.text if sealed.layout is None else sealed.layout.text  # of a turn on several pages, its part
-            ids = dict.fromkeys(run.turn_id for run in sealed.runs)
             text = f"{wording.record_label(entry.id)}\n{text}"
-            return Piece(kind="record", message=PAST, text=text, tokens=entry.tokens, turn_ids=tuple(ids))
+            return Piece(kind="record", message=PAST, text=text, tokens=entry.tokens, turn_ids=sealed.turn_ids)
         page = self.page(entry, self.profile.tier(entry.tier))
         return Piece(
             kind="page",

@@ -15,6 +15,7 @@ from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.notes import NO_GIST, NO_WORDS, Notes
 from optical_memory.context.sealing import Sealed, Sealer, run_of
 from optical_memory.context.shelf import Shelf
+from optical_memory.context.telling import tell
 from optical_memory.errors import OpticalMemoryError
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import Turn, transcript
@@ -52,18 +53,23 @@ def is_true(epoch: Epoch, path: Ranges, sealer: Sealer, shelf: Shelf) -> bool:
     return all(entry.tier in entry.costs for entry in epoch.entries)
 
 
-def stands_in(runs: Iterable[Run], turns: Mapping[str, Turn]) -> bool:
-    """Whether each run names a turn, as its speaker is named on pages, and says only what stands in it."""
+def stands_in(runs: Iterable[Run], turns: Mapping[str, Turn], *, told: bool) -> bool:
+    """Whether each run names a turn, and says only what stands in it; ``told``: what a gist may say of it."""
+    calls = {call.id: call for turn in turns.values() for call in turn.tool_calls} if told else {}
     for run in runs:
         turn = turns.get(run.turn_id)
         if turn is None:
             return False
-        whole = run_of(turn)
-        if (run.role, run.header, run.place) != (whole.role, whole.header, whole.place):
-            return False
-        if not all(piece.strip() in whole.text for piece in CUTS.split(run.text)):
+        ways = [tell(turn, calls), tell(turn, {}), tell(turn, {}, calls)] if told else [run_of(turn)]
+        if not any(_is_of(run, whole) for whole in ways):
             return False
     return True
+
+
+def _is_of(run: Run, whole: Run) -> bool:
+    if (run.role, run.header, run.place) != (whole.role, whole.header, whole.place):
+        return False
+    return all(piece.strip() in whole.text for piece in CUTS.split(run.text))
 
 
 def _are_notes(notes: Notes, turns: Mapping[str, Turn], sealer: Sealer) -> bool:
@@ -73,7 +79,7 @@ def _are_notes(notes: Notes, turns: Mapping[str, Turn], sealer: Sealer) -> bool:
         return count_tokens(text, sealer.profile)
 
     for note, empty in ((notes.words, NO_WORDS), (notes.gist, NO_GIST)):
-        if note != empty.saying(note.runs, count) or not stands_in(note.runs, turns):
+        if note != empty.saying(note.runs, count) or not stands_in(note.runs, turns, told=note.label == NO_GIST.label):
             return False
     if any(run.role != "user" for run in notes.words.runs):
         return False
@@ -89,7 +95,11 @@ def _are_notes(notes: Notes, turns: Mapping[str, Turn], sealer: Sealer) -> bool:
 
 def _is_gist(sealer: Sealer, entry: Entry, turns: Mapping[str, Turn]) -> bool:
     runs = tuple(Run(**run) for run in entry.runs)
-    if not runs or not stands_in(runs, turns) or not all(entry.covers(turns[run.turn_id].seq) for run in runs):
+    if (
+        not runs
+        or not stands_in(runs, turns, told=True)
+        or not all(entry.covers(turns[run.turn_id].seq) for run in runs)
+    ):
         return False
     ((first, last),) = entry.segment
     if not first <= entry.first_seq <= entry.last_seq <= last:
