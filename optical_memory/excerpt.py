@@ -26,8 +26,10 @@ ROLE_WEIGHTS: Mapping[str, float] = {"user": 1.5, "assistant": 1.0, "tool": 0.7}
 STEP_WEIGHTS: Mapping[str, float] = {
     "failed:": 1.3, "edited:": 1.2, "wrote:": 1.2, "ran:": 0.9, "searched:": 0.35, "read:": 0.3,
 }  # fmt: skip
-"""What an agent's steps are worth, by the header under which :mod:`optical_memory.context.telling` tells them. Each is
-one line, whole or left out."""
+"""What an agent's steps are worth, by the header under which :mod:`optical_memory.context.telling` tells them. Each
+of their lines is whole or left out, without a mark: they are no quotations."""
+DETAIL = 0.1
+"""What the lines under the first are worth: they fill the room that is left."""
 SHORTEST_LINE, LONGEST_LINE = 20, 160
 """Characters; shorter ones go with what follows them, longer ones are cut, at a comma where there is one."""
 
@@ -85,10 +87,13 @@ def excerpt(runs: Sequence[Run], capacity_cells: int, *, columns: int = 1) -> li
 
 
 def _lines(place: int, run: Run) -> Iterator[Line]:
-    if run.header in STEP_WEIGHTS:
-        yield Line(place, 0, len(run.text), run.text, after_gap=False)
-    else:
+    if run.header not in STEP_WEIGHTS:
         yield from lines_of(place, run.text)
+        return
+    start = 0
+    for text in run.text.split("\n"):
+        yield Line(place, start, start + len(text), text, after_gap=False)
+        start += len(text) + 1
 
 
 def cells(text: str) -> int:
@@ -142,6 +147,8 @@ def _weigh(lines: Sequence[Line], runs: Sequence[Run]) -> None:
     for line in lines:
         run = runs[line.run]
         weight = STEP_WEIGHTS.get(run.header) or ROLE_WEIGHTS.get(run.role, 1.0)
+        if run.header in STEP_WEIGHTS and line.start:
+            weight = DETAIL
         exact = len(_EXACT.findall(line.text))
         weight *= 1 + min(exact, 6) / 6
         if line.start == 0 or line.end == last[line.run]:
@@ -197,9 +204,9 @@ def _chosen(lines: Sequence[Line], runs: Sequence[Run], capacity: int, columns: 
             if fresh < 0:
                 heapq.heappush(heap, (fresh, place))
             continue
-        if fresh == 0:
-            continue
         run = lines[place].run
+        if fresh == 0 or (run not in used and lines[place].start and runs[run].header in STEP_WEIGHTS):
+            continue
         before = used.get(run, cells(runs[run].header) + 3 + len(MARK) + 1)
         after = before + size[place]
         grows = -(-after // columns) * columns - (-(-before // columns) * columns if run in used else 0)
@@ -236,6 +243,10 @@ def _joined(runs: Sequence[Run], lines: Sequence[Line], chosen: Sequence[bool]) 
     out: list[Run] = []
     for place, group in groupby(zip(lines, chosen, strict=True), key=lambda pair: pair[0].run):
         source = runs[place].text
+        if runs[place].header in STEP_WEIGHTS:
+            if text := "\n".join(line.text for line, kept in group if kept):
+                out.append(replace(runs[place], text=text))
+            continue
         text, end, gap = "", 0, False
         for line, kept in group:
             gap = gap or line.after_gap

@@ -1,8 +1,9 @@
 """Telling: what a gist says of a turn. Of an agent's steps what was done and how it ended, on one line each.
 
 What people and models say stays as they said it. A call stands with its result, as a verb and what it was done to:
-files and functions that were changed, commands and how they ended, the line that says what failed. No model is needed,
-and equal turns are told alike, so that what a gist says can be checked against the turns that it covers.
+files and functions that were changed, commands and how they ended, the line that says what failed. Under it stand names
+in what was written or came back, for gists that have room. No model is needed, and equal turns are told alike, so that
+what a gist says can be checked against the turns that it covers.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _STATUS = re.compile(
     re.IGNORECASE,
 )
 _FAILED = re.compile(
-    r"""^(?:(?:[\w./:-]+:\s)?(?:fatal|error|Error|ERROR)(?:\[\w+\])?\b[:\s].*
+    r"""^(?:(?:[\w./:-]+:\s)?(?:fatal|error|Error|ERROR)\b(?:\[\w+\])?[:\s].*
     |(?:E\s{2,})?[\w.]*(?:Error|Exception|Panic|Failure)\b(?::|\s*$).*
     |.*\b(?:panicked\sat|command\snot\sfound|[Nn]o\ssuch\sfile|[Pp]ermission\sdenied|[Ss]yntax\s?[Ee]rror)\b.*
     |(?:---\s)?FAIL(?:ED)?\b.*|npm\s(?:ERR!|error).*|Traceback\s.*|.*\(\d+,\d+\):\serror\s.*|.*:\d+:\d+:?\s+error\b.*
@@ -49,6 +50,11 @@ _DEFINED = re.compile(
     re.MULTILINE,
 )
 _NUMBERED = re.compile(r"^\s*\d+[\t→|]", re.MULTILINE)
+_NAMED = re.compile(
+    r"(?<![\w/.-])(?:(?:[\w.-]{1,40}/){1,12}[\w-]{1,60}\.\w{1,8}|[A-Za-z]\w{0,60}_\w{1,60}|[a-z]{1,40}[A-Z]\w{1,60}"
+    r"|[A-Z][a-z0-9]{1,40}[A-Z]\w{1,60}|[\w-]{1,60}\.[a-z]{2,4}(?=[\s:,;)\"'`]|$)|v?\d{1,5}(?:\.\d{1,5}){2})(?![\w/])"
+)
+"""Files, names of code and versions: what is asked for by its exact letters."""
 _ESCAPED = re.compile(r"(?:\\[nrt])+")
 _COMMENTS = ("//", "#", "/*", "*", "--", "<!--")
 _FENCED = re.compile(r"^(```|~~~).*?(?:^\1[^\n]*$|\Z)", re.MULTILINE | re.DOTALL)
@@ -75,8 +81,9 @@ def tell(turn: Turn, calls: Mapping[str, ToolCall], answered: Iterable[str | Non
         text = join_text(turn.role, turn.content, labels=True)
         if call is None:
             return replace(run, text=_ESCAPED.sub(" ", text))
-        verb, line = _done(action_of(call), text)
-        return replace(run, header=f"{verb}:", text=line)
+        action = action_of(call)
+        verb, line = _done(action, text)
+        return replace(run, header=f"{verb}:", text="\n".join([line, *_details(verb, action, text)]))
     said = join_text(turn.role, turn.content, labels=True)
     if turn.role == "assistant":
         said = _FENCED.sub("", said).strip()
@@ -105,6 +112,25 @@ def _done(action: Action, result: str) -> tuple[str, str]:
         how = "; ".join(part for part in (f"exit {code}" if code else "", _cut(failure, OUTCOME)) if part)
         return "failed", f"{subject} → {how}" if how else subject
     return action.verb, f"{subject} → {_outcome(action, ends, result.count(chr(10)) + 1 if result else 0)}"
+
+
+def _details(verb: str, action: Action, result: str) -> list[str]:
+    """Return lines of what else is worth knowing where there is room: other failures, then the names in a text."""
+    if verb == "called":
+        return []
+    result = _SECTION.split(result)[0]
+    ends = result if len(result) <= 2 * SCANNED else f"{result[:SCANNED]}\n{result[-SCANNED:]}"
+    out: list[str] = []
+    if verb in ("ran", "failed"):
+        found = [match.group() for match in (*_FAILED.finditer(ends), *_SUMMARY.finditer(ends))]
+        out = list(dict.fromkeys(_cut(line, OUTCOME) for line in found[: 2 * NAMES]))
+    line = ""
+    for name in dict.fromkeys(_NAMED.findall(action.new[: 2 * SCANNED] or ends)):
+        if line and len(line) + len(name) + 2 > OUTCOME:
+            out.append(line)
+            line = ""
+        line = f"{line}, {name}" if line else name
+    return [*out, line] if line else out
 
 
 def _outcome(action: Action, text: str, lines: int) -> str:

@@ -17,6 +17,7 @@ from optical_memory.context.sealing import Sealed, Sealer, run_of
 from optical_memory.context.shelf import Shelf
 from optical_memory.context.telling import tell
 from optical_memory.errors import OpticalMemoryError
+from optical_memory.excerpt import STEP_WEIGHTS
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import Turn, transcript
 from optical_memory.wording import CUTS
@@ -69,6 +70,8 @@ def stands_in(runs: Iterable[Run], turns: Mapping[str, Turn], *, told: bool) -> 
 def _is_of(run: Run, whole: Run) -> bool:
     if (run.role, run.header, run.place) != (whole.role, whole.header, whole.place):
         return False
+    if run.header in STEP_WEIGHTS:
+        return set(run.text.split("\n")) <= set(whole.text.split("\n"))
     return all(piece.strip() in whole.text for piece in CUTS.split(run.text))
 
 
