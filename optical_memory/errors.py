@@ -8,6 +8,7 @@
     │   ├── DuplicateTurnError             an id that is taken by a turn with other content
     │   ├── RepeatError                    a request's Idempotency-Key came before with another body
     │   └── LimitError                     larger than a documented limit (size, count, pixels)
+    │       └── QuotaError                 a tenant of the service keeps as much as it may
     ├── NotFoundError (KeyError)           no such session, turn, page, profile or reader
     ├── BudgetError                        the least context is larger than the budget
     ├── StoreError                         the store refused; the turn was not acknowledged
@@ -59,6 +60,14 @@ class RepeatError(InputError):
 
 class LimitError(InputError):
     """Larger than a documented limit."""
+
+
+class QuotaError(LimitError):
+    """A tenant of the service keeps as much as it may of ``quota`` ("sessions", "turns" or "bytes")."""
+
+    def __init__(self, message: str, *, quota: str = "", limit: int = 0, used: int = 0) -> None:
+        super().__init__(message)
+        self.quota, self.limit, self.used = quota, limit, used
 
 
 class NotFoundError(OpticalMemoryError, KeyError):

@@ -7,7 +7,20 @@ import sys
 import typer
 from rich.console import Console
 
-from optical_memory.cli import asking, bench, corpus, demo, doctor, inspection, keys, pages, profiles, serve, train
+from optical_memory.cli import (
+    asking,
+    bench,
+    corpus,
+    demo,
+    doctor,
+    inspection,
+    keys,
+    pages,
+    profiles,
+    quotas,
+    serve,
+    train,
+)
 from optical_memory.errors import OpticalMemoryError
 
 app = typer.Typer(
@@ -26,6 +39,7 @@ profiles.register(app)
 bench.register(app)
 train.register(app)
 keys.register(app)
+quotas.register(app)
 serve.register(app)
 doctor.register(app)
 

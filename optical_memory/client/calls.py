@@ -20,6 +20,7 @@ from optical_memory.errors import (
     MissingExtraError,
     NotFoundError,
     OpticalMemoryError,
+    QuotaError,
     StoreUnavailableError,
 )
 
@@ -136,6 +137,8 @@ def checked(response: httpx.Response) -> httpx.Response:
     message = f"{words} (status {response.status_code})"
     if said.get("error") == "DuplicateTurnError":
         raise DuplicateTurnError(message)
+    if said.get("error") == "QuotaError":
+        raise QuotaError(message, quota=said["quota"], limit=int(said["limit"]), used=int(said["used"]))
     if "needed" in said and "budget" in said:
         raise BudgetError(message, needed=int(said["needed"]), budget=int(said["budget"]))
     otherwise = StoreUnavailableError if response.status_code >= 500 else InputError

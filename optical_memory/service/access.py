@@ -16,8 +16,9 @@ from optical_memory.asynchronous import AsyncOpticalMemory
 from optical_memory.budget import get_profile
 from optical_memory.errors import AccessError, InputError, NotFoundError
 from optical_memory.service.engine import Engine
+from optical_memory.service.metered import MeteredStore
 from optical_memory.service.problems import Problem
-from optical_memory.stores.scoped import SESSION_CHARACTERS, ScopedStore
+from optical_memory.stores.scoped import SESSION_CHARACTERS
 
 _audit = logging.getLogger("optical_memory.service.audit")
 _bearer = HTTPBearer(auto_error=False, description="A key of `optical-memory keys create`.")
@@ -40,7 +41,7 @@ class Caller:
     engine: Engine
 
     @property
-    def store(self) -> ScopedStore:
+    def store(self) -> MeteredStore:
         """The caller's part of the store."""
         return self.engine.scoped(self.tenant)
 

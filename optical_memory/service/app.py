@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from optical_memory.service.limits import Limits
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.problems import MEDIA_TYPE, add_handlers
 from optical_memory.service.proxy.door import Proxy
-from optical_memory.service.routes import operations, proxy, sessions, turns, views
+from optical_memory.service.routes import operations, proxy, quotas, sessions, turns, views
 from optical_memory.service.settings import ServiceSettings
 
 _PROBLEM = {
@@ -56,9 +57,11 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         engine = await run_in_threadpool(Engine, chosen, metrics)
         app.state.engine = engine
+        tending = asyncio.create_task(engine.tend())
         try:
             yield
         finally:
+            tending.cancel()
             await run_in_threadpool(engine.close)
 
     responses: dict[int | str, dict[str, Any]] = {status: _PROBLEM for status in _ERRORS}
@@ -73,7 +76,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     )
     add_handlers(app)
     app.add_middleware(Limits, settings=chosen, metrics=metrics)
-    for router in (turns.lean, sessions.router, turns.router, views.router, operations.router):
+    for router in (turns.lean, sessions.router, turns.router, views.router, operations.router, quotas.router):
         app.include_router(router)
     if chosen.proxy is not None:
         app.include_router(proxy.router)

@@ -77,6 +77,14 @@ class KeyBody(_Body):
     seconds: float | None = Field(default=None, gt=0, le=1e10)
 
 
+class QuotaBody(_Body):
+    """The most that a tenant may keep; null: no limit."""
+
+    sessions: int | None = Field(default=None, ge=0, lt=1 << 50, examples=[10_000])
+    turns: int | None = Field(default=None, ge=0, lt=1 << 50, examples=[1_000_000])
+    bytes: int | None = Field(default=None, ge=0, lt=1 << 50, examples=[1 << 30])
+
+
 class StrictRequest(Request):
     """A request whose JSON is JSON: no NaN, no number beyond a double."""
 

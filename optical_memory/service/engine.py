@@ -16,14 +16,16 @@ from optical_memory.renderers import default_renderer, get_renderer
 from optical_memory.service.appending import Appending
 from optical_memory.service.encryption import EncryptingCodec, TenantKeys
 from optical_memory.service.keys import Keyring
+from optical_memory.service.metered import Metered, MeteredStore
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.proxy.switch import Switch
+from optical_memory.service.quotas import Quotas
 from optical_memory.service.rates import Rates, parse_rates
 from optical_memory.service.records import open_records
 from optical_memory.service.settings import ServiceSettings
 from optical_memory.service.storing import append_all
 from optical_memory.stores import open_store
-from optical_memory.stores.scoped import ScopedStore
+from optical_memory.stores.scoped import scoped_id
 
 MOST_TENANTS = 256
 """Most tenants whose compressors and stores are kept."""
@@ -33,6 +35,8 @@ MOST_IMPORTS = 2
 """Most imports at a time: each is held in memory whole."""
 COMPRESSED_LISTS = 4
 """Lists that a tenant's compressor keeps."""
+TEND_SECONDS = 10.0
+"""How often the engine looks for what is left over, such as counts in doubt."""
 T = TypeVar("T")
 
 
@@ -59,14 +63,16 @@ class Engine:
         self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-store")
         self._slow = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-pages")
         self._asking = ThreadPoolExecutor(MOST_ASKING, thread_name_prefix="optical-memory-ask")
-        self.appending = Appending(append_all(self.store, self.records))
+        self.quotas = Quotas(self.records, self.store, default=settings.quota, cache_seconds=settings.key_cache_seconds)
+        self._metered = Metered(append_all(self.store, self.records), self.store, self.quotas)
+        self.appending = Appending(self._metered)
         self.importing = asyncio.Semaphore(MOST_IMPORTS)
         self._memories: OrderedDict[tuple[str, str, str, int], AsyncOpticalMemory] = OrderedDict()
         self._compressors: OrderedDict[str, Compressor] = OrderedDict()
 
-    def scoped(self, tenant: str) -> ScopedStore:
-        """Return a tenant's part of the store."""
-        return ScopedStore(self.store, tenant)
+    def scoped(self, tenant: str) -> MeteredStore:
+        """Return a tenant's part of the store, in which it keeps no more than its quota."""
+        return MeteredStore(self.store, tenant, self.quotas)
 
     async def quick(self, work: Callable[[], T]) -> T:
         """Do work of stores and records on a thread."""
@@ -79,6 +85,12 @@ class Engine:
     async def ask(self, work: Callable[[], T]) -> T:
         """Do work that waits for a model, on threads of its own."""
         return await on_worker(work, self._asking)
+
+    async def tend(self) -> None:
+        """See to what is left over, again and again, until cancelled."""
+        while True:
+            await asyncio.sleep(TEND_SECONDS)
+            await self.slow(self.quotas.settle)
 
     def apart(self, tenant: str, session: str, profile: str, budget: int) -> OpticalMemory:
         """Return a memory of a view that no other request waits for."""
@@ -109,6 +121,7 @@ class Engine:
         """Keep nothing of a session in this process's memory, from which something was deleted."""
         for view in [view for view in self._memories if view[:2] == (tenant, session)]:
             del self._memories[view]
+        self._metered.forget(scoped_id(tenant, session))
 
     def compressor(self, tenant: str) -> Compressor:
         """Return a tenant's own compressor: what one tenant sent before makes nothing faster for another."""

@@ -19,6 +19,7 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = 1
 """What Retry-After says where the store cannot be used."""
 STATUSES: tuple[tuple[type[errors.OpticalMemoryError], int, str], ...] = (
+    (errors.QuotaError, 403, "the quota is used up"),
     (errors.LimitError, 413, "larger than a limit"),
     (errors.RepeatError, 422, "the Idempotency-Key is taken"),
     (errors.DuplicateTurnError, 409, "the turn id is taken"),
@@ -79,6 +80,8 @@ async def _librarys(request: Request, error: Exception) -> Response:
     more: dict[str, Any] = {}
     if isinstance(error, errors.BudgetError):
         more = {"needed": error.needed, "budget": error.budget}
+    if isinstance(error, errors.QuotaError):
+        more = {"quota": error.quota, "limit": error.limit, "used": error.used}
     if status >= 500:
         _log.error("%s: %s", type(error).__name__, error)
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}

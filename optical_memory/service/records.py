@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 from optical_memory.errors import InputError
@@ -31,6 +32,13 @@ class Records(Protocol):
 
     def count(self, name: str, amount: int, *, seconds: float) -> int:
         """Add to a counter, which begins at 0 and ends so many seconds after its first use; return the sum."""
+
+    def add(self, name: str, amounts: Sequence[int], most: Sequence[int | None]) -> tuple[bool, tuple[int, ...]]:
+        """Add to counters kept together in a lasting record, as numbers with spaces between; none falls below 0.
+
+        Nothing is added where one that grows would pass its ``most`` (None: no limit). Return whether they were added,
+        and what they are now.
+        """
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of all lasting records that begin with ``prefix``, sorted."""
@@ -99,6 +107,19 @@ class SqliteRecords:
             total = record.number(held) + amount
             db.execute("UPDATE records SET data = ? WHERE name = ?", (b"%d" % total, _key(name)))
         return total
+
+    def add(self, name: str, amounts: Sequence[int], most: Sequence[int | None]) -> tuple[bool, tuple[int, ...]]:
+        """Add to counters kept together unless one that grows would pass its most; return whether, and the sums."""
+        with self._database.writing() as db:
+            held = _held(db, name)
+            before = [record.number(word) for word in held.split()] if held is not None else [0] * len(amounts)
+            after = [max(mine + more, 0) for mine, more in zip(before, amounts, strict=True)]
+            grown = zip(after, amounts, most, strict=True)
+            if any(limit is not None and more > 0 and total > limit for total, more, limit in grown):
+                return False, tuple(before)
+            data = " ".join(map(str, after)).encode()
+            db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, NULL)", (_key(name), data))
+        return True, tuple(after)
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of lasting records, sorted."""

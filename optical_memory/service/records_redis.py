@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
@@ -24,6 +24,25 @@ if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) 
 return total
 """
 
+ADD = """
+-- KEYS: the counters; ARGV: how many they are, then what to add to each, then the most of each ('': no limit).
+-- Reply: whether it was added, then the counters.
+local count, sums, refused = tonumber(ARGV[1]), {}, false
+local held = redis.call('GET', KEYS[1])
+local before = {}
+for word in string.gmatch(held or string.rep('0 ', count), '%S+') do before[#before + 1] = tonumber(word) end
+for i = 1, count do
+  local more, most = tonumber(ARGV[1 + i]), tonumber(ARGV[1 + count + i])
+  sums[i] = math.max(before[i] + more, 0)
+  if most and more > 0 and sums[i] > most then refused = true end
+end
+if refused then return {0, unpack(before)} end
+local words = {}
+for i = 1, count do words[i] = string.format('%.0f', sums[i]) end
+redis.call('SET', KEYS[1], table.concat(words, ' '))
+return {1, unpack(sums)}
+"""
+
 
 class RedisRecords:
     """Records on the server at ``url``, under the store's prefix; ``timeout`` in seconds is for each reply."""
@@ -33,6 +52,7 @@ class RedisRecords:
         self._prefix = Keys(DEFAULT_PREFIX if prefix is None else prefix).prefix
         self._names = f"{self._prefix}:records"
         self._timeout = timeout
+        self._listed: set[str] = set()
         self._client: Any = redis_server.connect(self._url, timeout)
 
     def get(self, name: str) -> bytes | None:
@@ -60,6 +80,16 @@ class RedisRecords:
         """Add to a counter and return the sum."""
         with self._use() as client:
             return int(client.eval(COUNT, 1, self._key(name), amount, max(int(seconds * 1000), 1)))
+
+    def add(self, name: str, amounts: Sequence[int], most: Sequence[int | None]) -> tuple[bool, tuple[int, ...]]:
+        """Add to counters kept together unless one that grows would pass its most; return whether, and the sums."""
+        limits = ["" if limit is None else limit for limit in most]
+        with self._use() as client:
+            if name not in self._listed:
+                client.zadd(self._names, {record.pack(name): 0})
+                self._listed.add(name)
+            done, *sums = client.eval(ADD, 1, self._key(name), len(amounts), *amounts, *limits)
+        return bool(done), tuple(sums)
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of lasting records, sorted."""

@@ -16,6 +16,7 @@ except ImportError as error:
 
 from optical_memory.service.master import MasterKey, parse_master_keys, read_master_keys
 from optical_memory.service.proxy.switch import Mode
+from optical_memory.service.quotas import Quota
 from optical_memory.stores.scoped import scoped_id
 
 PREFIX = "OPTICAL_MEMORY_"
@@ -56,6 +57,10 @@ class ServiceSettings(BaseSettings):
     shutdown_seconds: int = Field(default=30, ge=0, description="time for requests under way to end at a shutdown")
     key_rates: str = Field(default="", description="most requests of a key, such as `600/60 20000/3600` (in seconds)")
     tenant_rates: str = Field(default="", description="most requests of a tenant, likewise")
+    quota_sessions: int | None = Field(default=None, ge=0, description="most sessions of a tenant that has no quota")
+    quota_turns: int | None = Field(default=None, ge=0, description="most turns of such a tenant")
+    quota_bytes: int | None = Field(default=None, ge=0, description="most bytes of the turns of such a tenant")
+    operator: str | None = Field(default=None, description="tenant whose admins see and set the quotas of all tenants")
     ask_url: str | None = Field(default=None, description="OpenAI-compatible API that answers questions")
     ask_model: str | None = Field(default=None, description="model at that API")
     proxy: Mode | None = Field(
@@ -100,6 +105,11 @@ class ServiceSettings(BaseSettings):
         if self.master_key is not None:
             return parse_master_keys(self.master_key.get_secret_value())
         return None if self.master_key_file is None else read_master_keys(self.master_key_file)
+
+    @property
+    def quota(self) -> Quota:
+        """The quota of tenants for which none was set."""
+        return Quota(sessions=self.quota_sessions, turns=self.quota_turns, bytes=self.quota_bytes)
 
     @property
     def is_loopback(self) -> bool:

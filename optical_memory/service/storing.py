@@ -52,7 +52,8 @@ def _done(store: Store, append: Append) -> Appended:
         stored = [by_id[turn.id] for turn in append.turns]
     after = store.head(append.session)
     fresh = {turn.id: turn for turn in stored if turn.seq >= before.length or after.birth != before.birth}
-    return Appended(turns=tuple(stored), head=after, fresh=tuple(fresh.values()))
+    made = after.birth != before.birth
+    return Appended(turns=tuple(stored), head=after, fresh=tuple(fresh.values()), made=made)
 
 
 def _before(records: Records, append: Append, once: Once) -> Appended | None:

@@ -37,13 +37,14 @@ class Append:
 class Appended:
     """What became of an append: its turns with their places, and where the session stood afterwards.
 
-    ``fresh`` are the turns that were not stored before. Where the same request was done before (``replayed``), turns
-    and head are those of its first time, and nothing is fresh.
+    ``fresh`` are the turns that were not stored before; ``made`` says whether the session was made for them. Where
+    the same request was done before (``replayed``), turns and head are those of its first time, and nothing is fresh.
     """
 
     turns: tuple[Turn, ...]
     head: Head
     fresh: tuple[Turn, ...] = ()
+    made: bool = False
     replayed: bool = False
 
 

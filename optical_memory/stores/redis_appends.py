@@ -90,7 +90,7 @@ class Appends:
                 with redis_server.errors(self.url):
                     raise reply
             if reply[0] == b"stored":
-                return self._stored(append, records, reply[2:])
+                return self._stored(append, records, reply[1:])
             if reply[0] == b"before":
                 return _before(append, reply[1])
             return _refused(append.session, reply)
@@ -98,7 +98,8 @@ class Appends:
             return error
 
     def _stored(self, append: Append, records: dict[str, record.Record], reply: Sequence[Any]) -> Appended:
-        head, places = head_of(reply[:4]), dict(zip(records, zip(reply[4::2], reply[5::2], strict=True), strict=True))
+        made, head = reply[0] == 1, head_of(reply[1:5])
+        places = dict(zip(records, zip(reply[5::2], reply[6::2], strict=True), strict=True))
         stored = {turn.id: turn for turn in reversed(append.turns)}
         fresh = []
         for turn_id, (seq, body) in places.items():
@@ -110,7 +111,7 @@ class Appends:
         turns = tuple(stored[turn.id] for turn in append.turns)
         if append.once is not None and len(fresh) < len(places):
             self._correct(append, turns)
-        return Appended(turns=turns, head=head, fresh=tuple(fresh))
+        return Appended(turns=turns, head=head, fresh=tuple(fresh), made=made)
 
     def _correct(self, append: Append, turns: Sequence[Turn]) -> None:
         """Remember the times of turns that were held already, rather than those that came."""

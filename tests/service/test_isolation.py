@@ -25,6 +25,7 @@ BODIES: dict[str, Any] = {
     "/v1/sessions/{session}/forget": {"everything": True},
     "/v1/sessions/{session}/ask": {"question": f"What about the {MARK}?"},
     "/v1/compress": {"messages": [{"role": "user", "content": "from B"}]},
+    "/v1/quotas/{tenant}": {"turns": 5},
     "/v1/keys": {"scopes": ["read"]},
 }
 
@@ -58,7 +59,7 @@ def test_b_sees_nothing_of_a_on_any_route(service: Served, session: str, secret:
     with service.client("a") as a, service.client("b") as b:
         clean(a, b)
         path = "/v1/sessions/{session}/turns"
-        ids = {"session": session, "repeat": "same-key", "turn": "#1", "page": "0" * 64}
+        ids = {"session": session, "repeat": "same-key", "turn": "#1", "page": "0" * 64, "tenant": "a"}
         turns = [{"role": "user", "content": f"{MARK} {secret} {n} " + "and so on " * 40} for n in range(30)]
         made = a.post(path.format(session=quote(session, safe="")), json=turns)
         assert made.status_code == 201, made.text

@@ -73,7 +73,9 @@ async def _forget(caller: Caller, session: str, view: View, body: ForgetBody) ->
     finally:
         caller.engine.let_go(caller.tenant, session)
     caller.audit("forget", session, turns=len(receipt.turn_ids), everything=receipt.everything)
-    return answer(packed(receipt_json(receipt)))
+    response = answer(packed(receipt_json(receipt)))
+    response.headers.update(caller.engine.quotas.headers(caller.tenant))
+    return response
 
 
 @router.get("/v1/sessions/{session}/export", summary="A session as a file", response_class=StreamingResponse)
@@ -132,5 +134,6 @@ async def import_session(caller: Writer, session: Session, request: Request) -> 
             return answer(packed(said), status=201, revision=revision_of(head))
 
         response = await caller.engine.slow(done)
+        response.headers.update(caller.engine.quotas.headers(caller.tenant))
     caller.audit("import", session)
     return response

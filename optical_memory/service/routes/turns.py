@@ -122,7 +122,9 @@ async def follow(
         if repeat is not None:
             repeat.keep(said)
         caller.engine.metrics.stored(len(followed.added))
-        return answer(said, revision=revision)
+        response = answer(said, revision=revision)
+        response.headers.update(caller.engine.quotas.headers(caller.tenant))
+        return response
 
     return await view.of(caller, session).use(done)
 
@@ -146,6 +148,7 @@ async def _stored(
     )
     caller.engine.metrics.stored(len(done.fresh))
     response = answer(said, status=201, revision=revision)
+    response.headers.update(caller.engine.quotas.headers(caller.tenant))
     if done.replayed:
         response.headers[REPLAYED] = "true"
     return response
