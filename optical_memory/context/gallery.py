@@ -137,8 +137,8 @@ class Gallery:
 
     def _draw(self, pages: Sequence[Page], size: tuple[int, int]) -> None:
         started = time.perf_counter()
-        rasters = self.renderer.draw([page.layout for page in pages], size=size)
-        drawn = {_key(page): png.encode(raster) for page, raster in zip(pages, rasters, strict=True)}
+        painted = png.paint(self.renderer, [page.layout for page in pages], size=size)
+        drawn = {_key(page): data for page, data in zip(pages, painted, strict=True)}
         for page in pages:
             page.cached.append(drawn[_key(page)])
         self._store({key: data for key, data in drawn.items() if key in self._homes})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import deflate
@@ -17,13 +18,24 @@ import numpy.typing as npt
 from PIL import Image
 
 from optical_memory.errors import ImageError, InputError, LimitError
-from optical_memory.renderers.base import Raster
+from optical_memory.renderers.base import Layout, Raster, Renderer
 
 MAX_PIXELS: Final = 8192 * 8192
 """Largest image that :func:`decode` opens, in px."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _COMPRESSION_LEVEL = 1  # of 12; level 6 saves 4 % of a dense page and takes twice the time
+
+
+def paint(renderer: Renderer, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[bytes]:
+    """Return layouts drawn at ``size`` as PNG bytes; by the renderer's own ``paint`` where it has one.
+
+    Errors: those of :meth:`optical_memory.renderers.base.Renderer.draw`.
+    """
+    own: Callable[..., list[bytes]] | None = getattr(renderer, "paint", None)
+    if own is not None:
+        return own(layouts, size=size)
+    return [encode(raster) for raster in renderer.draw(layouts, size=size)]
 
 
 def encode(raster: Raster) -> bytes:

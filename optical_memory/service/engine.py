@@ -12,7 +12,9 @@ from optical_memory.asynchronous import AsyncOpticalMemory, on_worker
 from optical_memory.compression import Compressor
 from optical_memory.endpoint import Endpoint
 from optical_memory.memory import OpticalMemory
-from optical_memory.renderers import default_renderer, get_renderer
+from optical_memory.renderers import ChromiumRenderer, get_renderer
+from optical_memory.renderers.base import Renderer
+from optical_memory.renderers.processes import ProcessRenderer
 from optical_memory.service.appending import Appending
 from optical_memory.service.encryption import EncryptingCodec, TenantKeys
 from optical_memory.service.keys import Keyring
@@ -33,6 +35,8 @@ MOST_ASKING = 8
 """Most questions at a time."""
 MOST_IMPORTS = 2
 """Most imports at a time: each is held in memory whole."""
+PAGE_THREADS = 32
+"""Most requests for contexts at a time: most of them wait for a process that draws."""
 COMPRESSED_LISTS = 4
 """Lists that a tenant's compressor keeps."""
 TEND_SECONDS = 10.0
@@ -58,10 +62,10 @@ class Engine:
         codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
         self.codec = codec
         self.store = open_store(settings.store, codec=codec)
-        self.renderer = default_renderer() if settings.renderer is None else get_renderer(settings.renderer)
+        self.renderer = renderer_of(settings)
         self.endpoint = Endpoint(settings.ask_url, model=settings.ask_model or "") if settings.ask_url else None
         self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-store")
-        self._slow = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-pages")
+        self._slow = ThreadPoolExecutor(PAGE_THREADS, thread_name_prefix="optical-memory-pages")
         self._asking = ThreadPoolExecutor(MOST_ASKING, thread_name_prefix="optical-memory-ask")
         self.quotas = Quotas(self.records, self.store, default=settings.quota, cache_seconds=settings.key_cache_seconds)
         self._metered = Metered(append_all(self.store, self.records), self.store, self.quotas)
@@ -142,6 +146,14 @@ class Engine:
         self.records.close()
         if self.endpoint is not None:
             self.endpoint.close()
+
+
+def renderer_of(settings: ServiceSettings) -> Renderer:
+    """Return what draws pages: in processes of its own, unless the settings say on threads."""
+    name = settings.renderer or ("chromium" if ChromiumRenderer.available() else "dense")
+    if not settings.draw_processes:
+        return get_renderer(name)
+    return ProcessRenderer(name, processes=settings.draw_processes, seconds=settings.draw_seconds)
 
 
 def exists(memory: OpticalMemory) -> bool:

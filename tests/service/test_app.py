@@ -267,14 +267,14 @@ def test_appends_do_not_wait_while_a_page_is_drawn(tmp_path: Path, monkeypatch: 
     with served(store=f"sqlite:///{tmp_path / 'memory.db'}") as service, service.client() as client:
         client.post("/v1/sessions/s/turns", json=LONG)
         drawing, go_on = threading.Event(), threading.Event()
-        draw = service.engine.renderer.draw
+        draw = service.engine.renderer.paint
 
         def held(*given: Any, **settings: Any) -> Any:
             drawing.set()
             assert go_on.wait(60)
             return draw(*given, **settings)
 
-        monkeypatch.setattr(service.engine.renderer, "draw", held)
+        monkeypatch.setattr(service.engine.renderer, "paint", held)
         reading = threading.Thread(target=lambda: client.get("/v1/sessions/s/messages"))
         reading.start()
         assert drawing.wait(60)
