@@ -88,16 +88,7 @@ def advise(turns: Sequence[int], *, system: int, profile: Profile, shape: Shape)
     full = bill_full_text(turns, system, profile.price)
     short = bill_truncation(turns, system, profile.price, shape.budget)
     memory = bill_memory(turns, system, profile.price, shape)
-    fits = full.most <= profile.context_tokens
-    if not fits:
-        name, reason = "memory", f"full text needs {full.most:,} tokens; the window holds {profile.context_tokens:,}"
-    elif not profile.price.fresh:
-        name, reason = "memory", f"it costs no money; {memory.most:,} tokens are read faster than {full.most:,}"
-    elif memory.dollars < CLEAR * full.dollars:
-        name, reason = "memory", f"it costs {memory.dollars / full.dollars:.0%} of full text"
-    else:
-        name = "full text"
-        reason = f"it fits, and the memory would cost {memory.dollars / max(full.dollars, 1e-12):.0%} of it"
+    name, reason = recommend(full, memory, profile)
     return Advice(
         recommended=name,
         reason=reason,
@@ -108,13 +99,25 @@ def advise(turns: Sequence[int], *, system: int, profile: Profile, shape: Shape)
     )
 
 
+def recommend(full: Bill, memory: Bill, profile: Profile) -> tuple[str, str]:
+    """Return which of two ways to take with a target model, "memory" or "full text", and why."""
+    if full.most > profile.context_tokens:
+        return "memory", f"full text needs {full.most:,} tokens; the window holds {profile.context_tokens:,}"
+    if not profile.price.fresh:
+        return "memory", f"it costs no money; {memory.most:,} tokens are read faster than {full.most:,}"
+    if memory.dollars < CLEAR * full.dollars:
+        return "memory", f"it costs {memory.dollars / full.dollars:.0%} of full text"
+    share = memory.dollars / max(full.dollars, 1e-12)
+    return "full text", f"it fits, and the memory would cost {share:.0%} of it"
+
+
 def bill_full_text(turns: Sequence[int], system: int, price: Price) -> Bill:
     """Return the bill of sending every turn as text, always."""
     dollars, total = 0.0, system
     for number, tokens in enumerate(turns):
         read = total if number else 0
         total += tokens
-        dollars += _request(price, read=read, written=total - read)
+        dollars += request_dollars(price, read=read, written=total - read)
     return Bill(name="full text", dollars=dollars, requests=len(turns), most=total)
 
 
@@ -130,7 +133,7 @@ def bill_truncation(turns: Sequence[int], system: int, price: Price, budget: int
             read = system if number else 0
         total = system + sum(kept)
         most = max(most, total)
-        dollars += _request(price, read=read, written=total - read)
+        dollars += request_dollars(price, read=read, written=total - read)
     return Bill(name="truncation", dollars=dollars, requests=len(turns), most=most, lost=lost)
 
 
@@ -149,7 +152,7 @@ def bill_memory(turns: Sequence[int], system: int, price: Price, shape: Shape) -
             read = system if number else 0.0
         total = system + past + sum(tail)
         most = max(most, math.ceil(total))
-        dollars += _request(price, read=read, written=total - read)
+        dollars += request_dollars(price, read=read, written=total - read)
     return Bill(name="memory", dollars=dollars, requests=len(turns), most=most)
 
 
@@ -186,7 +189,7 @@ def seal_pays(
     return payback(price, sealed=sealed, pages=pages, rest=rest) <= requests
 
 
-def _request(price: Price, *, read: float, written: float) -> float:
-    """Return the dollars of one request's input."""
+def request_dollars(price: Price, *, read: float, written: float) -> float:
+    """Return the dollars of one request's input: tokens ``read`` from the cache, and ``written`` to it."""
     at = price.at(math.ceil(read + written))
     return (read * at.cached + written * max(at.written, at.fresh)) / 1e6

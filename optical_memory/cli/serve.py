@@ -59,6 +59,9 @@ def serve(
             show.out.print(f"key, shown this once: {key}", markup=False, highlight=False, soft_wrap=True)
         else:
             show.out.print("make a key: optical-memory keys create TENANT", markup=False, highlight=False)
+        if chosen.dashboard_seconds:
+            way_in = f"{url}/dashboard{_link(chosen, key)}"
+            show.out.print(f"dashboard: {way_in}", markup=False, highlight=False, soft_wrap=True)
         serve_at(listening, chosen)
 
 
@@ -93,6 +96,22 @@ def prepare(settings: ServiceSettings) -> str | None:
             " OPTICAL_MEMORY_TLS_KEY, or say --plaintext where a proxy in front of the service has TLS"
         )
     return key
+
+
+def _link(settings: ServiceSettings, key: str | None) -> str:
+    """Return what logs in once with a new key, behind a # that browsers send to no server; nothing without one."""
+    if key is None:
+        return ""
+    from optical_memory.service.dashboard.logins import Logins
+    from optical_memory.service.keys import Keyring
+    from optical_memory.service.records import open_records
+
+    records = open_records(settings.store)
+    try:
+        ring = Keyring(records)
+        return f"#once={Logins(records, ring, seconds=settings.dashboard_seconds).link(ring.find(key))}"
+    finally:
+        records.close()
 
 
 def _listening(settings: ServiceSettings) -> socket.socket:

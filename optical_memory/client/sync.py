@@ -130,6 +130,31 @@ class OpticalMemoryClient:
         path = calls.session_path(session, "/ask")
         return self._json(Call(method="POST", path=path, json={"question": question}))
 
+    def fidelity(
+        self,
+        session: str,
+        *,
+        reader: str = "mini",
+        pages: int = 1,
+        profile: str | None = None,
+        budget: int | None = None,
+    ) -> Json:
+        """Have a reader read the newest ``pages`` at every tier; return its scores by tier under ``tiers``.
+
+        It takes seconds for each page: give the client a ``timeout_seconds`` to match. StoreUnavailableError where
+        the service has not installed the reader's packages: it says which.
+        """
+        body = {"reader": reader, "pages": pages}
+        path = calls.session_path(session, "/fidelity")
+        return self._json(Call(method="POST", path=path, params=calls.view(profile, budget), json=body))
+
+    def last_fidelity(
+        self, session: str, *, reader: str = "mini", profile: str | None = None, budget: int | None = None
+    ) -> Json:
+        """Return what :meth:`fidelity` returned last, within a day. NotFoundError where nothing was read."""
+        path = calls.session_path(session, "/fidelity")
+        return self._json(Call(method="GET", path=path, params=calls.view(profile, budget, reader=reader)))
+
     def forget(
         self, session: str, *, turn_id: str | None = None, before: float | None = None, everything: bool = False
     ) -> Json:

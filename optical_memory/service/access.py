@@ -16,6 +16,7 @@ from optical_memory.asynchronous import AsyncOpticalMemory
 from optical_memory.budget import get_profile
 from optical_memory.errors import AccessError, InputError, NotFoundError
 from optical_memory.service.engine import Engine
+from optical_memory.service.keys import Key
 from optical_memory.service.metered import MeteredStore
 from optical_memory.service.problems import Problem
 from optical_memory.stores.scoped import SESSION_CHARACTERS
@@ -61,6 +62,11 @@ async def let_in(request: Request, engine: Engine, text: str | None, scope: str)
             key = await engine.quick(lambda: engine.keyring.find(text))
         except AccessError as error:
             raise _unknown(str(error)) from error
+    return await admitted(request, engine, key, scope)
+
+
+async def admitted(request: Request, engine: Engine, key: Key, scope: str) -> Caller:
+    """Return the caller of a valid key, whose request is counted. Raises Problem: 429, 403 without the scope."""
     if engine.rates.any:
         request.state.allowance = await engine.quick(lambda: engine.rates.take(key))
     if scope not in key.scopes:

@@ -16,12 +16,13 @@ except ImportError as error:
 
 from starlette.concurrency import run_in_threadpool
 
+from optical_memory.service.dashboard import routes as dashboard
 from optical_memory.service.engine import Engine
 from optical_memory.service.limits import Limits
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.problems import MEDIA_TYPE, add_handlers
 from optical_memory.service.proxy.door import Proxy
-from optical_memory.service.routes import operations, proxy, quotas, sessions, turns, views
+from optical_memory.service.routes import fidelity, operations, proxy, quotas, sessions, turns, views
 from optical_memory.service.settings import ServiceSettings
 
 _PROBLEM = {
@@ -76,8 +77,10 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     )
     add_handlers(app)
     app.add_middleware(Limits, settings=chosen, metrics=metrics)
-    for router in (turns.lean, sessions.router, turns.router, views.router, operations.router, quotas.router):
+    stored = (turns.lean, sessions.router, turns.router, views.router, fidelity.router)
+    for router in (*stored, operations.router, quotas.router):
         app.include_router(router)
+    dashboard.add_to(app)
     if chosen.proxy is not None:
         app.include_router(proxy.router)
         app.add_middleware(Proxy, settings=chosen, metrics=metrics)

@@ -12,17 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from optical_memory.asking import QUESTION_CHARACTERS
 from optical_memory.service.access import MOST_BUDGET
+from optical_memory.service.fidelity import MOST_PAGES
 from optical_memory.stores.record import BATCH_TURNS, NAME_CHARACTERS
 
 Format = Literal["openai", "responses", "anthropic", "gemini", "huggingface"]
 Json = dict[str, Any]
 
 
-class _Body(BaseModel):
+class StrictBody(BaseModel):
+    """A body without fields of other names."""
+
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
-class TurnBody(_Body):
+class TurnBody(StrictBody):
     """One turn, as :meth:`optical_memory.OpticalMemory.add` takes it."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"] = Field(examples=["user"])
@@ -36,14 +39,14 @@ class TurnBody(_Body):
     created_at: float | None = Field(default=None, ge=0, le=1e11, description="seconds since 1970; none: now")
 
 
-class FollowBody(_Body):
+class FollowBody(StrictBody):
     """A whole list of messages."""
 
     messages: list[Json] = Field(examples=[[{"role": "user", "content": "Find me a flight to Oslo"}]])
     format: Format | None = None
 
 
-class ForgetBody(_Body):
+class ForgetBody(StrictBody):
     """What to forget: one of the three."""
 
     turn_id: str | None = Field(default=None, examples=["#12"])
@@ -51,13 +54,20 @@ class ForgetBody(_Body):
     everything: bool = False
 
 
-class AskBody(_Body):
+class AskBody(StrictBody):
     """A question."""
 
     question: str = Field(min_length=1, max_length=QUESTION_CHARACTERS, examples=["Which seat did I get?"])
 
 
-class CompressBody(_Body):
+class FidelityBody(StrictBody):
+    """Which reader shall read how many pages."""
+
+    reader: str = Field(default="mini", max_length=100, examples=["mini"])
+    pages: int = Field(default=1, ge=1, le=MOST_PAGES, description="the newest ones, each at every tier")
+
+
+class CompressBody(StrictBody):
     """A list of messages to compress, as :func:`optical_memory.compress` takes it."""
 
     messages: list[Json] = Field(
@@ -69,7 +79,7 @@ class CompressBody(_Body):
     tools: list[Json] = []
 
 
-class KeyBody(_Body):
+class KeyBody(StrictBody):
     """A key to make for the caller's own tenant."""
 
     scopes: list[Literal["read", "write", "forget", "admin"]] = Field(default=["read", "write"], min_length=1)

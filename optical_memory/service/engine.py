@@ -17,6 +17,7 @@ from optical_memory.renderers.base import Renderer
 from optical_memory.renderers.processes import ProcessRenderer
 from optical_memory.service.appending import Appending
 from optical_memory.service.encryption import EncryptingCodec, TenantKeys
+from optical_memory.service.fidelity import Fidelity
 from optical_memory.service.keys import Keyring
 from optical_memory.service.metered import Metered, MeteredStore
 from optical_memory.service.metrics import Metrics
@@ -73,6 +74,8 @@ class Engine:
         self.importing = asyncio.Semaphore(MOST_IMPORTS)
         self._memories: OrderedDict[tuple[str, str, str, int], AsyncOpticalMemory] = OrderedDict()
         self._compressors: OrderedDict[str, Compressor] = OrderedDict()
+        self.fidelity = Fidelity(self.records)
+        self.on_let_go: list[Callable[[str, str], object]] = []
 
     def scoped(self, tenant: str) -> MeteredStore:
         """Return a tenant's part of the store, in which it keeps no more than its quota."""
@@ -126,6 +129,12 @@ class Engine:
         for view in [view for view in self._memories if view[:2] == (tenant, session)]:
             del self._memories[view]
         self._metered.forget(scoped_id(tenant, session))
+        for let_go in self.on_let_go:
+            let_go(tenant, session)
+
+    def budgets(self, tenant: str, session: str) -> set[int]:
+        """Return the budgets of the memories of a session that are open here."""
+        return {view[3] for view in self._memories if view[:2] == (tenant, session)}
 
     def compressor(self, tenant: str) -> Compressor:
         """Return a tenant's own compressor: what one tenant sent before makes nothing faster for another."""

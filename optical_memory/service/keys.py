@@ -120,9 +120,22 @@ class Keyring:
             raise AccessError("no such key")
         if (state := key.state(self._clock())) != "valid":
             raise AccessError(f"the key {key.id!r} is {state}")
-        if len(self._cache) >= _MOST_CACHED:
-            self._cache.clear()
-        self._cache[key.id] = (time.monotonic() + self._cache_seconds, key)
+        self._remember(key)
+        return key
+
+    def current(self, key_id: str) -> Key:
+        """Return a valid key by its id, for who showed the whole key before. Raises AccessError.
+
+        What was read lately is believed for ``cache_seconds``, as for a key that is shown.
+        """
+        held = self._cache.get(key_id)
+        key = held[1] if held is not None and held[0] >= time.monotonic() else self._read(key_id)
+        if key is None:
+            raise AccessError("no such key")
+        if (state := key.state(self._clock())) != "valid":
+            raise AccessError(f"the key {key.id!r} is {state}")
+        if held is None or held[1] is not key:
+            self._remember(key)
         return key
 
     def get(self, key_id: str) -> Key:
@@ -174,6 +187,11 @@ class Keyring:
                 self._cache.pop(key_id, None)
                 return after
         raise ConflictError(f"the key {key_id!r} changed {_ATTEMPTS} times meanwhile; repeat")
+
+    def _remember(self, key: Key) -> None:
+        if len(self._cache) >= _MOST_CACHED:
+            self._cache.clear()
+        self._cache[key.id] = (time.monotonic() + self._cache_seconds, key)
 
     def _read(self, key_id: str) -> Key | None:
         data = self._records.get(_RECORDS + key_id)

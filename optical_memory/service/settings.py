@@ -63,6 +63,9 @@ class ServiceSettings(BaseSettings):
     quota_turns: int | None = Field(default=None, ge=0, description="most turns of such a tenant")
     quota_bytes: int | None = Field(default=None, ge=0, description="most bytes of the turns of such a tenant")
     operator: str | None = Field(default=None, description="tenant whose admins see and set the quotas of all tenants")
+    dashboard_seconds: float = Field(
+        default=43_200.0, ge=0, description="how long a login to the dashboard lasts; 0: no dashboard"
+    )
     ask_url: str | None = Field(default=None, description="OpenAI-compatible API that answers questions")
     ask_model: str | None = Field(default=None, description="model at that API")
     proxy: Mode | None = Field(

@@ -44,6 +44,9 @@ def test_the_sync_client_does_all_that_the_service_does(service: Served) -> None
         assert client.load("copy", file)["turns"] == 60
         assert [session["id"] for session in client.sessions()] == ["copy", "full", "s"]
         assert len(client.forget("full", turn_id="#1")["turn_ids"]) == 1
+        read = client.fidelity("copy", pages=1)
+        assert read["reader"] == "mini" and all(0 <= one["precision"] <= 1 for one in read["tiers"].values())
+        assert client.last_fidelity("copy") == read
         assert client.delete("copy")["everything"]
 
 
@@ -54,6 +57,10 @@ async def test_the_async_client_does_the_same(service: Served) -> None:
         context = await client.context("s")
         assert (await client.page("s", context["pages"][0])).startswith(b"\x89PNG")
         assert (await client.recall("s", "QX0003", k=1))[0]["seq"] == 4
+        with pytest.raises(NotFoundError, match="has read no page"):
+            await client.last_fidelity("s")
+        with pytest.raises(NotFoundError, match="no reader"):
+            await client.fidelity("s", reader="endpoint")
         assert [session["id"] async for session in client.sessions()] == ["s"]
         assert (await client.delete("s"))["everything"]
         with pytest.raises(NotFoundError):

@@ -33,13 +33,17 @@ def test_with_no_settings_it_serves_on_sqlite_and_prints_a_key_and_a_url(tmp_pat
         assert process.stdout is not None
         url = process.stdout.readline().strip().removeprefix("listening at ")
         key = process.stdout.readline().strip().rpartition(" ")[2]
+        dashboard, _, link = process.stdout.readline().strip().removeprefix("dashboard: ").partition("#once=")
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url) and key.startswith("om_")
+        assert dashboard == f"{url}/dashboard" and key not in link
         with OpticalMemoryClient(url, key, retries=50) as client:
             client.add("first", "user", "hello")
             assert client.messages("first") == [{"role": "user", "content": "hello"}]
+        statuses = [httpx.post(f"{dashboard}/api/login", json={"link": link}).status_code for _ in range(2)]
+        assert statuses == [200, 401], "the link logs in once"
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=120)
-    assert process.returncode in (0, -signal.SIGTERM) and key not in log and "hello" not in log
+    assert process.returncode in (0, -signal.SIGTERM) and key not in log and link not in log and "hello" not in log
     assert (tmp_path / "memory.db").is_file()
 
 

@@ -1,0 +1,45 @@
+"""Keys and quotas, for a browser that is logged in as an admin: the same routes as programs have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from optical_memory.service.bodies import KeyBody, StrictRoute
+from optical_memory.service.dashboard.entry import Keeper
+from optical_memory.service.routes import operations
+from optical_memory.service.routes.operations import KeyId
+
+router = APIRouter(route_class=StrictRoute, include_in_schema=False)
+
+
+@router.get("/dashboard/api/keys")
+async def list_keys(caller: Keeper) -> Response:
+    """Return the tenant's keys."""
+    return _unkept(await operations.list_keys(caller))
+
+
+@router.post("/dashboard/api/keys")
+async def create_key(caller: Keeper, body: KeyBody) -> Response:
+    """Make a key; its text is shown this once."""
+    return _unkept(await operations.create_key(caller, body))
+
+
+@router.post("/dashboard/api/keys/{key_id}/rotate")
+async def rotate_key(
+    caller: Keeper, key_id: KeyId, overlap_seconds: Annotated[float, Query(ge=0, le=1e8)] = 86_400.0
+) -> Response:
+    """Replace a key; both work for the overlap."""
+    return _unkept(await operations.rotate_key(caller, key_id, overlap_seconds))
+
+
+@router.delete("/dashboard/api/keys/{key_id}")
+async def revoke_key(caller: Keeper, key_id: KeyId) -> Response:
+    """End a key, and every login by it."""
+    return _unkept(await operations.revoke_key(caller, key_id))
+
+
+def _unkept(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    return response
