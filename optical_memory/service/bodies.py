@@ -87,7 +87,7 @@ class KeyBody(StrictBody):
     seconds: float | None = Field(default=None, gt=0, le=1e10)
 
 
-class QuotaBody(_Body):
+class QuotaBody(StrictBody):
     """The most that a tenant may keep; null: no limit."""
 
     sessions: int | None = Field(default=None, ge=0, lt=1 << 50, examples=[10_000])

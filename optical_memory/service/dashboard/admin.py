@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 
 from optical_memory.service.bodies import KeyBody, StrictRoute
 from optical_memory.service.dashboard.entry import Keeper
-from optical_memory.service.routes import operations
+from optical_memory.service.routes import operations, quotas
 from optical_memory.service.routes.operations import KeyId
 
 router = APIRouter(route_class=StrictRoute, include_in_schema=False)
@@ -38,6 +38,12 @@ async def rotate_key(
 async def revoke_key(caller: Keeper, key_id: KeyId) -> Response:
     """End a key, and every login by it."""
     return _unkept(await operations.revoke_key(caller, key_id))
+
+
+@router.get("/dashboard/api/quota")
+async def quota(caller: Keeper) -> Response:
+    """Return what the tenant may keep, keeps, and has left."""
+    return _unkept(await quotas.own_quota(caller))
 
 
 def _unkept(response: Response) -> Response:

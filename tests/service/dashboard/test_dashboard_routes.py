@@ -129,11 +129,13 @@ def test_another_tenants_session_is_like_one_that_is_not(service: Served, route:
 def test_keys_of_another_tenant_and_without_the_scope(service: Served) -> None:
     with browser(service, "other") as client, service.client("acme") as api:
         theirs = api.get("/v1/keys").json()["keys"][0]["id"]
+        assert client.get("quota").json()["tenant"] == "other" and client.get("quota").json()["usage"]["turns"] == 0
         assert client.delete(f"keys/{theirs}").status_code == 404
         assert client.post(f"keys/{theirs}/rotate").status_code == 404
         assert theirs not in client.get("keys").text
     with browser(service, scopes=("read",)) as client:
-        assert client.get("keys").status_code == 403 and client.get("sessions").status_code == 200
+        assert client.get("keys").status_code == client.get("quota").status_code == 403
+        assert client.get("sessions").status_code == 200
         assert client.post("keys", json={"scopes": ["read"]}).status_code == 403
     with browser(service, scopes=("write",)) as client:
         assert client.get("sessions").status_code == 403 and client.get("session", params=VIEW).status_code == 403

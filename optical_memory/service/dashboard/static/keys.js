@@ -1,7 +1,7 @@
-// Keys of the tenant, for an admin: made and shown once, rotated, revoked.
+// Keys of the tenant, for an admin: made and shown once, rotated, revoked; and what its quota leaves.
 
 import { change, Failure, get } from "./api.js";
-import { h, say, show, visible, when } from "./dom.js";
+import { count, h, say, show, visible, when } from "./dom.js";
 import { dialog } from "./keyboard.js";
 
 const SCOPES = { read: "read", write: "add turns", forget: "delete", admin: "keys and encryption" };
@@ -10,8 +10,9 @@ export function keysView(main, { me, failed }) {
   document.title = "Keys · optical memory";
   const aborted = new AbortController();
   const list = h("div", {});
+  const quota = h("section", { class: "quota", "aria-labelledby": "quota" });
   show(main, h("div", { class: "head" }, h("div", {}, h("h1", {}, "Keys"), h("p", { class: "lead" }, `of the tenant ${me.tenant}. The store keeps a key's hash only.`)),
-    h("button", { type: "button", class: "button main", onclick: create }, "New key")), list);
+    h("button", { type: "button", class: "button main", onclick: create }, "New key")), list, quota);
 
   async function load() {
     try {
@@ -99,6 +100,22 @@ export function keysView(main, { me, failed }) {
     });
   }
 
+  async function loadQuota() {
+    try {
+      const said = await get("quota", {}, aborted.signal);
+      show(quota, h("h2", { id: "quota" }, "What the tenant keeps"), h("dl", { class: "figures" }, Object.entries(said.usage).map(([kind, used]) => {
+        const most = said.quota[kind];
+        return h("div", {}, h("dt", {}, kind), h("dd", {}, count(used), h("small", {}, most === null ? "no limit" : `of ${count(most)}`)),
+          most === null ? null : h("meter", { min: 0, max: Math.max(most, 1), high: most * 0.9, value: used, "aria-label": `${kind} used` }));
+      })));
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof Failure)) throw error;
+      show(quota, failed(error, loadQuota));
+    }
+  }
+
   load();
+  loadQuota();
   return () => aborted.abort();
 }
