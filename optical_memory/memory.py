@@ -50,6 +50,7 @@ class OpticalMemory(Intake, Lookup):
         clock: seconds since 1970; stamps turns that carry no time.
         stepwise: decide after each turn whether an epoch begins. Then a context depends on the turns alone, not on
             when it was asked for; see :func:`optical_memory.compress`.
+        draw_ahead: prepare the next epoch in the background when the budget is nearly full. What comes out is the same.
         on_event: called with each :data:`optical_memory.context.events.Event`; what it raises is logged.
 
     Errors: NotFoundError for an unknown profile, InputError for other bad settings, StoreError from the store.
@@ -68,6 +69,7 @@ class OpticalMemory(Intake, Lookup):
         clock: Callable[[], float] = time.time,
         on_event: Observer | None = None,
         stepwise: bool = False,
+        draw_ahead: bool = True,
     ) -> None:
         if not isinstance(session, str) or not session:
             raise InputError(f"a session id is a text that is not empty, not {session!r}")
@@ -84,9 +86,14 @@ class OpticalMemory(Intake, Lookup):
         self._lock = threading.RLock()
         self._events = Events(() if on_event is None else (on_event,))
         settings = Settings(
-            profile=self.profile, budget=budget, policy=self.policy, renderer=self.renderer, stepwise=stepwise
+            profile=self.profile,
+            budget=budget,
+            policy=self.policy,
+            renderer=self.renderer,
+            stepwise=stepwise,
+            ahead=draw_ahead and not stepwise,
         )
-        self._view = SessionView(self.store, session, settings, clock=clock, events=self._events)
+        self._view = SessionView(self.store, session, settings, events=self._events)
 
     @property
     def lock(self) -> threading.RLock:
@@ -225,8 +232,9 @@ class OpticalMemory(Intake, Lookup):
         return memory
 
     def close(self) -> None:
-        """Release the store and the renderer that this object opened."""
+        """Stop what is drawn ahead; release the store and the renderer that this object opened."""
         with self._lock:
+            self._view.stop()
             if self._owns_store:
                 self.store.close()
             if self._owns_renderer:

@@ -23,7 +23,7 @@ class Settings:
     """What a view depends on: other settings, other epochs of the same session.
 
     ``stepwise`` decides after each turn whether an epoch begins, so that a context depends on the turns alone and
-    not on when it was asked for.
+    not on when it was asked for. ``ahead``: epochs are prepared in the background before they are due.
     """
 
     profile: Profile
@@ -31,6 +31,7 @@ class Settings:
     policy: Policy
     renderer: Renderer
     stepwise: bool = False
+    ahead: bool = False
 
     @property
     def name(self) -> str:

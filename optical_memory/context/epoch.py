@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from optical_memory.context.lineage import Ranges, clipped, within
@@ -135,9 +135,9 @@ def _end(entry: Entry) -> int:
     return entry.segment[-1][1]
 
 
-def epoch_to_dict(epoch: Epoch) -> dict[str, Any]:
-    """Return an epoch as JSON data."""
-    return asdict(epoch)
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass, for ``json.dumps(default=)``; ``asdict`` would copy all that is in them."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def epoch_from_dict(data: Mapping[str, Any]) -> Epoch:

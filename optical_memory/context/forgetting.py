@@ -61,6 +61,7 @@ def forget(view: SessionView, what: What, witness: Callable[[Iterable[Turn]], ob
 
     Errors: NotFoundError for an unknown turn, ConflictError where other processes were faster each time, the store's.
     """
+    view.stop()  # nothing that is prepared may be drawn or stored any more
     if what.everything:
         return _everything(view)
     for _ in range(ATTEMPTS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakMethod
@@ -31,8 +31,8 @@ class Gallery:
     """Pages of one view with their pixels. Losing what it keeps costs time only.
 
     Only pages that the view shows now (:meth:`admit`) are kept and stored. Any other page can still be drawn, for
-    whoever holds it, except one that was forgotten. ``current`` tells whether the session's state is still the one
-    that the view knows: pixels drawn while another process forgot something are not stored.
+    whoever holds it, except one that was forgotten. ``state`` gives the session's state as the view knows it: pixels
+    drawn while another process forgot something are not stored.
     """
 
     store: Store
@@ -40,7 +40,7 @@ class Gallery:
     renderer: Renderer
     view: str
     events: Events
-    current: Callable[[], bool]
+    state: Callable[[], SessionState]
     _bytes: dict[Key, bytes] = field(default_factory=dict)
     _homes: dict[Key, str] = field(default_factory=dict)
     _forgotten: set[str] = field(default_factory=set)
@@ -62,7 +62,7 @@ class Gallery:
 
     def admit(self, past: Iterable[Page], arrivals: Iterable[tuple[Page, int]]) -> None:
         """Keep the pixels of these pages and of no others. ``arrivals`` come with the place of their turn."""
-        homes = {_key(page): f"png/{page.id}/{page.tier}" for page in past}
+        homes = {key: self.home(key) for key in map(_key, past)}
         for page, place in arrivals:
             homes.setdefault(_key(page), f"arrival/{self.view}/{place}/{page.id}/{page.tier}")
         self._homes = homes
@@ -75,15 +75,51 @@ class Gallery:
         """
         missing: dict[Key, Page] = {}
         for page in pages:
-            if page.id in self._forgotten:
-                raise NotFoundError(f"page {page.id[:12]!r} of session {self.session!r} was forgotten")
+            self._check(page)
             key = _key(page)
             if not page.cached and (data := self._kept(key)) is not None:
                 page.cached.append(data)
             elif not page.cached:
                 missing[key] = page
-        for size in dict.fromkeys(page.size for page in missing.values()):
-            self._draw([page for page in missing.values() if page.size == size], size)
+        if missing:
+            started = time.perf_counter()
+            drawn = self._draw(missing)
+            for key, page in missing.items():
+                page.cached.append(drawn[key])
+            self._keep({key: data for key, data in drawn.items() if key in self._homes})
+            self.tell_drawn(len(drawn), time.perf_counter() - started)
+
+    def drawn_for(self, pages: Iterable[Page]) -> dict[Key, bytes]:
+        """Make the PNGs of pages ready that are not shown yet, and return those that had to be drawn. Keeps nothing.
+
+        May run on another thread while the view goes on.
+        """
+        missing: dict[Key, Page] = {}
+        for page in pages:
+            self._check(page)
+            key = _key(page)
+            data = self._bytes.get(key) or self.store.get_blob(self.session, self.home(key))
+            if data is None:
+                missing[key] = page
+            else:
+                page.cached.append(data)
+        drawn = self._draw(missing)
+        for key, page in missing.items():
+            page.cached.append(drawn[key])
+        return drawn
+
+    def learn(self, pixels: Mapping[Key, bytes]) -> None:
+        """Take in pixels that are stored already; :meth:`admit` says which of them are shown."""
+        self._bytes |= pixels
+
+    def tell_drawn(self, pages: int, seconds: float) -> None:
+        """Tell observers that pages were drawn."""
+        self.events.tell(Drawn(session=self.session, pages=pages, seconds=seconds))
+
+    @staticmethod
+    def home(key: Key) -> str:
+        """Name the blob that holds a page of the past."""
+        return f"png/{key.page_id}/{key.tier}"
 
     def forget(self, page_ids: Iterable[str]) -> None:
         """Let go of all pixels, never draw these pages again, and tell whoever made something of them."""
@@ -121,6 +157,10 @@ class Gallery:
         sealed = state.epochs.get(view, state.epochs.get(self.view))
         return sealed is None or int(place) > sealed.sealed_through
 
+    def _check(self, page: Page) -> None:
+        if page.id in self._forgotten:
+            raise NotFoundError(f"page {page.id[:12]!r} of session {self.session!r} was forgotten")
+
     def _watch(self, forget_page: Callable[[str], object]) -> None:
         self._watchers = {watcher for watcher in self._watchers if watcher() is not None} | {WeakMethod(forget_page)}
 
@@ -135,22 +175,29 @@ class Gallery:
                 self._bytes[key] = stored
         return self._bytes.get(key)
 
-    def _draw(self, pages: Sequence[Page], size: tuple[int, int]) -> None:
-        started = time.perf_counter()
-        painted = png.paint(self.renderer, [page.layout for page in pages], size=size)
-        drawn = {_key(page): data for page, data in zip(pages, painted, strict=True)}
-        for page in pages:
-            page.cached.append(drawn[_key(page)])
-        self._store({key: data for key, data in drawn.items() if key in self._homes})
-        self.events.tell(Drawn(session=self.session, pages=len(drawn), seconds=time.perf_counter() - started))
+    def _draw(self, pages: Mapping[Key, Page]) -> dict[Key, bytes]:
+        """Draw pages, those of one size together."""
+        out: dict[Key, bytes] = {}
+        for size in dict.fromkeys(page.size for page in pages.values()):
+            alike = {key: page.layout for key, page in pages.items() if page.size == size}
+            out |= zip(alike, png.paint(self.renderer, list(alike.values()), size=size), strict=True)
+        return out
 
-    def _store(self, drawn: dict[Key, bytes]) -> None:
+    def _keep(self, drawn: Mapping[Key, bytes]) -> None:
         self._bytes |= drawn
-        blobs = {self._homes[key]: data for key, data in drawn.items()}
+        self.put({self._homes[key]: data for key, data in drawn.items()}, self.state())
+
+    def put(self, blobs: Mapping[str, bytes], state: SessionState) -> None:
+        """Store blobs that were made of ``state``, if the store still has it: else something may be forgotten."""
+
+        def is_current() -> bool:
+            head = self.store.head(self.session)
+            return (head.birth, head.version) == (state.birth, state.version)
+
         try:
-            if blobs and self.current():
-                self.store.put_blobs(self.session, blobs)
-                if not self.current():
+            if blobs and is_current():
+                self.store.put_blobs(self.session, dict(blobs))
+                if not is_current():
                     self.store.delete_blobs(self.session, list(blobs))
         except StoreUnavailableError as error:
             _log.warning("pages of %r are not kept across restarts: %s", self.session, error)

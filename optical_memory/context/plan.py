@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from optical_memory.budget import Profile
@@ -42,6 +42,8 @@ class Shares:
 
 
 SHARES = Shares()
+LOW_AT_MOST = 8
+"""The low watermark is at most the budget by this (:func:`optical_memory.policies.epochs.choose_watermarks`)."""
 LEAST_TOKENS = 64
 """Least that the limits of one group are set to, in tokens, however small the budget."""
 
@@ -80,6 +82,10 @@ class Sized(Protocol):
     @property
     def open(self) -> bool:
         """Whether a call still waits for its result."""
+
+    @property
+    def turns(self) -> Sequence[object]:
+        """The turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +130,41 @@ class Sizes:
         too_many = self.images > self.profile.max_images * shares.past_images and len(self.groups) > 1
         return self.tokens <= self.budget and not too_many
 
-    def groups_to_seal(self, shares: Shares = SHARES) -> int:
-        """Count the oldest groups to seal so that the rest is at the low watermark; never the newest one."""
-        low, most = self.watermarks().low, int(self.profile.max_images * shares.group)
+    def upto(self, count: int) -> Sizes:
+        """Return the sizes as they were when the tail had only its first ``count`` groups."""
+        groups = self.groups[:count]
+        tail, turns = sum(group.tokens for group in groups), sum(len(group.turns) for group in groups)
+        return replace(self, groups=groups, tail=tail, tail_turns=turns)
+
+    def basis(self) -> tuple[int, int] | None:
+        """Return how many of the groups the next epoch is planned from, and the tokens that were free after them.
+
+        An epoch is planned from the tail as it stood when what was free first came down to the low watermark. What
+        comes until the budget is full stays text. So an epoch can be prepared before it is due, and it follows from
+        the turns alone whether it was or not. None: the tail is not that long yet, or more came at once than an
+        epoch so planned has room for.
+        """
+        free = self.budget - self.system - self.past
+        for count, group in enumerate(self.groups, 1):
+            free -= group.tokens
+            if group.open or free < 0:
+                return None
+            if free > self.budget // LOW_AT_MOST:
+                continue
+            before = self.upto(count)
+            if free <= before.watermarks().low:
+                sealed = sum(group.tokens for group in before.groups[: before.groups_to_seal(free)])
+                return (count, free) if sealed and self.tail - sealed <= before.kept(self.system) else None
+        return None
+
+    def groups_to_seal(self, free: int = 0, shares: Shares = SHARES) -> int:
+        """Count the oldest groups to seal so that the rest is at the low watermark; never what is newest.
+
+        More than ``free`` tokens will come before the epoch begins, and stay.
+        """
+        low, most = max(self.watermarks().low - free, 0), int(self.profile.max_images * shares.group)
         left, images, count = self.tail, self.images, 0
-        for group in self.groups[:-1]:
+        for group in self.groups if free else self.groups[:-1]:
             if (left <= low and images <= most) or group.open:
                 break
             left -= group.tokens
@@ -136,10 +172,13 @@ class Sizes:
             count += 1
         return count
 
-    def room_for_past(self, system: int, tail: int, shares: Shares = SHARES) -> int:
-        """Return the tokens for the past, its header included, beside ``system`` and ``tail`` tokens that stay."""
+    def kept(self, system: int) -> int:
+        """Return the tokens that the past leaves to the tail, beside ``system`` tokens."""
         free = max(self.budget - system, 2)
         marks = choose_watermarks(free, self.profile.price, self.growth)
-        kept = tail_room(marks, free, growth=self.growth, gist_tokens=self.gist_tokens)
-        room = self.budget - system - max(tail, kept)
+        return tail_room(marks, free, growth=self.growth, gist_tokens=self.gist_tokens)
+
+    def room_for_past(self, system: int, tail: int, shares: Shares = SHARES) -> int:
+        """Return the tokens for the past, its header included, beside ``system`` and ``tail`` tokens that stay."""
+        room = self.budget - system - max(tail, self.kept(system))
         return max(room, min(self.budget - system - tail, int(self.budget * shares.past_least)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from optical_memory.budget import count_message
 from optical_memory.context import events
@@ -24,9 +25,10 @@ from optical_memory.turns import Turn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Premises:
-    """What an epoch is planned from: the past, the sealed ``instructions``, the ``groups`` of the tail, the ``path``.
+    """What an epoch is planned from: the past, the sealed ``instructions``, the oldest ``groups`` of the tail.
 
-    ``reserved`` tokens of the budget are kept free for tool schemas.
+    ``path`` holds the places up to the last of them, ``sizes`` what they cost. ``free`` tokens were free then, and are
+    taken when the epoch begins. ``reserved`` tokens of the budget are kept for tool schemas.
     """
 
     epoch: Epoch
@@ -35,6 +37,37 @@ class Premises:
     path: Ranges
     sizes: Sizes
     reserved: int
+    free: int
+
+    @classmethod
+    def of(cls, sizes: Sizes, groups: Sequence[Group], path: Ranges, **others: Any) -> Premises:
+        """Return the premises that follow from what a view holds now, with all the groups of its tail."""
+        count, free = sizes.basis() or (len(groups), 0)
+        last = groups[count - 1].turns[-1].seq if count else others["epoch"].sealed_through
+        return cls(
+            groups=tuple(groups[:count]),
+            path=clipped(path, 0, last),
+            sizes=sizes.upto(count),
+            free=free,
+            **others,
+        )
+
+    @property
+    def now(self) -> float:
+        """The time that policies know: when the newest turn was added, so that a plan follows from the turns."""
+        if self.groups:
+            return self.groups[-1].turns[-1].created_at
+        return max((entry.last_at for entry in self.epoch.entries), default=0.0)
+
+    def are(self, others: Premises) -> bool:
+        """Whether an epoch planned from ``others`` is the one that is planned from these."""
+        same = self.epoch is others.epoch and len(self.groups) == len(others.groups)
+        return (
+            same
+            and all(one is other for one, other in zip(self.groups, others.groups, strict=True))
+            and (self.instructions, self.path, self.reserved) == (others.instructions, others.path, others.reserved)
+            and (self.sizes.budget, self.free) == (others.sizes.budget, others.free)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,16 +113,15 @@ class Planner:
         settings: Settings,
         sealer: Sealer,
         runs: Callable[[Entry], list[Run]],
-        clock: Callable[[], float],
     ) -> None:
-        """Take ``runs``, which gives the text of an entry sealed before, and ``clock``, the time that policies know."""
-        self._settings, self._sealer, self._runs, self._clock = settings, sealer, runs, clock
+        """Take ``runs``, which gives the text of an entry that was sealed before."""
+        self._settings, self._sealer, self._runs = settings, sealer, runs
         self._profile = settings.profile
 
     def draft(self, premises: Premises) -> Draft:
         """Seal the oldest groups and plan the past anew. Raises BudgetError where even the least does not fit."""
         before, sizes = premises.epoch, premises.sizes
-        count = sizes.groups_to_seal()
+        count = sizes.groups_to_seal(premises.free)
         groups = premises.groups[:count]
         turns = [turn for group in groups for turn in group.turns]
         instructions = _distinct([*premises.instructions, *(turn for turn in turns if turn.is_instruction)])
@@ -103,10 +135,10 @@ class Planner:
         )
         fresh = {sealed.entry.id: sealed for sealed in (self._sealer.seal(turns, totals) if turns else [])}
         entries = [*before.entries, *(sealed.entry for sealed in fresh.values())]
-        room = sizes.room_for_past(system, tail)
+        room = sizes.room_for_past(system, tail + premises.free)
         runs_of = _Texts(fresh, self._runs)
         notes = self._noted(before, turns, room)
-        plan, notes = self._plan_with(before, notes, entries, room, runs_of)
+        plan, notes = self._plan_with(premises, notes, entries, room, runs_of)
         planned, gists = self._apply(plan, entries, runs_of)
         epoch = before.next(
             sealed=clipped(premises.path, 0, turns[-1].seq if turns else before.sealed_through),
@@ -140,11 +172,16 @@ class Planner:
         return notes.with_values([t for t in turns if not t.is_instruction], max(values, 0), self._sealer.count)
 
     def _plan_with(
-        self, before: Epoch, notes: Notes, entries: Sequence[Entry], room: int, runs_of: Callable[[Entry], list[Run]]
+        self,
+        premises: Premises,
+        notes: Notes,
+        entries: Sequence[Entry],
+        room: int,
+        runs_of: Callable[[Entry], list[Run]],
     ) -> tuple[Plan, Notes]:
         """Plan the past, and keep a gist in text of pages for which not even one gist page has room."""
         reserved = min(notes.gist.tokens, (room - self._sealer.header_tokens) // 2)
-        plan = self._plan(before, entries, room - notes.words.tokens - notes.ledger.tokens - reserved)
+        plan = self._plan(premises, entries, room - notes.words.tokens - notes.ledger.tokens - reserved)
         gone = set(plan.archived)
         runs = [run for entry in entries if entry.id in gone for run in runs_of(entry)]
         if not runs and not notes.gist.runs:
@@ -153,12 +190,12 @@ class Planner:
         most = self._settings.budget * SHARES.text_gist
         return plan, notes.with_gist(runs, max(int(min(left, most)), 0), self._sealer.count)
 
-    def _plan(self, before: Epoch, entries: Sequence[Entry], room: int) -> Plan:
+    def _plan(self, premises: Premises, entries: Sequence[Entry], room: int) -> Plan:
         """Plan the past within ``room`` tokens, its header included, and half of what a request may hold."""
-        infos = [entry.info(fresh=place >= len(before.entries)) for place, entry in enumerate(entries)]
+        infos = [entry.info(fresh=place >= len(premises.epoch.entries)) for place, entry in enumerate(entries)]
         gist_tokens = self._sealer.gist_tokens
         budget = max(room - self._sealer.header_tokens, 0) if entries else room
-        plan = self._settings.policy.plan(infos, now=self._clock(), budget=budget, gist_tokens=gist_tokens)
+        plan = self._settings.policy.plan(infos, now=premises.now, budget=budget, gist_tokens=gist_tokens)
         tiers = (*self._profile.tiers, self._profile.gist)
         return within_limits(
             plan,
@@ -169,9 +206,7 @@ class Planner:
             gist_tokens=gist_tokens,
         )
 
-    def _apply(
-        self, plan: Plan, entries: Sequence[Entry], runs_of: Callable[[Entry], list[Run]]
-    ) -> tuple[list[Entry], list[Sealed]]:
+    def _apply(self, plan: Plan, entries: Sequence[Entry], runs_of: _Texts) -> tuple[list[Entry], list[Sealed]]:
         """Return the entries of the next epoch, and the gists made for it."""
         by_id = {entry.id: entry for entry in entries}
         first_of = {ids[0]: ids for ids in plan.merges}

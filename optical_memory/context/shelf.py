@@ -30,26 +30,37 @@ class Shelf:
     def __init__(self, store: Store, session: str, sealer: Sealer, gallery: Gallery) -> None:
         """Entries are looked up in the store when they are first asked for."""
         self._store, self._session = store, session
-        self._sealer, self._gallery = sealer, gallery
+        self.sealer, self._gallery = sealer, gallery
         self._known: dict[str, Sealed] = {}
 
     @property
     def profile(self) -> Profile:
         """The target model."""
-        return self._sealer.profile
+        return self.sealer.profile
 
-    def put(self, sealed: Iterable[Sealed]) -> None:
+    def put(self, sealed: Sequence[Sealed]) -> None:
         """Take in what was just sealed, and note in the store where it came from."""
-        notes: dict[str, bytes] = {}
-        for item in sealed:
-            self._known[item.entry.id] = item
-            if not item.entry.level:  # lines of a gist are found while it is shown
-                notes[_note(item.entry.id)] = json.dumps(item.entry.segment).encode()
+        self.learn(sealed)
         try:
-            if notes:
+            if notes := self.notes(sealed):
                 self._store.put_blobs(self._session, notes)
         except StoreUnavailableError as error:
             _log.warning("pages of %r are found by id only while they are shown: %s", self._session, error)
+
+    def learn(self, sealed: Iterable[Sealed]) -> None:
+        """Take in what was sealed."""
+        self._known |= {item.entry.id: item for item in sealed}
+
+    def notes(self, sealed: Iterable[Sealed]) -> dict[str, bytes]:
+        """Return the blobs that say where pages came from; lines of a gist are found while it is shown."""
+        leaves = [item.entry for item in sealed if not item.entry.level]
+        return {_note(entry.id): json.dumps(entry.segment).encode() for entry in leaves}
+
+    def copy(self) -> Shelf:
+        """Return a shelf with the same on it, for another thread."""
+        shelf = Shelf(self._store, self._session, self.sealer, self._gallery)
+        shelf._known = dict(self._known)
+        return shelf
 
     def keep_only(self, entries: Iterable[Entry]) -> None:
         """Let go of everything but these entries."""
@@ -64,9 +75,9 @@ class Shelf:
         """Return an entry with its layout."""
         if entry.id not in self._known and entry.level:
             runs = tuple(Run(**run) for run in entry.runs)
-            self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=self._sealer.relay(runs))
+            self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=self.sealer.relay(runs))
         elif entry.id not in self._known:
-            for item in self._sealer.seal(self.turns_at(entry.segment)):
+            for item in self.sealer.seal(self.turns_at(entry.segment)):
                 self._known.setdefault(item.entry.id, item)
             if entry.id not in self._known:
                 raise LostPageError(f"page {entry.id!r} is not in its segment any more")
@@ -141,7 +152,7 @@ class Shelf:
         note = self._store.get_blob(self._session, _note(page_id))
         if note is None:
             return None
-        for item in self._sealer.seal(self.turns_at(tuple(map(tuple, json.loads(note))))):
+        for item in self.sealer.seal(self.turns_at(tuple(map(tuple, json.loads(note))))):
             if item.entry.id.startswith(page_id):
                 return item.layout
         return None

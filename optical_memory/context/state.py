@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from optical_memory.context.epoch import Epoch, epoch_from_dict, epoch_to_dict
+from optical_memory.context.epoch import Epoch, epoch_from_dict, fields_of
 from optical_memory.context.lineage import MOST_FORKS, MOST_HIDDEN, Lineage
 from optical_memory.errors import StoreCorruptError
 from optical_memory.stores.base import State
@@ -70,10 +70,10 @@ class SessionState:
             "format": FORMAT,
             "forks": self.lineage.forks,
             "doomed": list(self.doomed.items()),
-            "views": {key: epoch_to_dict(epoch) for key, epoch in self.epochs.items()},
+            "views": dict(self.epochs),
             "unproven": sorted(self.unproven),
         }
-        return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 1)
+        return zlib.compress(json.dumps(data, separators=(",", ":"), default=fields_of).encode(), 1)
 
     def with_epoch(self, view: str, epoch: Epoch) -> SessionState:
         """Return the state once ``view`` has moved on to ``epoch``; the views saved longest ago make room."""

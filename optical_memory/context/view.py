@@ -7,8 +7,9 @@ once. How an epoch is planned is in :mod:`optical_memory.context.planning`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from optical_memory.budget import count_message
 from optical_memory.budget.calibration import Calibration
@@ -27,6 +28,10 @@ from optical_memory.renderers.base import Layout, Page, Tier
 from optical_memory.stores.base import Head, Store
 from optical_memory.turns import Turn
 
+if TYPE_CHECKING:
+    from optical_memory.context.ahead import Ahead
+    from optical_memory.context.planning import Premises
+
 BATCH_TURNS = 4_096
 """Turns fetched at a time while a long history is taken in."""
 ATTEMPTS = 32
@@ -37,22 +42,21 @@ _log = logging.getLogger(__name__)
 class SessionView:
     """Syncs with the store, plans epochs and saves them, and gives the context. Not for threads: its owner locks."""
 
-    def __init__(
-        self, store: Store, session: str, settings: Settings, *, clock: Callable[[], float], events: Events
-    ) -> None:
+    def __init__(self, store: Store, session: str, settings: Settings, *, events: Events) -> None:
         """Nothing is read until the first :meth:`build`."""
         self.store, self.session, self.settings = store, session, settings
         self.profile = settings.profile
         self.name = settings.name
-        self.clock, self.events = clock, events
+        self.events = events
         self.sealer = Sealer(settings.profile, settings.renderer)
-        self.gallery = Gallery(store, session, settings.renderer, self.name, events, self._is_current)
+        self.gallery = Gallery(store, session, settings.renderer, self.name, events, lambda: self.state)
         self.shelf = Shelf(store, session, self.sealer, self.gallery)
         self.state = SessionState()
         self.head = Head(birth="", length=0, version=0, forgotten=0)
         self.reserved = 0
         self.sent_tokens = 0
         self.calibration = Calibration()
+        self._ahead: Ahead | None = None
         self._shared: tuple[Lineage, Mapping[int, str]] = (self.state.lineage, {})
         self._stale = False
         self._reset(Epoch())
@@ -71,7 +75,9 @@ class SessionView:
         self.sync()
         for _ in range(ATTEMPTS):
             try:
-                if self.sizes().fits():
+                sizes = self.sizes()
+                if sizes.fits():
+                    self._look_ahead(sizes)
                     return self._context()
                 self._advance()
             except ConflictError:
@@ -109,11 +115,6 @@ class SessionView:
             while turns := self.store.turns(self.session, after=place, before=last + 1, limit=BATCH_TURNS):
                 self._take_in(turns, read_only)
                 place = turns[-1].seq
-
-    def _is_current(self) -> bool:
-        """Whether the store still has the state that this view knows."""
-        head = self.store.head(self.session)
-        return (head.birth, head.version) == (self.state.birth, self.state.version)
 
     def path(self) -> Ranges:
         """Return the places of the visible path."""
@@ -199,42 +200,75 @@ class SessionView:
 
     def _advance(self) -> None:
         """Seal the oldest groups, plan the past anew and store it. Raises BudgetError, ConflictError."""
-        from optical_memory.context.planning import Planner, Premises  # not before the first epoch
+        from optical_memory.context.planning import Planner  # not before the first epoch
 
-        planner = Planner(self.settings, self.sealer, self.shelf.runs, self.clock)
-        draft = planner.draft(
-            Premises(
-                epoch=self._epoch,
-                instructions=self._instructions,
-                groups=tuple(self._tail.groups),
-                path=self.path(),
-                sizes=self.sizes(),
-                reserved=self.reserved,
-            )
-        )
-        self.shelf.put([*draft.fresh, *draft.gists])
-        self._save(draft.epoch)
+        premises = self._premises(self.sizes())
+        prepared = None if self._ahead is None else self._ahead.take(premises)
+        if prepared is None:
+            draft = Planner(self.settings, self.sealer, self.shelf.runs).draft(premises)
+            self.shelf.put([*draft.fresh, *draft.gists])
+            self._save(draft.epoch)
+            self.gallery.sweep(self.state)
+        else:
+            draft = prepared.draft
+            self.shelf.learn([*draft.fresh, *draft.gists])
+            self._save(draft.epoch, prepared.packed if self.state is prepared.before else None)
+            self.gallery.learn(prepared.pixels)
         self._tail.drop_first(draft.count)
         self._show_instructions(draft.instructions)
         self.shelf.keep_only(draft.epoch.entries)
-        self._past = None
+        self._past = None if prepared is None else (*self._system, *prepared.past)
         for event in draft.events(self.session, self._past_tokens()):
             self.events.tell(event)
+        if prepared is not None and prepared.pixels:
+            self.gallery.tell_drawn(len(prepared.pixels), prepared.seconds)
 
-    def _save(self, epoch: Epoch) -> None:
+    def _premises(self, sizes: Sizes) -> Premises:
+        from optical_memory.context.planning import Premises
+
+        held = {"epoch": self._epoch, "instructions": self._instructions, "reserved": self.reserved}
+        return Premises.of(sizes, self._tail.groups, self.path(), **held)
+
+    def _look_ahead(self, sizes: Sizes) -> None:
+        """Have the next epoch prepared once what it is planned from stands."""
+        if not self.settings.ahead or sizes.basis() is None:
+            return
+        from optical_memory.context.ahead import Ahead, Work
+
+        self._ahead = self._ahead or Ahead()
+        self._ahead.prepare(
+            Work(
+                premises=self._premises(sizes),
+                settings=self.settings,
+                shelf=self.shelf.copy(),
+                gallery=self.gallery,
+                state=self.state,
+                view=self.name,
+            )
+        )
+
+    def stop(self) -> None:
+        """Let go of what is prepared in the background, once nothing of it runs any more."""
+        if self._ahead is not None:
+            self._ahead.close()
+
+    def _save(self, epoch: Epoch, packed: bytes | None = None) -> None:
         """Store the epoch; where the store cannot be written it holds in this process. Raises ConflictError."""
         state = self.state.with_epoch(self.name, epoch)
         try:
-            self.commit(state)
-            self.gallery.sweep(self.state)
+            self.commit(state, packed)
         except StoreUnavailableError as error:
             _log.warning("epoch %d of %r is not stored: %s", epoch.number, self.session, error)
             self.state = state
         self._epoch = epoch
 
-    def commit(self, state: SessionState) -> None:
-        """Store a state in place of the one that was read. Raises ConflictError, StoreUnavailableError."""
-        saved = self.store.save_state(self.session, state.pack(), expected=self.state.version, birth=self.state.birth)
+    def commit(self, state: SessionState, packed: bytes | None = None) -> None:
+        """Store a state, which may be packed already, in place of the one that was read.
+
+        Raises ConflictError, StoreUnavailableError.
+        """
+        data = state.pack() if packed is None else packed
+        saved = self.store.save_state(self.session, data, expected=self.state.version, birth=self.state.birth)
         self._stale = self._stale or state.lineage != self.state.lineage or state.doomed != self.state.doomed
         self.state = replace(state, version=saved.version)
 

@@ -1,0 +1,195 @@
+"""Drawing ahead: the next epoch of a view is planned, drawn and packed in the background before it is due.
+
+What is prepared follows from turns that are stored (:meth:`optical_memory.context.plan.Sizes.basis`), so that an epoch
+is the same whether it was prepared or not. A view takes it only while everything that it was prepared from still holds.
+All memories of a process share a few threads; each has at most one epoch waiting there or being drawn.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from optical_memory.context.base import Piece, Settings
+from optical_memory.context.gallery import Gallery, Key
+from optical_memory.context.planning import Draft, Planner, Premises
+from optical_memory.context.shelf import Shelf
+from optical_memory.context.state import SessionState
+from optical_memory.errors import OpticalMemoryError
+
+THREADS = 2
+"""Threads of a process that prepare epochs, however many memories there are."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An epoch that is ready to be shown: its draft, the pieces of its past, and the ``pixels`` drawn for them.
+
+    ``packed`` is what is stored of it, as long as the session's state is ``before``. Drawing took ``seconds``.
+    """
+
+    draft: Draft
+    past: tuple[Piece, ...]
+    pixels: Mapping[Key, bytes]
+    seconds: float
+    before: SessionState
+    after: SessionState
+    packed: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a thread needs to prepare an epoch. ``shelf`` is its own; nothing of the view is changed."""
+
+    premises: Premises
+    settings: Settings
+    shelf: Shelf
+    gallery: Gallery
+    state: SessionState
+    view: str
+
+    def done(self, stopped: Callable[[], bool]) -> Prepared | None:
+        """Plan, lay out, draw and pack the epoch; None where it was ``stopped`` meanwhile."""
+        shelf, sealer = self.shelf, self.shelf.sealer
+        draft = Planner(self.settings, sealer, shelf.runs).draft(self.premises)
+        if stopped():
+            return None
+        sealed = [*draft.fresh, *draft.gists]
+        shelf.learn(sealed)
+        past = shelf.pieces(draft.epoch, sealer.header_tokens)
+        begun = time.perf_counter()
+        pages = [piece.page for piece in past if piece.page is not None]
+        pixels = self.gallery.drawn_for(pages)
+        seconds = time.perf_counter() - begun
+        if stopped():
+            return None
+        for page in pages:
+            _ = page.url
+        self.gallery.sweep(self.state)
+        blobs = {self.gallery.home(key): data for key, data in pixels.items()}
+        self.gallery.put({**shelf.notes(sealed), **blobs}, self.state)
+        after = self.state.with_epoch(self.view, draft.epoch)
+        return Prepared(
+            draft=draft,
+            past=past,
+            pixels=pixels,
+            seconds=seconds,
+            before=self.state,
+            after=after,
+            packed=after.pack(),
+        )
+
+
+class Ahead:
+    """Has the next epoch of one view prepared. Its owner holds the view's lock."""
+
+    def __init__(self) -> None:
+        """No thread is used before the first :meth:`prepare`."""
+        self._job: _Job | None = None
+        self._leave: weakref.finalize[..., Ahead] | None = None
+
+    def prepare(self, work: Work) -> None:
+        """Have an epoch prepared, unless it is already."""
+        if self._job is not None and self._job.premises.are(work.premises):
+            return
+        self.drop()
+        if self._leave is None:
+            _POOL.enter()
+            self._leave = weakref.finalize(self, _POOL.leave, wait=False)
+            self._leave.atexit = False
+        stop = threading.Event()
+        future = _POOL.submit(lambda: None if stop.is_set() else work.done(stop.is_set))
+        self._job = _Job(premises=work.premises, future=future, stop=stop, process=os.getpid())
+
+    def take(self, premises: Premises) -> Prepared | None:
+        """Return the epoch prepared from these premises; None where there is none. Waits for one that was begun.
+
+        What went wrong in the background is logged; the caller does the same work itself, and has the error.
+        """
+        job, self._job = self._job, None
+        if job is None:
+            return None
+        if not job.premises.are(premises):
+            job.give_up()
+            return None
+        return job.result()
+
+    def drop(self, *, wait: bool = False) -> None:
+        """Let go of what is prepared; ``wait`` until nothing of it runs any more."""
+        job, self._job = self._job, None
+        if job is not None:
+            job.give_up()
+            if wait:
+                job.result()
+
+    def close(self) -> None:
+        """Stop, and let go of the threads; the last one to do so ends them."""
+        self.drop(wait=True)
+        if self._leave is not None:
+            self._leave.detach()
+            self._leave = None
+            _POOL.leave(wait=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    premises: Premises
+    future: Future[Prepared | None]
+    stop: threading.Event
+    process: int
+
+    def give_up(self) -> None:
+        self.stop.set()
+        self.future.cancel()
+
+    def result(self) -> Prepared | None:
+        """Return what was prepared; None where it was not begun, was stopped or failed, or in a forked process."""
+        if self.process != os.getpid() or self.future.cancel() or self.future.cancelled():
+            return None
+        try:
+            return self.future.result()
+        except OpticalMemoryError as error:
+            _log.warning("an epoch could not be prepared, and is planned when it is due: %s", error)
+        except Exception:
+            _log.exception("an epoch could not be prepared, and is planned when it is due")
+        return None
+
+
+class _Pool:
+    """The threads that all memories of a process share, while there are any that use them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()  # one that is not closed leaves when it is collected, whoever runs then
+        self._users = 0
+        self._threads: ThreadPoolExecutor | None = None
+
+    def enter(self) -> None:
+        with self._lock:
+            self._users += 1
+
+    def submit(self, work: Callable[[], Prepared | None]) -> Future[Prepared | None]:
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="optical-memory-ahead")
+            return self._threads.submit(work)
+
+    def leave(self, *, wait: bool) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users > 0:
+                return
+            self._users, threads, self._threads = 0, self._threads, None
+        if threads is not None:
+            threads.shutdown(wait=wait)
+
+
+_POOL = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_POOL.__init__)  # type: ignore[misc]  # threads do not survive a fork
