@@ -123,6 +123,14 @@ class Shelf:
             raise NotFoundError(f"{entry.id[: wording.ID_LENGTH]!r} is a record of text, not a page")
         return self._gallery.page(layout, tier, gist=entry.level > 0)
 
+    def by_tier(self, entries: Sequence[Entry], count: int | None) -> dict[str, list[Page]]:
+        """Return the newest ``count`` pages of whole turns at every tier, and gist pages as they are."""
+        pages = [entry for entry in entries if entry.floor != "text" and self.sealed(entry).layout is not None]
+        pages = pages if count is None else pages[max(len(pages) - count, 0) :]
+        tiers = {tier.name: [self.page(e, tier) for e in pages if not e.level] for tier in self.profile.tiers}
+        tiers["gist"] = [self.page(entry, self.profile.gist) for entry in pages if entry.level]
+        return {name: found for name, found in tiers.items() if found}
+
     def turns_on(self, page_id: str, line: int | None, entries: Sequence[Entry], pages: Sequence[Page]) -> list[Turn]:
         """Return the exact turns on a page, or on one line of it (from 1), also of pages no longer shown.
 

@@ -57,7 +57,7 @@ class SessionView:
         self.sent_tokens = 0
         self.calibration = Calibration()
         self._ahead: Ahead | None = None
-        self._shared: tuple[Lineage, Mapping[int, str]] = (self.state.lineage, {})
+        self._shared: tuple[Lineage, Mapping[int, str], int] = (self.state.lineage, {}, 0)
         self._stale = False
         self._reset(Epoch())
 
@@ -128,7 +128,7 @@ class SessionView:
             epoch = Epoch()
         if epoch.sealed != clipped(self.path(), 0, epoch.sealed_through):
             epoch = epoch.cut(common(epoch.sealed, self.path()), self.count)
-        shared = (self.state.lineage, self.state.doomed)
+        shared = (self.state.lineage, self.state.doomed, self.head.forgotten)
         if epoch != self._epoch or shared != self._shared:
             self._reset(epoch)
         self._shared = shared
@@ -285,12 +285,7 @@ class SessionView:
     def pages_by_tier(self, count: int | None) -> dict[str, list[Page]]:
         """Return the newest ``count`` pages of whole turns at every tier, and gist pages as they are."""
         self.build()
-        entries = [entry for entry in self._epoch.entries if entry.floor != "text"]
-        entries = [entry for entry in entries if self.shelf.sealed(entry).layout is not None]
-        entries = entries if count is None else entries[max(len(entries) - count, 0) :]
-        tiers = {tier.name: [self.shelf.page(e, tier) for e in entries if not e.level] for tier in self.profile.tiers}
-        tiers["gist"] = [self.shelf.page(entry, self.profile.gist) for entry in entries if entry.level]
-        return {name: pages for name, pages in tiers.items() if pages}
+        return self.shelf.by_tier(self._epoch.entries, count)
 
     def forget_pages(self, page_ids: Sequence[str]) -> None:
         """Let go of all pixels and layouts; the pages named are never drawn again, not even for who holds one."""

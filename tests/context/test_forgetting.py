@@ -255,3 +255,15 @@ def test_vision_tokens_of_a_forgotten_page_are_dropped(tmp_path: Path) -> None:
         held = len(model.cache)
         memory.forget(turn_id=secret)
         assert len(model.cache) == held - len(pages)
+
+
+@pytest.mark.parametrize("draw_ahead", [True, False])
+def test_what_another_process_forgot_before_the_first_epoch_is_not_shown(draw_ahead: bool) -> None:
+    store = MemoryStore()
+    with OpticalMemory(store=store, renderer="dense", draw_ahead=draw_ahead) as memory:
+        memory.add("user", "Where is the crate?")
+        secret = memory.add("user", "The vault opens with the words quiet heron.")
+        assert len(memory.messages()) == 2
+        with OpticalMemory(store=store, renderer="dense") as other:
+            other.forget(turn_id=secret.id)
+        assert [message["content"] for message in memory.messages()] == ["Where is the crate?"]
