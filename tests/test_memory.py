@@ -207,6 +207,7 @@ def test_pixels_of_pages_shown_no_more_are_let_go(tmp_path: Path, airline_sessio
                     memory.extend([message])
                     memory.context()
                 memory.messages()
+            memory._view.stop()  # what is stored in the background is stored
             kept = [key.split("/") for key in memory.store.blob_keys("s") if key.startswith(("png/", "arrival/"))]
             assert {tuple(key[-2:]) for key in kept} == {(page.id, page.tier) for page in memory.context().pages}
             assert len(kept) == len(memory.context().pages)

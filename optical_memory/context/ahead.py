@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 from optical_memory.context.base import Piece, Settings
 from optical_memory.context.gallery import Gallery, Key
@@ -25,19 +26,23 @@ from optical_memory.errors import OpticalMemoryError
 
 THREADS = 2
 """Threads of a process that prepare epochs, however many memories there are."""
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """An epoch that is ready to be shown: its draft, the pieces of its past, and the ``pixels`` drawn for them.
+    """An epoch that is ready to be shown: its draft, the pieces of its past, the ``pixels`` that are new.
 
-    ``packed`` is what is stored of it, as long as the session's state is ``before``. Drawing took ``seconds``.
+    ``notes`` are blobs that say where its pages came from. ``packed`` is what is stored of it, as long as the session's
+    state is ``before``. ``drawn`` pages took ``seconds``.
     """
 
     draft: Draft
     past: tuple[Piece, ...]
     pixels: Mapping[Key, bytes]
+    notes: Mapping[str, bytes]
+    drawn: int
     seconds: float
     before: SessionState
     after: SessionState
@@ -66,20 +71,19 @@ class Work:
         past = shelf.pieces(draft.epoch, sealer.header_tokens)
         begun = time.perf_counter()
         pages = [piece.page for piece in past if piece.page is not None]
-        pixels = self.gallery.drawn_for(pages)
+        pixels, drawn = self.gallery.made_for(pages)
         seconds = time.perf_counter() - begun
         if stopped():
             return None
         for page in pages:
             _ = page.url
-        self.gallery.sweep(self.state)
-        blobs = {self.gallery.home(key): data for key, data in pixels.items()}
-        self.gallery.put({**shelf.notes(sealed), **blobs}, self.state)
         after = self.state.with_epoch(self.view, draft.epoch)
         return Prepared(
             draft=draft,
             past=past,
             pixels=pixels,
+            notes=shelf.notes(sealed),
+            drawn=drawn,
             seconds=seconds,
             before=self.state,
             after=after,
@@ -93,6 +97,7 @@ class Ahead:
     def __init__(self) -> None:
         """No thread is used before the first :meth:`prepare`."""
         self._job: _Job | None = None
+        self._after: tuple[Future[None], Callable[[], None]] | None = None
         self._leave: weakref.finalize[..., Ahead] | None = None
 
     def prepare(self, work: Work) -> None:
@@ -100,10 +105,7 @@ class Ahead:
         if self._job is not None and self._job.premises.are(work.premises):
             return
         self.drop()
-        if self._leave is None:
-            _POOL.enter()
-            self._leave = weakref.finalize(self, _POOL.leave, wait=False)
-            self._leave.atexit = False
+        self._enter()
         stop = threading.Event()
         future = _POOL.submit(lambda: None if stop.is_set() else work.done(stop.is_set))
         self._job = _Job(premises=work.premises, future=future, stop=stop, process=os.getpid())
@@ -121,6 +123,31 @@ class Ahead:
             return None
         return job.result()
 
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Do something when there is time, at the latest in :meth:`close`; what was to be done before is done first."""
+        self._finish()
+        self._enter()
+        self._after = (_POOL.submit(work), work)
+
+    def _enter(self) -> None:
+        if self._leave is None:
+            _POOL.enter()
+            self._leave = weakref.finalize(self, _POOL.leave, wait=False)
+            self._leave.atexit = False
+
+    def _finish(self) -> None:
+        after, self._after = self._after, None
+        if after is None:
+            return
+        future, work = after
+        try:
+            if future.cancel():
+                work()
+            else:
+                future.result()
+        except OpticalMemoryError as error:
+            _log.warning("pages are not kept across restarts: %s", error)
+
     def drop(self, *, wait: bool = False) -> None:
         """Let go of what is prepared; ``wait`` until nothing of it runs any more."""
         job, self._job = self._job, None
@@ -132,6 +159,7 @@ class Ahead:
     def close(self) -> None:
         """Stop, and let go of the threads; the last one to do so ends them."""
         self.drop(wait=True)
+        self._finish()
         if self._leave is not None:
             self._leave.detach()
             self._leave = None
@@ -174,7 +202,7 @@ class _Pool:
         with self._lock:
             self._users += 1
 
-    def submit(self, work: Callable[[], Prepared | None]) -> Future[Prepared | None]:
+    def submit(self, work: Callable[[], T]) -> Future[T]:
         with self._lock:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="optical-memory-ahead")

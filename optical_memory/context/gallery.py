@@ -26,13 +26,20 @@ class Key(NamedTuple):
     tier: str
 
 
+class Seen(NamedTuple):
+    """What pixels are made from: a session's state, and how many of its turns were forgotten then."""
+
+    state: SessionState
+    forgotten: int
+
+
 @dataclass(slots=True)
 class Gallery:
     """Pages of one view with their pixels. Losing what it keeps costs time only.
 
     Only pages that the view shows now (:meth:`admit`) are kept and stored. Any other page can still be drawn, for
-    whoever holds it, except one that was forgotten. ``state`` gives the session's state as the view knows it: pixels
-    drawn while another process forgot something are not stored.
+    whoever holds it, except one that was forgotten. ``seen`` gives what the view knows of the session: pixels drawn
+    while another process forgot something are not stored.
     """
 
     store: Store
@@ -40,7 +47,7 @@ class Gallery:
     renderer: Renderer
     view: str
     events: Events
-    state: Callable[[], SessionState]
+    seen: Callable[[], Seen]
     _bytes: dict[Key, bytes] = field(default_factory=dict)
     _homes: dict[Key, str] = field(default_factory=dict)
     _forgotten: set[str] = field(default_factory=set)
@@ -89,24 +96,28 @@ class Gallery:
             self._keep({key: data for key, data in drawn.items() if key in self._homes})
             self.tell_drawn(len(drawn), time.perf_counter() - started)
 
-    def drawn_for(self, pages: Iterable[Page]) -> dict[Key, bytes]:
-        """Make the PNGs of pages ready that are not shown yet, and return those that had to be drawn. Keeps nothing.
+    def made_for(self, pages: Iterable[Page]) -> tuple[dict[Key, bytes], int]:
+        """Make the PNGs of pages ready; return those that this view does not show yet, and how many were drawn.
 
-        May run on another thread while the view goes on.
+        Keeps nothing. May run on another thread while the view goes on.
         """
+        made: dict[Key, bytes] = {}
         missing: dict[Key, Page] = {}
+        pages = list(pages)
         for page in pages:
             self._check(page)
             key = _key(page)
-            data = self._bytes.get(key) or self.store.get_blob(self.session, self.home(key))
-            if data is None:
-                missing[key] = page
-            else:
+            if (data := self._bytes.get(key)) is not None:
                 page.cached.append(data)
-        drawn = self._draw(missing)
-        for key, page in missing.items():
-            page.cached.append(drawn[key])
-        return drawn
+            elif (data := self.store.get_blob(self.session, self.home(key))) is not None:
+                made[key] = data
+            else:
+                missing[key] = page
+        made |= self._draw(missing)
+        for page in pages:
+            if not page.cached:
+                page.cached.append(made[_key(page)])
+        return made, len(missing)
 
     def learn(self, pixels: Mapping[Key, bytes]) -> None:
         """Take in pixels that are stored already; :meth:`admit` says which of them are shown."""
@@ -185,22 +196,33 @@ class Gallery:
 
     def _keep(self, drawn: Mapping[Key, bytes]) -> None:
         self._bytes |= drawn
-        self.put({self._homes[key]: data for key, data in drawn.items()}, self.state())
+        self._put({self._homes[key]: data for key, data in drawn.items()}, self.seen())
 
-    def put(self, blobs: Mapping[str, bytes], state: SessionState) -> None:
-        """Store blobs that were made of ``state``, if the store still has it: else something may be forgotten."""
+    def settle(self, pixels: Mapping[Key, bytes], notes: Mapping[str, bytes], seen: Seen) -> None:
+        """Store the pixels and notes of a new epoch, and delete pixels that no view shows any more.
 
-        def is_current() -> bool:
-            head = self.store.head(self.session)
-            return (head.birth, head.version) == (state.birth, state.version)
+        ``seen`` is what the view knew when the epoch began. May run on another thread while the view goes on.
+        """
+        self.sweep(self.seen().state)
+        self._put({**notes, **{self.home(key): data for key, data in pixels.items()}}, seen)
 
+    def _put(self, blobs: Mapping[str, bytes], seen: Seen) -> None:
         try:
-            if blobs and is_current():
+            if blobs and self._is_current(seen):
                 self.store.put_blobs(self.session, dict(blobs))
-                if not is_current():
+                if not self._is_current(seen):
                     self.store.delete_blobs(self.session, list(blobs))
         except StoreUnavailableError as error:
             _log.warning("pages of %r are not kept across restarts: %s", self.session, error)
+
+    def _is_current(self, seen: Seen) -> bool:
+        """Whether nothing was forgotten since, nor is being forgotten."""
+        head = self.store.head(self.session)
+        if (head.birth, head.forgotten) != (seen.state.birth, seen.forgotten):
+            return False
+        if head.version == seen.state.version:
+            return True
+        return SessionState.load(head.birth, self.store.load_state(self.session)).doomed == seen.state.doomed
 
 
 def _key(page: Page) -> Key:

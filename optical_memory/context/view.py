@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from optical_memory.budget import count_message
@@ -16,7 +17,7 @@ from optical_memory.budget.calibration import Calibration
 from optical_memory.context.base import Context, Piece, Settings
 from optical_memory.context.epoch import Epoch
 from optical_memory.context.events import Events
-from optical_memory.context.gallery import Gallery
+from optical_memory.context.gallery import Gallery, Seen
 from optical_memory.context.lineage import Lineage, Ranges, clipped, common, within
 from optical_memory.context.plan import SHARES, Limits, Sizes
 from optical_memory.context.sealing import Sealer
@@ -49,7 +50,7 @@ class SessionView:
         self.name = settings.name
         self.events = events
         self.sealer = Sealer(settings.profile, settings.renderer)
-        self.gallery = Gallery(store, session, settings.renderer, self.name, events, lambda: self.state)
+        self.gallery = Gallery(store, session, settings.renderer, self.name, events, self._known)
         self.shelf = Shelf(store, session, self.sealer, self.gallery)
         self.state = SessionState()
         self.head = Head(birth="", length=0, version=0, forgotten=0)
@@ -115,6 +116,9 @@ class SessionView:
             while turns := self.store.turns(self.session, after=place, before=last + 1, limit=BATCH_TURNS):
                 self._take_in(turns, read_only)
                 place = turns[-1].seq
+
+    def _known(self) -> Seen:
+        return Seen(self.state, self.head.forgotten)
 
     def path(self) -> Ranges:
         """Return the places of the visible path."""
@@ -204,7 +208,7 @@ class SessionView:
 
         premises = self._premises(self.sizes())
         prepared = None if self._ahead is None else self._ahead.take(premises)
-        if prepared is None:
+        if self._ahead is None or prepared is None:
             draft = Planner(self.settings, self.sealer, self.shelf.runs).draft(premises)
             self.shelf.put([*draft.fresh, *draft.gists])
             self._save(draft.epoch)
@@ -214,14 +218,15 @@ class SessionView:
             self.shelf.learn([*draft.fresh, *draft.gists])
             self._save(draft.epoch, prepared.packed if self.state is prepared.before else None)
             self.gallery.learn(prepared.pixels)
+            self._ahead.afterwards(partial(self.gallery.settle, prepared.pixels, prepared.notes, self._known()))
         self._tail.drop_first(draft.count)
         self._show_instructions(draft.instructions)
         self.shelf.keep_only(draft.epoch.entries)
         self._past = None if prepared is None else (*self._system, *prepared.past)
         for event in draft.events(self.session, self._past_tokens()):
             self.events.tell(event)
-        if prepared is not None and prepared.pixels:
-            self.gallery.tell_drawn(len(prepared.pixels), prepared.seconds)
+        if prepared is not None and prepared.drawn:
+            self.gallery.tell_drawn(prepared.drawn, prepared.seconds)
 
     def _premises(self, sizes: Sizes) -> Premises:
         from optical_memory.context.planning import Premises

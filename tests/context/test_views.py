@@ -32,6 +32,8 @@ def test_views_keep_each_others_pixels(coding_session: dict[str, Any]) -> None:
     for view in views:
         assert view.messages()
         assert any(key.startswith("arrival/") for key in store.blob_keys("s")) or view.context().epoch
+    for view in views:
+        view._view.stop()  # what is stored in the background is stored
     drawn = renderer.drawn
     again = [OpticalMemory("s", store=store, profile=p, budget=b, renderer=renderer) for p, b in settings]
     for before, after in zip(views, again, strict=True):
