@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from optical_memory.budget.drift import Drift
+if TYPE_CHECKING:
+    from optical_memory.budget.drift import Drift
 
 KEPT = 16
 """Requests that are looked back on."""
@@ -46,6 +48,8 @@ class Calibration:
         """Return the calibration with one more request; one that cannot be the request we counted changes nothing."""
         if ours < 1 or theirs < 1 or not 1 / FOREIGN <= theirs / ours <= FOREIGN:
             return self
+        from optical_memory.budget.drift import Drift  # not before a provider's count is known
+
         return replace(self, drifts=(*self.drifts, Drift(ours=ours, theirs=theirs))[-KEPT:])
 
     @property
