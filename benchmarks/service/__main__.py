@@ -1,32 +1,71 @@
-"""The service: `load` measures appends a second, `crash` kills it under load and counts lost turns."""
+"""The service: appends a second (`load`), and what it survives (`crash`, `replicas`, `redis`, `pause`, `full`, …)."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from benchmarks.service.crash import crash
+from benchmarks.service import chaos
 from benchmarks.service.load import load
+
+WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
+    "load": (
+        "appends a second, beside OpenAI's RedisSession",
+        lambda folder, given: load(folder, seconds=given.seconds, workers=given.workers, store=given.store),
+    ),
+    "crash": (
+        "kill -9 of the service, by default on SQLite",
+        lambda folder, given: chaos.crash(
+            given.store or f"sqlite:///{folder}/memory.db", kills=given.kills, writers=given.writers
+        ),
+    ),
+    "replicas": (
+        "kill -9 of one of two replicas",
+        lambda folder, given: chaos.crash_replicas(folder, kills=given.kills, writers=given.writers, seed=given.seed),
+    ),
+    "redis": (
+        "kill -9 of Redis, appendfsync always",
+        lambda folder, given: chaos.crash_redis(folder, kills=given.kills, writers=given.writers, seed=given.seed),
+    ),
+    "pause": (
+        "Redis stops for 5 seconds",
+        lambda folder, given: chaos.pause(folder, seconds=5, writers=given.writers),
+    ),
+    "full": (
+        "Redis is full for 5 seconds, noeviction",
+        lambda folder, given: chaos.full(folder, seconds=5, writers=given.writers),
+    ),
+    "failover": (
+        "the master dies, Sentinels name another",
+        lambda folder, given: chaos.failover(folder, writers=given.writers),
+    ),
+    "slots": (
+        "slots of a cluster move from node to node",
+        lambda folder, given: chaos.move_slots(folder, moves=10, writers=given.writers),
+    ),
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["crash", "load"])
-    parser.add_argument("--store", help="default: a Redis (load) or SQLite file (crash) of its own")
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="\n".join(f"{name:<10}{line}" for name, (line, _) in WHAT.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("what", choices=WHAT)
+    parser.add_argument("--store", help="load and crash: a store that is there, instead of one of its own")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="processes of the service")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.what == "crash":
-            store = arguments.store or f"sqlite:///{folder}/memory.db"
-            print(crash(store, kills=arguments.kills, writers=arguments.writers))
-        else:
-            found = load(Path(folder), seconds=arguments.seconds, workers=arguments.workers, store=arguments.store)
-            print(json.dumps(found, indent=2))
+        print(json.dumps(WHAT[arguments.what][1](Path(folder), arguments), indent=2))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ class RedisProcess:
         folder.mkdir(parents=True, exist_ok=True)
         given = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(folder), "appendonly": "yes"}
         given |= {"appendfsync": fsync, "save": ""} | {name.replace("_", "-"): text for name, text in settings.items()}
-        self._command = [_program(), *(part for name, value in given.items() for part in (f"--{name}", value))]
+        self._command = [program(), *(part for name, value in given.items() for part in (f"--{name}", value))]
         self.start()
 
     def start(self) -> None:
@@ -41,6 +41,8 @@ class RedisProcess:
         """Kill it without a word."""
         self.process.kill()
         self.process.wait()
+
+    close = kill
 
     def pause(self) -> None:
         """Stop it in its tracks (SIGSTOP)."""
@@ -74,7 +76,8 @@ def wait_until_up(port: int, process: subprocess.Popen[bytes], seconds: float = 
     raise RuntimeError(f"no Redis answers at port {port}: status {process.poll()}")
 
 
-def _program() -> str:
+def program() -> str:
+    """Return the path of redis-server. Raises RuntimeError."""
     program = shutil.which("redis-server")
     if program is None:
         raise RuntimeError("redis-server is not installed")

@@ -28,6 +28,7 @@ from optical_memory.service.records import open_records
 from optical_memory.service.settings import ServiceSettings
 from optical_memory.service.storing import append_all
 from optical_memory.stores import open_store
+from optical_memory.stores.redis_url import with_default
 from optical_memory.stores.scoped import scoped_id
 
 MOST_TENANTS = 256
@@ -36,6 +37,8 @@ MOST_ASKING = 8
 """Most questions at a time."""
 MOST_IMPORTS = 2
 """Most imports at a time: each is held in memory whole."""
+STORE_RETRIES = 1
+"""How often what Redis did not answer is sent again before the answer is 503: clients try again themselves."""
 PAGE_THREADS = 32
 """Most requests for contexts at a time: most of them wait for a process that draws."""
 COMPRESSED_LISTS = 4
@@ -54,7 +57,8 @@ class Engine:
     def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
         self.settings, self.metrics = settings, metrics
         master = settings.master()
-        self.records = open_records(settings.store)
+        url = with_default(settings.store, timeout=settings.store_seconds, retries=STORE_RETRIES)
+        self.records = open_records(url)
         self.keyring = Keyring(self.records, cache_seconds=settings.key_cache_seconds)
         of_key, of_tenant = parse_rates(settings.key_rates), parse_rates(settings.tenant_rates)
         self.rates = Rates(self.records, of_key=of_key, of_tenant=of_tenant)
@@ -62,7 +66,7 @@ class Engine:
         self.tenant_keys = None if master is None else TenantKeys(self.records, master)
         codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
         self.codec = codec
-        self.store = open_store(settings.store, codec=codec)
+        self.store = open_store(url, codec=codec)
         self.renderer = renderer_of(settings)
         self.endpoint = Endpoint(settings.ask_url, model=settings.ask_model or "") if settings.ask_url else None
         self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-store")

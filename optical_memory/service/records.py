@@ -49,6 +49,9 @@ class Records(Protocol):
     def clock(self) -> float:
         """Return the time by the store's clock, in seconds since 1970."""
 
+    def describe(self) -> str:
+        """Return what the records are kept on, in words for people."""
+
     def close(self) -> None:
         """Release connections."""
 
@@ -63,11 +66,13 @@ def open_records(url: str) -> Records:
         return SqliteRecords(":memory:")
     if scheme == "sqlite" and rest.removeprefix("/"):
         return SqliteRecords(rest.removeprefix("/"))
-    if scheme in ("redis", "rediss"):
+    if scheme.removesuffix("+sentinel") in ("redis", "rediss"):
         from optical_memory.service.records_redis import RedisRecords
 
         return RedisRecords(url)
-    raise InputError(f"the service keeps its keys in SQLite or Redis, not in {scheme!r}; use sqlite:///… or redis://…")
+    raise InputError(
+        f"the service keeps its keys in SQLite or Redis, not in {scheme!r}; use sqlite:///…, redis://… or redis+sentinel://…"
+    )
 
 
 class SqliteRecords:
@@ -137,6 +142,10 @@ class SqliteRecords:
     def clock(self) -> float:
         """Return the time: a file has this machine's clock."""
         return time.time()
+
+    def describe(self) -> str:
+        """Return what the records are kept on, in words for people."""
+        return f"SQLite {sqlite3.sqlite_version}"
 
     def close(self) -> None:
         """Release the file."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from optical_memory.errors import StoreUnavailableError
 from optical_memory.stores import record, redis_server
 from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys
+from optical_memory.stores.redis_url import parse_redis_url
 
 SWAP = """
 local held = redis.call('GET', KEYS[1])
@@ -48,7 +49,8 @@ class RedisRecords:
     """Records on the server at ``url``, under the store's prefix; ``timeout`` in seconds is for each reply."""
 
     def __init__(self, url: str, *, timeout: float = 10.0) -> None:
-        self._url, prefix = redis_server.without_prefix(url)
+        self._url = parse_redis_url(url)
+        prefix = self._url.prefix
         self._prefix = Keys(DEFAULT_PREFIX if prefix is None else prefix).prefix
         self._names = f"{self._prefix}:records"
         self._timeout = timeout
@@ -64,7 +66,7 @@ class RedisRecords:
     def put(self, name: str, data: bytes, *, seconds: float) -> None:
         """Keep a record for so many seconds."""
         with self._use() as client:
-            client.set(self._key(name), data, px=max(int(seconds * 1000), 1))
+            self._write(client, "SET", self._key(name), data, "PX", max(int(seconds * 1000), 1))
 
     def swap(self, name: str, data: bytes, *, expected: bytes | None) -> bool:
         """Keep a lasting record where the one there is ``expected``; else return False.
@@ -74,7 +76,7 @@ class RedisRecords:
         before = b"" if expected is None else b"=" + expected
         with self._use() as client:
             client.zadd(self._names, {record.pack(name): 0})
-            return bool(client.eval(SWAP, 1, self._key(name), before, data))
+            return bool(self._write(client, "EVAL", SWAP, 1, self._key(name), before, data))
 
     def count(self, name: str, amount: int, *, seconds: float) -> int:
         """Add to a counter and return the sum."""
@@ -88,7 +90,8 @@ class RedisRecords:
             if name not in self._listed:
                 client.zadd(self._names, {record.pack(name): 0})
                 self._listed.add(name)
-            done, *sums = client.eval(ADD, 1, self._key(name), len(amounts), *amounts, *limits)
+            counters = self._key(name)
+            done, *sums = self._write(client, "EVAL", ADD, 1, counters, len(amounts), *amounts, *limits)
         return bool(done), tuple(sums)
 
     def names(self, prefix: str) -> list[str]:
@@ -114,6 +117,11 @@ class RedisRecords:
             seconds, microseconds = client.time()
         return float(seconds) + float(microseconds) / 1e6
 
+    def describe(self) -> str:
+        """Return what is reached, in words for people."""
+        with self._use() as client:
+            return redis_server.describe(client, self._url)
+
     def close(self) -> None:
         """Release connections."""
         client, self._client = self._client, None
@@ -122,6 +130,9 @@ class RedisRecords:
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}:record:{{{quote(record.name('name of a record', name), safe='')}}}"
+
+    def _write(self, client: Any, *command: Any) -> Any:
+        return redis_server.written(client, command, replicas=self._url.replicas)
 
     @contextmanager
     def _use(self) -> Iterator[Any]:

@@ -29,7 +29,8 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
 
     store: str = Field(
-        default="sqlite:///memory.db", description="where sessions and keys are kept: sqlite:///… or redis://…"
+        default="sqlite:///memory.db",
+        description="where sessions and keys are kept: sqlite:///…, redis://…, redis+sentinel://…",
     )
     host: str = Field(default="127.0.0.1", description="address to listen at")
     port: int = Field(default=8321, ge=0, le=65_535, description="port to listen at; 0: a free one")
@@ -49,6 +50,7 @@ class ServiceSettings(BaseSettings):
     max_body_bytes: int = Field(default=16 << 20, ge=1_024, description="largest body of a request but an import")
     max_import_bytes: int = Field(default=128 << 20, ge=1_024, description="largest body of an import")
     body_seconds: float = Field(default=30.0, gt=0, description="time for a body to arrive")
+    store_seconds: float = Field(default=2.0, gt=0, lt=1_000, description="how long a reply of Redis may take")
     max_requests: int = Field(default=512, ge=1, description="requests at a time; further ones get 503")
     threads: int = Field(default=8, ge=1, le=256, description="threads for stores")
     draw_processes: int = Field(default=2, ge=0, le=64, description="processes that draw pages; 0: threads do")

@@ -35,8 +35,9 @@ def open_store(store: str | Store, *, codec: Codec | None = None) -> Store:
     What it keeps goes through ``codec`` (None: it is kept as it is); a Store has its own already.
 
     ``memory://``, ``sqlite:///relative.db``, ``sqlite:////absolute.db``, ``redis://host:6379/0``, ``rediss://…``,
-    or a scheme that an installed package offers. Raises NotFoundError for an unknown scheme, InputError for what is
-    no URL, MissingExtraError where redis is not installed, and the errors of the store itself.
+    ``redis+sentinel://host:26379,host:26379/service/0``, or a scheme that an installed package offers. Raises
+    NotFoundError for an unknown scheme, InputError for what is no URL, MissingExtraError where redis is not installed,
+    and the errors of the store itself.
     """
     if not isinstance(store, str):
         if codec is not None:
@@ -76,6 +77,13 @@ def _open_redis(url: str, *, codec: Codec = PLAIN) -> Store:
 STORES: Registry[Store] = Registry(
     "store",
     "optical_memory.stores",
-    {"memory": _open_memory, "sqlite": _open_sqlite, "redis": _open_redis, "rediss": _open_redis},
+    {
+        "memory": _open_memory,
+        "sqlite": _open_sqlite,
+        "redis": _open_redis,
+        "rediss": _open_redis,
+        "redis+sentinel": _open_redis,
+        "rediss+sentinel": _open_redis,
+    },
 )
 """What makes a store from its URL, by the URL's scheme; ``codec=`` is handed to it where one is asked for."""

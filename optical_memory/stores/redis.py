@@ -16,6 +16,7 @@ from optical_memory.stores.codec import PLAIN, Codec, Coder
 from optical_memory.stores.index import Mirror
 from optical_memory.stores.redis_appends import Appends, head_of
 from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys, Names, Unpurged, chunks
+from optical_memory.stores.redis_url import parse_redis_url
 from optical_memory.turns import Turn
 
 _log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ _LAST = 1 << 52  # Lua counts in doubles
 
 
 class RedisStore:
-    """Sessions on the Redis server at ``url`` (``redis://`` or ``rediss://``); a cluster is recognised.
+    """Sessions on the Redis at ``url`` (:mod:`optical_memory.stores.redis_url`); a cluster is recognised.
 
     ``timeout`` is in seconds for each reply. ``durability`` says what the server's settings promise; where that is
     nothing, a warning is logged. Searching reads a session's turns into an index in this process's memory, once,
@@ -34,18 +35,18 @@ class RedisStore:
     """
 
     def __init__(self, url: str, *, timeout: float = 10.0, key_prefix: str | None = None, codec: Codec = PLAIN) -> None:
-        url, prefix = redis_server.without_prefix(url)
+        self._url = parse_redis_url(url)
+        prefix = self._url.prefix
         if prefix is not None and key_prefix is not None and prefix != key_prefix:
             raise InputError(f"two key prefixes: {key_prefix!r}, and {prefix!r} in the URL")
-        self._url = url
         self._timeout = timeout
         given = prefix if key_prefix is None else key_prefix
         self._keys = Keys(DEFAULT_PREFIX if given is None else given)
         self._names = Names(self._keys, self._use)
         self._unpurged = Unpurged(self._keys, self._use)
         self._coder = Coder(codec)
-        self._appends = Appends(url=url, keys=self._keys, names=self._names, coder=self._coder, use=self._use)
-        self._client: Any = redis_server.connect(url, timeout)
+        self._appends = Appends(url=self._url, keys=self._keys, names=self._names, coder=self._coder, use=self._use)
+        self._client: Any = redis_server.connect(self._url, timeout)
         self._mirror = Mirror()
         self._durability = ""
         if not self.check():
@@ -162,7 +163,7 @@ class RedisStore:
         places: list[int] = []
         self._unpurged.mark(session)
         for some in chunks(names):
-            places += self._eval(session, redis_scripts.DELETE_TURNS, ("ids", "turns", "forgotten"), *some)
+            places += self._write(session, redis_scripts.DELETE_TURNS, ("ids", "turns", "forgotten"), *some)
         self._mirror.forget(session, places)
         self._purge(session)
         return len(places)
@@ -172,7 +173,7 @@ class RedisStore:
         keys = ("turns", "meta", "ids", "forgotten", "blobs")
         record.name("session id", session)
         self._unpurged.mark(session)
-        count = int(self._eval(session, redis_scripts.DELETE_ALL, keys))
+        count = int(self._write(session, redis_scripts.DELETE_ALL, keys))
         self._names.remove(session)
         self._mirror.drop(session)
         self._purge(session)
@@ -206,7 +207,7 @@ class RedisStore:
         none), and again once it was made, since it may have been deleted, and unlisted, in between.
         """
         self._names.expect(session)
-        reply = self._eval(session, script, parts, uuid.uuid4().bytes, *fields)
+        reply = self._write(session, script, parts, uuid.uuid4().bytes, *fields)
         if reply[0] == 1:
             self._names.add(session)
         return reply
@@ -231,6 +232,13 @@ class RedisStore:
     def _eval(self, session: str, script: str, parts: tuple[str, ...], *fields: Any) -> Any:
         keys = self._keys.of(session)
         return self._call("eval", script, len(parts), *(keys[part] for part in parts), *fields)
+
+    def _write(self, session: str, script: str, parts: tuple[str, ...], *fields: Any) -> Any:
+        """Run a script that writes, and return its reply once as many replicas have it as the URL asks for."""
+        keys = self._keys.of(session)
+        command = ("EVAL", script, len(parts), *(keys[part] for part in parts), *fields)
+        with self._use() as client:
+            return redis_server.written(client, command, replicas=self._url.replicas)
 
     def _call(self, command: str, *arguments: Any) -> Any:
         with self._use() as client:

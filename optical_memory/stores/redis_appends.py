@@ -22,6 +22,7 @@ from optical_memory.stores.appends import Append, Appended
 from optical_memory.stores.base import Head
 from optical_memory.stores.codec import Coder
 from optical_memory.stores.redis_names import Keys, Names
+from optical_memory.stores.redis_url import RedisUrl
 from optical_memory.turns import Turn
 
 _PARTS = ("meta", "ids", "turns", "forgotten")
@@ -31,7 +32,7 @@ _PARTS = ("meta", "ids", "turns", "forgotten")
 class Appends:
     """Sends appends of a store together and reads what the server says of each."""
 
-    url: str
+    url: RedisUrl
     keys: Keys
     names: Names
     coder: Coder
@@ -61,7 +62,7 @@ class Appends:
         self.names.expect_all([append.session for append, _ in sent])
         commands = [self._command(append, records) for append, records in sent]
         with self.use() as client:
-            replies = redis_server.together(client, commands)
+            replies = redis_server.together(client, commands, replicas=self.url.replicas)
         answers = [self._answer(*one, reply) for one, reply in zip(sent, replies, strict=True)]
         made = [
             append.session

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from optical_memory.errors import InputError, MissingExtraError, StoreCorruptError, StoreUnavailableError
+from optical_memory.stores.redis_url import RedisUrl
 
 try:
     import redis
@@ -21,6 +21,8 @@ except ImportError as error:
 
 _log = logging.getLogger(__name__)
 _RETRIES = 3
+_SENTINEL_SECONDS = 1.0
+"""How long a Sentinel may take to say who the master is: there are others to ask."""
 _FSYNC = {
     "always": "every write is in the append-only file on disk when its method returns (appendfsync always)",
     "everysec": "a crash of the server loses at most the last two seconds (append-only file, appendfsync everysec)",
@@ -29,47 +31,56 @@ _FSYNC = {
 
 
 @contextmanager
-def errors(url: str) -> Iterator[None]:
+def errors(url: RedisUrl) -> Iterator[None]:
     """Turn Redis's errors into StoreUnavailableError, or StoreCorruptError where a key holds something else."""
     try:
         yield
     except (redis.RedisError, RedisClusterException) as error:
         if "WRONGTYPE" in str(error):
-            raise StoreCorruptError(f"a key in {_shown(url)} is no part of a store: {error}") from error
-        raise StoreUnavailableError(f"cannot use {_shown(url)}: {error}") from error
+            raise StoreCorruptError(f"a key in {url.shown!r} is no part of a store: {error}") from error
+        raise StoreUnavailableError(f"cannot use {url.shown!r}: {error}") from error
 
 
-def without_prefix(url: str) -> tuple[str, str | None]:
-    """Return a URL without the setting ``prefix`` of its query, and that setting or None."""
-    parts = urlsplit(url)
-    settings = parse_qsl(parts.query, keep_blank_values=True)
-    others = urlencode([(name, value) for name, value in settings if name != "prefix"])
-    found = [value for name, value in settings if name == "prefix"]
-    return urlunsplit(parts._replace(query=others)) if found else url, found[-1] if found else None
+def connect(url: RedisUrl, timeout: float) -> Any:
+    """Return a client of the server at ``url``, of its cluster, or of the master that its Sentinels name.
 
-
-def connect(url: str, timeout: float) -> Any:
-    """Return a client of the server at ``url``, or of its cluster; ``timeout`` in seconds is for each reply.
-
-    What fails for want of a connection is sent again up to three times.
+    ``timeout`` in seconds is for each reply. What fails for want of a connection is sent again up to three times,
+    unless the URL says otherwise.
     """
+    seconds = timeout if url.seconds is None else url.seconds
     settings: dict[str, Any] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
+        "socket_timeout": seconds,
+        "socket_connect_timeout": seconds,
         "health_check_interval": 30,
-        "retry": Retry(ExponentialBackoff(cap=1.0, base=0.05), _RETRIES),
+        "retry": Retry(ExponentialBackoff(cap=1.0, base=0.05), _RETRIES if url.retries is None else url.retries),
     }
     lost = [redis.ConnectionError, redis.TimeoutError]
     try:
-        client: Any = redis.Redis.from_url(url, retry_on_error=lost, **settings)
-    except ValueError as error:
-        raise InputError(f"not a Redis URL: {_shown(url)}: {error}") from error
+        given = redis.connection.parse_url(url.url)  # type: ignore[no-untyped-call]
+        if url.sentinels:
+            return _of_sentinels(url, {**settings, "retry_on_error": lost, **given})
+        client: Any = redis.Redis.from_url(url.url, retry_on_error=lost, **settings)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"not a Redis URL: {url.shown!r}: {error}") from error
     with errors(url):
         client.ping()
         if not _is_cluster(client):
             return client
         disconnect(client)
-        return redis.RedisCluster.from_url(url, **settings)
+        return redis.RedisCluster.from_url(url.url, **settings)
+
+
+def _of_sentinels(url: RedisUrl, settings: dict[str, Any]) -> Any:
+    secure = settings.pop("connection_class", None) is not None
+    tls = {name: value for name, value in settings.items() if name.startswith("ssl_")} | {"ssl": secure}
+    settings = {name: value for name, value in settings.items() if name not in ("host", "port")} | {"ssl": secure}
+    seconds = min(settings["socket_timeout"], _SENTINEL_SECONDS)
+    theirs = {"socket_timeout": seconds, "socket_connect_timeout": seconds, **tls, **url.of_sentinels}
+    sentinel = redis.Sentinel(list(url.sentinels), sentinel_kwargs=theirs)  # type: ignore[no-untyped-call]
+    client = sentinel.master_for(url.service, **settings)  # type: ignore[no-untyped-call]
+    with errors(url):
+        client.ping()
+    return client
 
 
 def disconnect(client: Any) -> None:
@@ -81,9 +92,13 @@ def disconnect(client: Any) -> None:
     client.close()
 
 
-def together(client: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Return the replies of commands sent in one round trip, an error of the server in place of a reply it refused."""
-    if len(commands) == 1:
+def together(client: Any, commands: Sequence[tuple[Any, ...]], *, replicas: int = 0, seconds: float = 1.0) -> list[Any]:
+    """Return the replies of commands sent in one round trip, an error of the server in place of a reply it refused.
+
+    With ``replicas`` they are acknowledged once so many replicas have them, else a StoreUnavailableError after
+    ``seconds``: what was written stands and may be lost, and sending it again is right.
+    """
+    if len(commands) == 1 and not replicas:
         try:
             return [client.execute_command(*commands[0])]
         except redis.ResponseError as error:
@@ -91,7 +106,34 @@ def together(client: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
     pipeline = client.pipeline(transaction=False)
     for command in commands:
         pipeline.execute_command(*command)
-    return list(pipeline.execute(raise_on_error=False))
+    if replicas:
+        pipeline.execute_command("WAIT", replicas, int(seconds * 1_000))
+    replies = list(pipeline.execute(raise_on_error=False))
+    if replicas:
+        reached = replies.pop()
+        if isinstance(reached, Exception) or int(reached) < replicas:
+            raise StoreUnavailableError(f"{reached!r} of {replicas} replicas had a write within {seconds:g} s; repeat")
+    return replies
+
+
+def written(client: Any, command: tuple[Any, ...], *, replicas: int) -> Any:
+    """Return the reply of a command that writes, once so many replicas have it; see :func:`together`."""
+    (reply,) = together(client, [command], replicas=replicas)
+    if isinstance(reply, Exception):
+        raise reply
+    return reply
+
+
+def describe(client: Any, url: RedisUrl) -> str:
+    """Return what is reached at a URL, in words for people: its version and kind, and whether TLS is used."""
+    info = client.info("server", **({"target_nodes": client.get_default_node()} if _has_nodes(client) else {}))
+    version = next(iter(info.values()))["redis_version"] if "redis_version" not in info else info["redis_version"]
+    kind = "a cluster" if _has_nodes(client) else "one server"
+    if url.sentinels:
+        host, port = client.connection_pool.get_master_address()
+        replicas = client.info("replication").get("connected_slaves", 0)
+        kind = f"master of {url.service!r} at {host}:{port} by {len(url.sentinels)} Sentinels, {replicas} replicas"
+    return f"Redis {version}, {kind}, {'TLS' if url.url.startswith('rediss') else 'without TLS'}"
 
 
 def durability(client: Any) -> tuple[bool, str]:
@@ -156,9 +198,3 @@ def _settings(client: Any, pattern: str) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _shown(url: str) -> str:
-    """Return a URL without its password."""
-    scheme, separator, rest = url.partition("://")
-    return repr(scheme + separator + rest.rpartition("@")[2])

@@ -82,7 +82,7 @@ def test_a_scheme_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.Mo
     store = open_store("theirs://host/path")
     assert vars(store)["url"] == "theirs://host/path"
     store.close()
-    with pytest.raises(NotFoundError, match="no store 'others'; there are memory, redis, rediss, sqlite, theirs"):
+    with pytest.raises(NotFoundError, match=r"no store 'others'; there are memory, .*sqlite, theirs"):
         open_store("others://host")
 
 

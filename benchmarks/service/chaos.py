@@ -1,0 +1,207 @@
+"""What goes wrong in production, done to a service under load: killed, paused, full, failed over, moved."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from redis.crc import key_slot
+
+from benchmarks.service.histories import SHARED, TENANT, Prober, Writer, checked
+from benchmarks.service.load import make_key
+from benchmarks.service.process import Service
+from benchmarks.service.redis_process import RedisProcess
+from benchmarks.service.topologies import Cluster, Sentinels, until
+from optical_memory.client import OpticalMemoryClient
+from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys
+
+Report = dict[str, object]
+
+
+def crash(store: str, *, kills: int, writers: int, most_seconds: float = 1.0, seed: int = 7) -> Report:
+    """Kill the service (SIGKILL) and start it again ``kills`` times; return what was counted."""
+    chance, service = random.Random(seed), Service(store)
+
+    def killing() -> None:
+        for _ in range(kills):
+            time.sleep(chance.uniform(0.2, most_seconds))
+            service.kill()
+            service.start()
+
+    try:
+        return {"kills": kills, **_under_load(store, service, killing, writers)}
+    finally:
+        service.stop()
+
+
+def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7) -> Report:
+    """Kill one of two replicas at one port ``kills`` times; the other goes on, and the killed one is replaced."""
+    chance, redis = random.Random(seed), RedisProcess(folder)
+    service = _serving(redis, workers="2")
+
+    def killing() -> None:
+        for _ in range(kills):
+            time.sleep(chance.uniform(0.1, 0.6))
+            before = _workers(service)
+            chance.choice(before).send_signal(signal.SIGKILL)
+            until(lambda before=before: len(set(_workers(service)) - set(before)) > 0)  # type: ignore[misc]
+
+    try:
+        return {"kills": kills, **_under_load(redis.url, service, killing, writers)}
+    finally:
+        service.stop()
+        redis.close()
+
+
+def crash_redis(folder: Path, *, kills: int, writers: int, seed: int = 7) -> Report:
+    """Kill Redis (appendfsync always) and start it again ``kills`` times."""
+    chance, redis = random.Random(seed), RedisProcess(folder, fsync="always")
+    service = _serving(redis)
+
+    def killing() -> None:
+        for _ in range(kills):
+            time.sleep(chance.uniform(0.1, 0.6))
+            redis.kill()
+            redis.start()
+
+    try:
+        return {"kills": kills, **_under_load(redis.url, service, killing, writers)}
+    finally:
+        service.stop()
+        redis.close()
+
+
+def pause(folder: Path, *, seconds: float, writers: int) -> Report:
+    """Stop Redis in its tracks for so many seconds."""
+    redis = RedisProcess(folder)
+    service = _serving(redis)
+
+    def pausing() -> None:
+        time.sleep(2)
+        redis.pause()
+        time.sleep(seconds)
+        redis.go_on()
+
+    try:
+        return _under_load(redis.url, service, pausing, writers)
+    finally:
+        service.stop()
+        redis.close()
+
+
+def full(folder: Path, *, seconds: float, writers: int) -> Report:
+    """Let Redis have no more memory than it uses (noeviction) for so many seconds."""
+    redis = RedisProcess(folder, maxmemory_policy="noeviction")
+    service = _serving(redis)
+
+    def filling() -> None:
+        time.sleep(2)
+        redis.client().config_set("maxmemory", redis.client().info("memory")["used_memory"] // 2)
+        time.sleep(seconds)
+        redis.client().config_set("maxmemory", 0)
+
+    try:
+        return _under_load(redis.url, service, filling, writers)
+    finally:
+        service.stop()
+        redis.close()
+
+
+def failover(folder: Path, *, writers: int) -> Report:
+    """Kill the master of three; Sentinels make a replica the master. Writes wait for a replica before their answer."""
+    setup = Sentinels(folder)
+    service = _serving(setup)
+
+    def failing() -> None:
+        time.sleep(2)
+        before = setup.master_port()
+        setup.master.kill()
+        until(lambda: setup.master_port() != before)
+        time.sleep(3)
+        setup.master.start()  # it comes back as a replica
+        time.sleep(2)
+
+    try:
+        return _under_load(setup.url, service, failing, writers)
+    finally:
+        service.stop()
+        setup.close()
+
+
+def move_slots(folder: Path, *, moves: int, writers: int) -> Report:
+    """Move the slots of sessions that are written to, with their keys, from node to node of a cluster."""
+    setup = Cluster(folder)
+    service, keys, moved = _serving(setup), Keys(DEFAULT_PREFIX), 0
+
+    def moving() -> None:
+        nonlocal moved
+        for number in range(moves):
+            time.sleep(1)
+            session = SHARED if number % 2 else f"writer-{number % writers}"
+            moved += setup.move(key_slot(keys.of(f"{TENANT}/{session}")["meta"].encode()))
+        time.sleep(1)
+
+    try:
+        return {"moves": moves, **_under_load(setup.url, service, moving, writers), "keys_moved": moved}
+    finally:
+        service.stop()
+        setup.close()
+
+
+def _serving(store: RedisProcess | Sentinels | Cluster, **settings: str) -> Service:
+    """Return a service on a store, which is closed where the service does not start."""
+    try:
+        return Service(store.url, **settings)
+    except Exception:
+        store.close()
+        raise
+
+
+def _under_load(store: str, service: Service, harm: Callable[[], None], writers: int) -> Report:
+    """Do harm while clients work, let them go on for a while, and return what was counted."""
+    key = make_key(store, TENANT)
+    with _working(service.url, key, writers) as (running, prober):
+        harm()
+        after = [len(writer.own) + len(writer.shared) for writer in running]
+        until(lambda: prober.last == 201)
+        until(lambda: all(len(w.own) + len(w.shared) > n for w, n in zip(running, after, strict=True)), 120)
+    statuses = {str(status or "no answer"): count for status, count in sorted(prober.statuses.items())}
+    told = {"statuses": statuses, "503_without_retry_after": prober.without_retry_after}
+    return {**checked(store, running), **told}
+
+
+@contextmanager
+def _working(url: str, key: str, writers: int) -> Iterator[tuple[list[Writer], Prober]]:
+    stop = threading.Event()
+    clients = [OpticalMemoryClient(url, key, timeout_seconds=60, retries=300) for _ in range(writers)]
+    running = [Writer(client, f"writer-{place}", stop) for place, client in enumerate(clients)]
+    prober = Prober(url, key, stop)
+    threads = [threading.Thread(target=one.run) for one in (*running, prober)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield running, prober
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        for client in clients:
+            client.close()
+
+
+def _workers(service: Service) -> list[psutil.Process]:
+    children = psutil.Process(service.process.pid).children()
+    return [child for child in children if _serves(child)]
+
+
+def _serves(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except psutil.Error:
+        return False
