@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.service import chaos
+from benchmarks.service.dashboard import dashboard
 from benchmarks.service.load import load
 
 WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     "load": (
         "appends a second, beside OpenAI's RedisSession",
         lambda folder, given: load(folder, seconds=given.seconds, workers=given.workers, store=given.store),
+    ),
+    "dashboard": (
+        "seconds until a long session is opened, and replayed",
+        lambda folder, given: dashboard(given.store or f"sqlite:///{folder}/memory.db", turns=given.turns),
     ),
     "crash": (
         "kill -9 of the service, by default on SQLite",
@@ -57,9 +62,10 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("what", choices=WHAT)
-    parser.add_argument("--store", help="load and crash: a store that is there, instead of one of its own")
+    parser.add_argument("--store", help="load, crash and dashboard: a store that is there, instead of one of its own")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=10_000, help="of the session that the dashboard opens")
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="processes of the service")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")

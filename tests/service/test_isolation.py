@@ -24,6 +24,7 @@ BODIES: dict[str, Any] = {
     "/v1/sessions/{session}/messages": {"messages": [{"role": "user", "content": "from B"}]},
     "/v1/sessions/{session}/forget": {"everything": True},
     "/v1/sessions/{session}/ask": {"question": f"What about the {MARK}?"},
+    "/v1/sessions/{session}/fidelity": {"reader": "mini"},
     "/v1/compress": {"messages": [{"role": "user", "content": "from B"}]},
     "/v1/quotas/{tenant}": {"turns": 5},
     "/v1/keys": {"scopes": ["read"]},

@@ -190,6 +190,7 @@ class Replay:
             budget=setting.budget,
             renderer=setting.renderer,
             clock=lambda: self._at,
+            draw_ahead=False,
         )
 
 

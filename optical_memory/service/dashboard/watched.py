@@ -90,6 +90,7 @@ class Watched:
             profile=setting.profile,
             budget=setting.budget,
             renderer=setting.renderer,
+            draw_ahead=False,
         )
 
     def _age(self, key: tuple[Any, ...], make: Callable[[], OpticalMemory]) -> OpticalMemory:

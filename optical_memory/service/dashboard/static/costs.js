@@ -47,9 +47,10 @@ export function costsPanel(state) {
     show(head,
       h("h2", {}, free ? `${count(bills.sent)} tokens read instead of ${count(bills.sent_text)}` : memory.dollars <= full.dollars ? `${dollars(full.dollars - memory.dollars)} saved of ${dollars(full.dollars)}` : `${dollars(memory.dollars - full.dollars)} more than full text`),
       h("p", {}, `Advice: ${NAMES[bills.recommended] ?? bills.recommended}. ${bills.reason[0].toUpperCase()}${bills.reason.slice(1)}.`),
+      h("p", { class: "hint" }, free ? "This model's price is not per token: only tokens count." : `Input, by ${state.profile}'s prices with an ideal prompt cache; every turn counts as one request. Output costs the same each way.`),
       !state.done && h("p", { class: "hint" }, `So far: ${count(bills.requests)} of ${count(state.turns)} turns are replayed.`));
     show(table, h("table", {},
-      h("caption", {}, free ? "This model's price is not per token: only tokens count." : `Input, by ${state.profile}'s prices with an ideal prompt cache; every turn counts as one request. Output costs the same each way.`),
+      h("caption", { class: "unseen" }, "What each way of sending this session costs"),
       h("thead", {}, h("tr", {}, ["", "Input", "Largest request", "History lost"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, bills.bills.map((bill) => h("tr", { class: bill.name === bills.recommended ? "chosen" : null }, h("th", { scope: "row" }, NAMES[bill.name]), h("td", {}, free ? "–" : dollars(bill.dollars)), h("td", {}, count(bill.most), bill.most > bills.window ? h("em", { class: "wrong" }, " over the window") : null), h("td", {}, bill.name === "memory" ? "0, exact by recall" : count(bill.lost)))))));
     money.parentElement.hidden = free;

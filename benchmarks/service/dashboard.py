@@ -1,0 +1,75 @@
+"""The dashboard on a long session: seconds until it shows what there is, and until every age is replayed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.service.process import Service
+from optical_memory.service.keys import SCOPES, Keyring
+from optical_memory.service.records import open_records
+
+TALKS = Path(__file__).parents[2] / "tests" / "data" / "airline.jsonl"
+STEP = 20
+"""Turns between two requests of the agent's."""
+
+
+def dashboard(store: str, *, turns: int) -> dict[str, float]:
+    """Store ``turns`` real turns with an agent's requests in between; return seconds of each step of looking."""
+    records = open_records(store)
+    key = Keyring(records).create("acme", SCOPES)[1]
+    records.close()
+    service = Service(store, profile="gpt-5", budget="8000")
+    try:
+        _fill(service.url, key, turns)
+        service.stop()
+        service.start()  # nothing is warm
+        with httpx.Client(base_url=f"{service.url}/dashboard/api/", timeout=600) as client:
+            client.post("login", json={"key": key}).raise_for_status()
+            view = {"session": "long", "profile": "gpt-5", "budget": 8_000}
+            found = {
+                "turns": turns,
+                "list": _seconds(lambda: client.get("sessions")),
+                "open": _seconds(lambda: client.get("session", params=view)),
+                "now": _seconds(lambda: client.get("context", params=view)),
+                "first slice of the replay": _seconds(lambda: client.get("replay", params=view)),
+                "whole replay": _seconds(lambda: _replay(client, view)),
+                "any age": _seconds(lambda: client.get("context", params=view | {"turn": turns // 2})),
+                "costs": _seconds(lambda: client.get("costs", params=view)),
+                "recall": _seconds(lambda: client.get("recall", params=view | {"q": "reservation of Sofia Kim"})),
+            }
+        return {name: round(value, 3) for name, value in found.items()}
+    finally:
+        service.stop()
+
+
+def _fill(url: str, key: str, turns: int) -> None:
+    talks = [message for line in TALKS.read_text("utf-8").splitlines() for message in json.loads(line)["messages"]]
+    spoken = [message for message in talks if message["role"] != "system"]
+    messages = [talks[0], *islice(cycle(spoken), turns - 1)]
+    with httpx.Client(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=600) as client:
+        for start in range(0, turns, STEP):
+            body = messages[start : start + STEP]
+            client.post("/v1/sessions/long/messages", params={"format": "openai"}, json=body).raise_for_status()
+            client.get("/v1/sessions/long/context").raise_for_status()
+
+
+def _replay(client: httpx.Client, view: dict[str, Any]) -> httpx.Response:
+    after = 0
+    while True:
+        answer = client.get("replay", params=view | {"after": after}).raise_for_status()
+        after = answer.json()["replayed"]
+        if answer.json()["done"]:
+            return answer
+
+
+def _seconds(work: Callable[[], httpx.Response]) -> float:
+    started = time.perf_counter()
+    work().raise_for_status()
+    return time.perf_counter() - started
