@@ -23,7 +23,10 @@ MAX_CHARACTERS = 16_000
 PARAMETERS: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "question": {"type": "string", "description": "Words or a question to search the whole history for."},
+        "question": {
+            "type": "string",
+            "description": "Words or a question to search the whole history for; with turn_id or page, what to show of it.",
+        },
         "turn_id": {"type": "string", "description": "Id or place (#12) of one turn to read in full."},
         "page": {"type": "string", "description": "Id of a page, as its label gives it."},
         "line": {"type": "integer", "minimum": 1, "description": "Line on the page, counted from 1 at its top."},
@@ -34,6 +37,9 @@ PARAMETERS: dict[str, Any] = {
 }
 
 Lookup = Callable[..., list[Turn]]
+LEAST_SHOWN = 2_000
+"""Fewest characters of a turn that are worth showing."""
+_WORD = re.compile(r"\w{2,}")
 _PLACE = re.compile(r"#([1-9][0-9]{0,9})")
 
 
@@ -94,20 +100,68 @@ class RecallTool:
             asked |= more
             offset = int(asked.pop("offset", 0) or 0)
             asked["k"] = max(1, min(int(asked.get("k") or 5), MAX_TURNS))
+            question = str(asked.get("question") or "")
+            if asked.get("turn_id") or asked.get("page"):
+                asked.pop("question", None)  # it says what to show of what is named
             turns = self.lookup(**asked)
         except (OpticalMemoryError, ValueError, TypeError) as error:
             return wording.recall_failed(error), []
-        return _answer(turns, max(offset, 0)), turns
+        return _answer(turns, max(offset, 0), question), turns
 
 
-def _answer(turns: Sequence[Turn], offset: int) -> str:
-    """Write turns out for a model, bounded; what is left out is counted and can be asked for."""
+def _answer(turns: Sequence[Turn], offset: int, question: str) -> str:
+    """Write turns out for a model, bounded; what is left out is counted and can be asked for.
+
+    Where not all fits, and a question was asked, each long turn is shown around the lines that the question is about.
+    """
     if not turns:
         return wording.RECALL_NOTHING
-    text = "\n\n".join(_record(turn) for turn in turns)
+    records = [_record(turn) for turn in turns]
+    if question and not offset and sum(map(len, records)) > MAX_CHARACTERS:
+        return _around(turns, records, question)
+    text = "\n\n".join(records)
     part = text[offset : offset + MAX_CHARACTERS]
     left = len(text) - offset - len(part)
     return part + (f"\n{wording.recall_more(left, offset + len(part))}" if left > 0 else "")
+
+
+def _around(turns: Sequence[Turn], records: Sequence[str], question: str) -> str:
+    """Write out what the question is about: the first turns have most of the room, as they answer best."""
+    out: list[str] = []
+    left = MAX_CHARACTERS
+    for place, (turn, record) in enumerate(zip(turns, records, strict=True)):
+        share = left if place == len(records) - 1 else max(left // 2, min(left, LEAST_SHOWN))
+        if left < LEAST_SHOWN and out:
+            out.append(wording.recall_others(len(records) - place))
+            break
+        start, end = _window(record, question, share)
+        part = record[start:end]
+        if end - start < len(record):
+            part = f"{wording.recall_part(turn.id, start, end, len(record))}\n{part}"
+        out.append(part)
+        left -= end - start
+    return "\n\n".join(out)
+
+
+def _window(text: str, question: str, size: int) -> tuple[int, int]:
+    """Return the bounds of whole lines of a text, at most ``size`` characters, around the line most like the question."""
+    if len(text) <= size:
+        return 0, len(text)
+    sought = [line.strip() for line in question.splitlines() if line.strip()]
+    words = set(_WORD.findall(question.lower()))
+    best, place, at = -1.0, 0, 0
+    for line in text.splitlines(keepends=True):
+        same = sum(len(part) for part in sought if part in line)
+        worth = same + len(words.intersection(_WORD.findall(line.lower()))) / max(len(words), 1)
+        if worth > best:
+            best, place = worth, at
+        at += len(line)
+    start = max(0, min(place - size // 3, len(text) - size))
+    start = text.rfind("\n", 0, start + 1) + 1 if start else 0
+    end = min(start + size, len(text))
+    if end < len(text) and (cut := text.rfind("\n", start, end)) > start:
+        end = cut + 1
+    return start, end
 
 
 def _record(turn: Turn) -> str:

@@ -116,6 +116,19 @@ def recall_failed(reason: object) -> str:
     return f"recall could not answer: {reason}"
 
 
+def recall_part(turn_id: str, start: int, end: int, length: int) -> str:
+    """Return the line above a part of a long turn: which it is, and how to ask for another."""
+    return (
+        f"[turn {turn_id}, characters {start:,} to {end:,} of {length:,}: the lines that the question is about; for "
+        f"others ask with this turn_id and another question, or an offset]"
+    )
+
+
+def recall_others(count: int) -> str:
+    """Return the line that stands for turns that were found and are not shown."""
+    return f"[{count:,} more found: ask for fewer, or with other words]"
+
+
 def recall_more(left: int, offset: int) -> str:
     """Return the line under a long answer of the recall tool: how to ask for the rest."""
     return f"[{left:,} more characters: ask again with offset={offset}]"

@@ -15,8 +15,10 @@ from optical_memory.policies.epochs import Watermarks, choose_watermarks, tail_r
 class Shares:
     """How a budget and a request's limits are divided. Fractions of the budget, of the images, of the bytes."""
 
-    inline: float = 1 / 24
-    """A result that costs more is shown as page images when it arrives."""
+    inline: float = 1 / 12
+    """A result that costs more is shown as page images when it arrives,"""
+    file: float = 1 / 6
+    """one with the text of a file, which is edited from it, where it costs more than this."""
     said: float = 1 / 4
     """A user's turn that costs more is shown as its request, with the rest folded."""
     group: float = 1 / 4
@@ -53,6 +55,7 @@ class Limits:
     """Limits of one group of turns: tokens that a turn may cost as text, tokens and images of all its pages."""
 
     inline_tokens: int
+    file_tokens: int
     said_tokens: int
     group_tokens: int
     group_images: int
@@ -62,6 +65,7 @@ class Limits:
         """Return the limits of a budget."""
         return cls(
             inline_tokens=max(int(budget * shares.inline), LEAST_TOKENS),
+            file_tokens=max(int(budget * shares.file), LEAST_TOKENS),
             said_tokens=max(int(budget * shares.said), LEAST_TOKENS),
             group_tokens=max(int(budget * shares.group), LEAST_TOKENS),
             group_images=int(profile.max_images * shares.group),

@@ -6,7 +6,7 @@ made once, from the turn alone, and so does not change until the turn is sealed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optical_memory import wording
@@ -133,19 +133,19 @@ class Tail:
     def _show(self, turns: tuple[Turn, ...], *, is_open: bool) -> Group:
         exact = [self._count(turn) for turn in turns]
         calls = max(1, sum(len(turn.tool_calls) for turn in turns))
-        room = _Room(
-            limit=min(self._limits.inline_tokens, self._limits.group_tokens // calls),
-            share=self._limits.group_tokens // calls,
-            images=max(self._limits.group_images // calls, 1),
-        )
+        share = self._limits.group_tokens // calls
+        limit, images = min(self._limits.inline_tokens, share), max(self._limits.group_images // calls, 1)
+        room = _Room(limit=limit, share=share, images=images)
+        of_file = replace(room, limit=min(self._limits.file_tokens, share))
         pieces: list[Piece] = []
         pages: list[tuple[Page, Turn]] = []
         looked_up = {call.id for turn in turns for call in turn.tool_calls if call.name == wording.RECALL}
+        files = _reading(turns)
         for turn, cost in zip(turns, exact, strict=True):
             if turn.tool_call_id in looked_up and cost <= room.share:  # who asks for exact words gets words
                 shown, images, tokens = turn, list[Page](), cost
             else:
-                shown, images, tokens = self._shown(turn, cost, room)
+                shown, images, tokens = self._shown(turn, cost, of_file if turn.tool_call_id in files else room)
             pieces.append(turn_piece(shown, tokens))
             pages += ((page, turn) for page in images)
         if added := self._added(turns, exact):
@@ -257,6 +257,16 @@ class Tail:
             keep //= 2
             short = folded(turn, keep, note)
         return short
+
+
+def _reading(turns: Iterable[Turn]) -> frozenset[str]:
+    """Return the ids of the calls that read a file: their results are what it is edited from."""
+    calls = [call for turn in turns for call in turn.tool_calls]
+    if not calls:
+        return frozenset()
+    from optical_memory.context.actions import action_of  # its expressions take long to compile: not before a call
+
+    return frozenset(call.id for call in calls if action_of(call).verb == "read")
 
 
 @dataclass(frozen=True, slots=True)
