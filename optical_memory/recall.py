@@ -25,7 +25,7 @@ PARAMETERS: dict[str, Any] = {
     "properties": {
         "question": {
             "type": "string",
-            "description": "Words or a question to search the whole history for; with turn_id or page, what to show of it.",
+            "description": "Words to search the whole history for; with turn_id or page: what to show of that.",
         },
         "turn_id": {"type": "string", "description": "Id or place (#12) of one turn to read in full."},
         "page": {"type": "string", "description": "Id of a page, as its label gives it."},
@@ -144,7 +144,7 @@ def _around(turns: Sequence[Turn], records: Sequence[str], question: str) -> str
 
 
 def _window(text: str, question: str, size: int) -> tuple[int, int]:
-    """Return the bounds of whole lines of a text, at most ``size`` characters, around the line most like the question."""
+    """Return the bounds of whole lines of a text, about ``size`` characters, around the one most like the question."""
     if len(text) <= size:
         return 0, len(text)
     sought = [line.strip() for line in question.splitlines() if line.strip()]

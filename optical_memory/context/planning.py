@@ -11,6 +11,7 @@ from optical_memory.context import events
 from optical_memory.context.base import Settings
 from optical_memory.context.epoch import Entry, Epoch, Totals
 from optical_memory.context.events import Event
+from optical_memory.context.instructions import distinct, standing
 from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.notes import Notes
 from optical_memory.context.plan import SHARES, Sizes
@@ -75,7 +76,8 @@ class Draft:
     """An epoch that is planned and not stored yet.
 
     It seals the first ``count`` groups of the tail, which are the ``turns``. ``fresh`` are the pages made of them,
-    ``gists`` those that replace older pages, ``instructions`` all that are sealed.
+    ``gists`` those that replace older pages, ``instructions`` all that are sealed, those
+    that were replaced included.
     """
 
     epoch: Epoch
@@ -124,8 +126,8 @@ class Planner:
         count = sizes.groups_to_seal(premises.free)
         groups = premises.groups[:count]
         turns = [turn for group in groups for turn in group.turns]
-        instructions = _distinct([*premises.instructions, *(turn for turn in turns if turn.is_instruction)])
-        system = sum(count_message(turn, self._profile) for turn in instructions)
+        instructions = distinct([*premises.instructions, *(turn for turn in turns if turn.is_instruction)])
+        system = sum(count_message(turn, self._profile) for turn in standing(instructions))
         tail = sizes.tail - sum(group.tokens for group in groups)
         _check_least(system, tail, premises.reserved, self._settings.budget)
         totals = Totals(
@@ -234,14 +236,6 @@ class _Texts:
     def __call__(self, entry: Entry) -> list[Run]:
         """Return what is told of an entry."""
         return list(self.fresh[entry.id].told) if entry.id in self.fresh else self.older(entry)
-
-
-def _distinct(instructions: Sequence[Turn]) -> tuple[Turn, ...]:
-    """Return instructions without those that say again what one before them says: a script that was started anew."""
-    first: dict[str, Turn] = {}
-    for turn in instructions:
-        first.setdefault(turn.digest, turn)
-    return tuple(first.values())
 
 
 def _check_least(system: int, tail: int, reserved: int, budget: int) -> None:

@@ -18,6 +18,7 @@ from optical_memory.context.base import Context, Piece, Settings
 from optical_memory.context.epoch import Epoch
 from optical_memory.context.events import Events
 from optical_memory.context.gallery import Gallery, Seen
+from optical_memory.context.instructions import standing
 from optical_memory.context.lineage import Lineage, Ranges, clipped, common, within
 from optical_memory.context.plan import SHARES, Limits, Sizes
 from optical_memory.context.sealing import Sealer
@@ -175,7 +176,7 @@ class SessionView:
 
     def _show_instructions(self, turns: Sequence[Turn]) -> None:
         self._instructions = tuple(turns)
-        self._system = tuple(turn_piece(turn, count_message(turn, self.profile)) for turn in turns)
+        self._system = tuple(turn_piece(turn, count_message(turn, self.profile)) for turn in standing(turns))
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
