@@ -79,8 +79,8 @@ class Epoch:
     """The past as one change of the prefix left it. Immutable; the next epoch is a new object.
 
     ``sealed`` are the places of the turns that left the text tail. ``instructions`` are ids of sealed system and
-    developer turns: those that stand are text, ahead of the past. ``totals`` are sums over all sealed turns, archived ones
-    included. ``notes`` are the user's words among them. ``bare``: there was no room even for the header.
+    developer turns: those that stand are text, ahead of the past. ``totals`` are sums over all sealed turns, archived
+    ones included. ``notes`` are what is said in text. ``bare``: there was no room even for the header.
     """
 
     number: int = 0

@@ -1,9 +1,9 @@
 """Instructions: which of a session's system turns stand, where a script was started anew or its prompt was changed.
 
-An instruction that is said again word for word is one. One that says mostly what an older one said replaces it, and takes
-its place; the older stays in the record, and comes back where the talk is rewound. Turns that follow one another
-without anything between are one prompt in several parts: they never replace one another. What says something else
-adds to what stands: a note amid the talk, a second agent's prompt.
+An instruction that is said again word for word is one. One that says mostly what an older one said replaces it, and
+takes its place; the older stays in the record, and comes back where the talk is rewound. Turns that follow one another
+without anything between are one prompt in several parts: they never replace one another. What says something else adds
+to what stands: a note amid the talk, a second agent's prompt.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Shares:
     """or this many tokens where that is more,"""
     words_of_past: float = 1 / 2
     """and up to this share of what the past has."""
-    values: float = 1 / 16
+    values: float = 1 / 24
     """Exact values of the past stand as text up to this share of the budget,"""
     values_of_past: float = 1 / 3
     """and up to this share of what the user's words leave to the past."""

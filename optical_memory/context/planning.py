@@ -76,8 +76,8 @@ class Draft:
     """An epoch that is planned and not stored yet.
 
     It seals the first ``count`` groups of the tail, which are the ``turns``. ``fresh`` are the pages made of them,
-    ``gists`` those that replace older pages, ``instructions`` all that are sealed, those
-    that were replaced included.
+    ``gists`` those that replace older pages, ``instructions`` all that are sealed, those that were
+    replaced included.
     """
 
     epoch: Epoch
