@@ -15,9 +15,9 @@ from optical_memory.policies.epochs import Watermarks, choose_watermarks, tail_r
 class Shares:
     """How a budget and a request's limits are divided. Fractions of the budget, of the images, of the bytes."""
 
-    inline: float = 1 / 12
+    inline: float = 1 / 16
     """A result that costs more is shown as page images when it arrives,"""
-    file: float = 1 / 6
+    file: float = 1 / 8
     """one with the text of a file, which is edited from it, where it costs more than this."""
     said: float = 1 / 4
     """A user's turn that costs more is shown as its request, with the rest folded."""

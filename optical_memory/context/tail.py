@@ -134,8 +134,8 @@ class Tail:
         exact = [self._count(turn) for turn in turns]
         calls = max(1, sum(len(turn.tool_calls) for turn in turns))
         share = self._limits.group_tokens // calls
-        limit, images = min(self._limits.inline_tokens, share), max(self._limits.group_images // calls, 1)
-        room = _Room(limit=limit, share=share, images=images)
+        most_images = max(self._limits.group_images // calls, 1)
+        room = _Room(limit=min(self._limits.inline_tokens, share), share=share, images=most_images)
         of_file = replace(room, limit=min(self._limits.file_tokens, share))
         pieces: list[Piece] = []
         pages: list[tuple[Page, Turn]] = []

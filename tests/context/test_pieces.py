@@ -97,7 +97,7 @@ def test_a_recalled_answer_stays_text() -> None:
             call = {"id": name, "type": "function", "function": {"name": name, "arguments": "{}"}}
             memory.add("user", f"Please call {name}.")
             memory.add("assistant", None, tool_calls=[call])
-            memory.add("tool", f"The answer of {name} is long and exact. " * 60, tool_call_id=name)
+            memory.add("tool", f"The answer of {name} is long and exact. " * 90, tool_call_id=name)
         results = [piece for piece in memory.context().pieces() if piece.turn and piece.turn.role == "tool"]
         assert "The answer of recall" in results[0].text
         assert "The answer of search" not in results[1].text

@@ -31,14 +31,14 @@ def arrivals(messages: list[Message], profile: str, budget: int) -> tuple[int, i
     return came, text, files, files_text
 
 
-@pytest.mark.parametrize(("profile", "least"), [("gpt-5", 0.8), ("claude-4.7", 0.65)])
+@pytest.mark.parametrize(("profile", "least"), [("gpt-5", 0.7), ("claude-4.7", 0.5)])
 def test_most_results_arrive_as_text(profile: str, least: float, coding_session: dict[str, Any]) -> None:
     came, text, *_ = arrivals(coding_session["messages"], profile, 16_000)
     assert text / came >= least
 
 
 def test_a_file_that_was_read_is_text_where_other_results_are_pages() -> None:
-    source = "\n".join(f"def handler_{number}(request): return respond({number}, request)" for number in range(120))
+    source = "\n".join(f"def handler_{number}(request): return respond({number}, request)" for number in range(90))
     messages: list[Message] = [{"role": "user", "content": "Look at both."}]
     for name, arguments in (("Read", {"file_path": "/a.py"}), ("Bash", {"command": "make report"})):
         call = {
