@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from optical_memory.formats.keywords import When
 from optical_memory.memory import OpticalMemory
 from optical_memory.recall import RecallTool
 from optical_memory.renderers.base import Page
+from optical_memory.stores.base import Head
 from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
@@ -41,7 +43,8 @@ def workers() -> ThreadPoolExecutor:
 
 async def on_worker(work: Callable[[], T], threads: ThreadPoolExecutor | None = None) -> T:
     """Do ``work`` on a thread, by default one that all memories share. A caller that is cancelled waits for its end."""
-    running = asyncio.get_running_loop().run_in_executor(threads or workers(), work)
+    context = contextvars.copy_context()  # so that what is traced knows what it is part of
+    running = asyncio.get_running_loop().run_in_executor(threads or workers(), context.run, work)
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
@@ -127,9 +130,11 @@ class AsyncOpticalMemory:
         """See :meth:`OpticalMemory.add_turns`."""
         return await self._call(lambda memory: memory.add_turns(turns))
 
-    async def follow(self, messages: Iterable[Any], *, format: str | None = None) -> Followed:
+    async def follow(
+        self, messages: Iterable[Any], *, format: str | None = None, expected: Head | None = None
+    ) -> Followed:
         """See :meth:`OpticalMemory.follow`."""
-        return await self._call(lambda memory: memory.follow(messages, format=format))
+        return await self._call(lambda memory: memory.follow(messages, format=format, expected=expected))
 
     async def turns(self) -> list[Turn]:
         """See :meth:`OpticalMemory.turns`."""

@@ -11,7 +11,7 @@ from optical_memory.budget import Profile
 from optical_memory.context.view import SessionView
 from optical_memory.formats import to_turns
 from optical_memory.formats.keywords import When, turn_of
-from optical_memory.stores.base import Store
+from optical_memory.stores.base import Head, Store
 from optical_memory.stores.record import BATCH_TURNS
 from optical_memory.turns import Role, ToolCall, Turn
 
@@ -98,18 +98,18 @@ class Intake:
             out += self.store.append(self.session, stamped[start : start + BATCH_TURNS])
         return out
 
-    def follow(self, messages: Iterable[Any], *, format: str | None = None) -> Followed:
+    def follow(self, messages: Iterable[Any], *, format: str | None = None, expected: Head | None = None) -> Followed:
         """Make the visible history equal ``messages``: add what is new, leave what was edited or rewound.
 
         For callers that keep their own list and hand it over each time, in any provider's format. Turns that are not
         in the list leave the context and recall, and are kept as superseded; a branch that comes back is found again.
         Nothing is deleted. Messages are compared by what they say; ids are not needed. A message whose turn was
-        forgotten does not come back.
+        forgotten does not come back. ``expected``: only where the session still has this head, else ConflictError.
 
         Errors: as for :meth:`extend`, ConflictError where other processes changed the session each time.
         """
         with self._lock:
-            return self._follower().follow(list(messages), format, self._clock())
+            return self._follower().follow(list(messages), format, self._clock(), expected=expected)
 
     def _follower(self) -> Follower:
         from optical_memory.context.following import Follower  # seldom needed

@@ -73,10 +73,17 @@ class AsyncOpticalMemoryClient:
         path = calls.session_path(session, "/messages")
         return await self._json(calls.adding("POST", path, calls.listed(messages), params={"format": format}))
 
-    async def follow(self, session: str, messages: Sequence[Mapping[str, Any]], *, format: str | None = None) -> Json:
-        """Make the visible history equal this list."""
+    async def follow(
+        self,
+        session: str,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        format: str | None = None,
+        if_match: str | None = None,
+    ) -> Json:
+        """Make the visible history equal this list, with ``if_match`` only where the session has this revision."""
         body = {"messages": calls.listed(messages), "format": format}
-        return await self._json(calls.adding("PUT", calls.session_path(session, "/messages"), body))
+        return await self._json(calls.adding("PUT", calls.session_path(session, "/messages"), body, if_match=if_match))
 
     async def request(
         self,

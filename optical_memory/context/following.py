@@ -17,8 +17,8 @@ from optical_memory.context.lineage import within
 from optical_memory.context.view import ATTEMPTS, SessionView
 from optical_memory.errors import ConflictError
 from optical_memory.formats import turns_by_message
-from optical_memory.stores.base import Store
-from optical_memory.stores.record import BATCH_TURNS
+from optical_memory.stores.base import Head, Store
+from optical_memory.stores.record import BATCH_TURNS, moved
 from optical_memory.turns import Part, Turn
 
 MOST_REMEMBERED = 100_000
@@ -68,14 +68,25 @@ class Follower:
         self._places: list[tuple[int, ...]] = []
         self._hidden: set[bytes] = set()
 
-    def follow(self, messages: Sequence[Any], format: str | None, now: float) -> Followed:
+    def follow(
+        self, messages: Sequence[Any], format: str | None, now: float, *, expected: Head | None = None
+    ) -> Followed:
         """Make the visible path equal ``messages``. ``now`` stamps what is new, in seconds since 1970.
+
+        Where ``expected`` is given and the session has another birth, length or version, ConflictError at once.
 
         Errors: those of :func:`optical_memory.formats.to_turns`, DuplicateTurnError for an id given to two messages
         with other content, ConflictError where other processes were faster each time, the store's.
         """
         for _ in range(ATTEMPTS):
             self.view.refresh()
+            head, version = self.view.head, self.view.state.version
+            if expected is not None and (head.birth, head.length, version) != (
+                expected.birth,
+                expected.length,
+                expected.version,
+            ):
+                raise moved(self.view.session)
             try:
                 return self._follow(messages, format, now)
             except ConflictError:

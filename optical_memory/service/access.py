@@ -71,6 +71,7 @@ async def admitted(request: Request, engine: Engine, key: Key, scope: str) -> Ca
         request.state.allowance = await engine.quick(lambda: engine.rates.take(key))
     if scope not in key.scopes:
         raise Problem(403, "the key may not do this", f"this needs a key with the scope {scope!r}")
+    request.state.caller = (key.tenant, key.id)
     return Caller(tenant=key.tenant, key_id=key.id, scopes=key.scopes, engine=engine)
 
 

@@ -24,6 +24,7 @@ from optical_memory.service.problems import MEDIA_TYPE, add_handlers
 from optical_memory.service.proxy.door import Proxy
 from optical_memory.service.routes import fidelity, operations, proxy, quotas, sessions, turns, views
 from optical_memory.service.settings import ServiceSettings
+from optical_memory.service.tracing import Traced
 
 _PROBLEM = {
     "description": "An error, as RFC 9457 has it.",
@@ -80,6 +81,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
     stored = (turns.lean, sessions.router, turns.router, views.router, fidelity.router)
     for router in (*stored, operations.router, quotas.router):
         app.include_router(router)
+    if chosen.otel:
+        app.add_middleware(Traced)
     dashboard.add_to(app)
     if chosen.proxy is not None:
         app.include_router(proxy.router)

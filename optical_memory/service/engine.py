@@ -15,6 +15,7 @@ from optical_memory.memory import OpticalMemory
 from optical_memory.renderers import ChromiumRenderer, get_renderer
 from optical_memory.renderers.base import Renderer
 from optical_memory.renderers.processes import ProcessRenderer
+from optical_memory.service import tracing
 from optical_memory.service.appending import Appending
 from optical_memory.service.encryption import EncryptingCodec, TenantKeys
 from optical_memory.service.fidelity import Fidelity
@@ -68,6 +69,8 @@ class Engine:
         self.codec = codec
         self.store = open_store(url, codec=codec)
         self.renderer = renderer_of(settings)
+        if settings.otel:
+            self.store, self.renderer = tracing.TracedStore(self.store), tracing.TracedRenderer(self.renderer)
         self.endpoint = Endpoint(settings.ask_url, model=settings.ask_model or "") if settings.ask_url else None
         self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-store")
         self._slow = ThreadPoolExecutor(PAGE_THREADS, thread_name_prefix="optical-memory-pages")

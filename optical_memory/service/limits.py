@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from optical_memory.service.logs import log_request
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.problems import RETRY_SECONDS, Problem
 from optical_memory.service.rates import Allowance
@@ -68,7 +69,10 @@ class Limits:
             await refused.answer()(scope, receive, sent)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            self._metrics.answered(route, scope["method"], status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.answered(route, scope["method"], status, seconds)
+            if self._settings.log_requests:
+                log_request(scope, route, status, seconds)
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         settings = self._settings

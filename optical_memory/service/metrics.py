@@ -31,6 +31,7 @@ class Metrics:
         self._events = Counter("optical_memory_events", "What memories did.", ("kind",), registry=registry)
         self._pages = Counter("optical_memory_pages_drawn", "Pages drawn.", registry=registry)
         self._drawing = Counter("optical_memory_drawing_seconds", "Time spent drawing.", registry=registry)
+        self._shown = Counter("optical_memory_pages_shown", "Pages of contexts given.", registry=registry)
         self._full = Counter("optical_memory_text_tokens", "Tokens of full histories asked for.", registry=registry)
         self._sent = Counter("optical_memory_context_tokens", "Tokens of contexts given instead.", registry=registry)
 
@@ -51,10 +52,11 @@ class Metrics:
         """Count turns that were stored."""
         self._turns.inc(turns)
 
-    def given(self, text_tokens: int, context_tokens: int) -> None:
-        """Count the tokens of a context and of the history that it stands for."""
+    def given(self, text_tokens: int, context_tokens: int, pages: int) -> None:
+        """Count the tokens of a context and of the history that it stands for, and the pages it shows."""
         self._full.inc(text_tokens)
         self._sent.inc(context_tokens)
+        self._shown.inc(pages)
 
     def saw(self, event: Event) -> None:
         """Count an event of a memory."""

@@ -21,6 +21,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("uvicorn", "service") from error
 
+from optical_memory.service.logs import set_up_logs
 from optical_memory.service.settings import PREFIX, ServiceSettings
 
 _log = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def _end_with_parent() -> None:
 def _serve(settings: ServiceSettings, listening: socket.socket) -> None:
     from optical_memory.service.app import create_app
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    set_up_logs(settings.log_format)
     config = uvicorn.Config(
         create_app(settings),
         ssl_certfile=settings.tls_cert,

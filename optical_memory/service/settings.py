@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from optical_memory.errors import InputError, MissingExtraError
 
@@ -51,6 +51,9 @@ class ServiceSettings(BaseSettings):
     max_import_bytes: int = Field(default=128 << 20, ge=1_024, description="largest body of an import")
     body_seconds: float = Field(default=30.0, gt=0, description="time for a body to arrive")
     store_seconds: float = Field(default=2.0, gt=0, lt=1_000, description="how long a reply of Redis may take")
+    log_format: Literal["text", "json"] = Field(default="text", description="how log lines are written")
+    log_requests: bool = Field(default=False, description="log each request: route, status, time, tenant; no content")
+    otel: bool = Field(default=False, description="trace with OpenTelemetry (extra otel; its own OTEL_… variables)")
     max_requests: int = Field(default=512, ge=1, description="requests at a time; further ones get 503")
     threads: int = Field(default=8, ge=1, le=256, description="threads for stores")
     draw_processes: int = Field(default=2, ge=0, le=64, description="processes that draw pages; 0: threads do")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Header, Query, Request, Response
+from fastapi import APIRouter, Body, Header, Query, Response
 
 from optical_memory.budget import get_profile
 from optical_memory.errors import ConflictError, InputError, NotFoundError
@@ -95,19 +95,26 @@ async def follow(
     session: Session,
     view: Seen,
     body: FollowBody,
-    request: Request,
     idempotency_key: IdempotencyKey = None,
+    if_match: IfMatch = None,
 ) -> Response:
-    """Make the visible history equal this list: adds, rewinds and branches; deletes nothing."""
-    if "if-match" in request.headers:
-        raise Problem(400, "If-Match does not apply", "a list says itself what the history shall be")
+    """Make the visible history equal this list: adds, rewinds and branches; deletes nothing.
+
+    412 where the session has another revision than If-Match says.
+    """
+    expected = expected_head(if_match)
     data = body.model_dump(mode="json")
     repeat = Repeat.of(caller, session, "follow", idempotency_key, data) if idempotency_key else None
 
     def done(memory: OpticalMemory) -> Response:
         if repeat is not None and (before := repeat.answer()) is not None:
             return _again(before, 200)
-        followed = memory.follow(body.messages, format=body.format)
+        try:
+            followed = memory.follow(body.messages, format=body.format, expected=expected)
+        except ConflictError as error:
+            if expected is None:
+                raise
+            raise Problem(412, "the session has another revision", str(error)) from error
         revision = revision_of(memory.store.head(session))
         said = packed(
             {

@@ -38,7 +38,7 @@ async def _seen(caller: Caller, session: str, view: View, work: Callable[[Optica
 
 def _drawn(caller: Caller, memory: OpticalMemory, *, draw: bool = True) -> Context:
     context = memory.context(draw=draw)
-    caller.engine.metrics.given(context.text_tokens, context.tokens)
+    caller.engine.metrics.given(context.text_tokens, context.tokens, len(context.pages))
     return context
 
 
