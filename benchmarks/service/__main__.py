@@ -1,4 +1,4 @@
-"""The service: appends a second (`load`), and what it survives (`crash`, `replicas`, `redis`, `pause`, `full`, …)."""
+"""The service: appends a second (`load`), reads, a soak, and what it survives (`crash`, `redis`, `abuse`, …)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.service import chaos
+from benchmarks.service.abuse import abuse
 from benchmarks.service.dashboard import dashboard
 from benchmarks.service.load import load
+from benchmarks.service.reads import reads
+from benchmarks.service.soak import soak
 
 WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     "load": (
@@ -21,6 +24,18 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     "dashboard": (
         "seconds until a long session is opened, and replayed",
         lambda folder, given: dashboard(given.store or f"sqlite:///{folder}/memory.db", turns=given.turns),
+    ),
+    "reads": (
+        "a warm session of 10,000 turns; reads while pages are drawn",
+        lambda folder, given: reads(folder, seconds=given.seconds, renderer=given.renderer),
+    ),
+    "soak": (
+        "a third of the load for minutes: memory and file handles",
+        lambda folder, given: soak(folder, minutes=given.minutes, workers=given.workers),
+    ),
+    "abuse": (
+        "a body of 1 GB, many tiny requests, 2,000 slow clients",
+        lambda folder, given: abuse(folder, requests=given.requests, clients=2_000),
     ),
     "crash": (
         "kill -9 of the service, by default on SQLite",
@@ -69,6 +84,9 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="processes of the service")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
+    parser.add_argument("--minutes", type=float, default=60.0, help="of a soak")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="tiny ones of abuse")
+    parser.add_argument("--renderer", default="dense", help="of reads: dense or chromium")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(WHAT[arguments.what][1](Path(folder), arguments), indent=2))

@@ -87,6 +87,8 @@ def test_the_image_copies_what_there_is_and_runs_the_command() -> None:
     assert extras <= set(known)
 
 
-@pytest.mark.skipif(shutil.which("docker") is None, reason="no docker here")
 def test_docker_understands_the_compose_file() -> None:
-    subprocess.run(["docker", "compose", "--file", str(COMPOSE), "config", "--quiet"], check=True)
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
+        pytest.skip("no docker compose here")
+    subprocess.run([docker, "compose", "--file", str(COMPOSE), "config", "--quiet"], check=True)

@@ -1,0 +1,73 @@
+"""A soak: a third of the load for minutes, appends and reads and forgetting, while memory and file handles are noted."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.service import wire
+from benchmarks.service.load import SESSIONS, TEXT, figures, make_key
+from benchmarks.service.process import Service
+from benchmarks.service.redis_process import RedisProcess
+
+RATE = 500.0
+"""A third of 1,500 requests a second."""
+_DRAWN = 20
+"""Every so many requests one reads the context of one of a few sessions."""
+
+
+def soak(folder: Path, *, minutes: float, workers: int) -> dict[str, Any]:
+    """Load a service for so many minutes; return its memory and handles at each tenth of that time."""
+    redis = RedisProcess(folder)
+    key = make_key(redis.url, "soak")
+    service = Service(redis.url, workers=str(workers))
+    samples, total = [], wire.Load()
+    try:
+        for tenth in range(10):
+            part = asyncio.run(wire.paced(service.port, _mixed(key, tenth), rate=RATE, seconds=minutes * 6))
+            total.times += part.times
+            total.refused += part.refused
+            total.seconds += part.seconds
+            samples.append(_sample(service, part))
+    finally:
+        service.stop()
+        redis.kill()
+    return {"minutes": round(total.seconds / 60, 1), "all": figures(total), "samples": samples}
+
+
+def _mixed(key: str, tenth: int) -> Iterator[bytes]:
+    """Yield appends to all sessions, and now and then a read, and a session deleted that then begins anew."""
+    for number in itertools.count():
+        session = f"session-{number % SESSIONS}"
+        if number % 500 == 499:
+            yield _delete(f"/v1/sessions/read-{number // 500 % 5}", key)
+        elif number % _DRAWN == _DRAWN - 1:
+            yield wire.get(f"/v1/sessions/session-{number // _DRAWN % 5}/messages", key)
+        else:
+            body = {"role": "user", "content": f"turn {tenth} {number} {TEXT}"}
+            path = f"/v1/sessions/{f'read-{number % 5}' if number % 50 == 0 else session}/turns"
+            yield wire.post(path, key, body, Idempotency_Key=uuid.uuid4().hex)
+
+
+def _delete(path: str, key: str) -> bytes:
+    return f"DELETE {path} HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+
+
+def _sample(service: Service, part: wire.Load) -> dict[str, Any]:
+    parent = psutil.Process(service.process.pid)
+    tree = [parent, *parent.children(recursive=True)]
+    times = sorted(part.times)
+    return {
+        "at": time.strftime("%H:%M:%S"),
+        "memory_mib": sum(one.memory_info().rss for one in tree) >> 20,
+        "handles": sum(one.num_fds() for one in tree),
+        "threads": sum(one.num_threads() for one in tree),
+        "p99_ms": round(times[int(len(times) * 0.99)] * 1e3, 1),
+    }
