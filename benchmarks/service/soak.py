@@ -1,4 +1,4 @@
-"""A soak: a third of the load for minutes, appends and reads and forgetting, while memory and file handles are noted."""
+"""A soak: a third of the load for minutes, while memory and file handles are noted."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import queue
 import signal
 import threading
@@ -28,6 +29,8 @@ MOST_TRIES = 3
 PAGES_A_JOB = 4
 """Most pages of one job: so long others wait for a process at most."""
 _END_SECONDS = 5.0
+_NICE = 10
+"""Drawing steps back for those who read and add: it takes the processor that they leave."""
 Kind = Literal["draw", "paint"]
 
 
@@ -167,6 +170,8 @@ class _Worker:
 def _work(name: str, connection: Connection) -> None:
     """Draw jobs until the other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says when to end
+    if hasattr(os, "nice"):
+        os.nice(_NICE)
     renderer = get_renderer(name)
     try:
         while True:

@@ -75,6 +75,8 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         responses=responses,
         docs_url=None,  # its scripts come from another server
         redoc_url=None,
+        # FastAPI's own telemetry would hold paths, and so session ids.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     add_handlers(app)
     app.add_middleware(Limits, settings=chosen, metrics=metrics)
