@@ -6,18 +6,23 @@ import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from optical_memory.adapters.base import Bridge, OnFailure, schemas
-from optical_memory.errors import MissingExtraError
+from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
+from optical_memory.errors import MissingExtraError, OpticalMemoryError
 from optical_memory.formats.media import split_data_url
 from optical_memory.memory import OpticalMemory
 from optical_memory.turns import Part, Turn
 
 try:
     from agent_framework import ChatContext, ChatMiddleware, Content, ContextProvider, FunctionTool, Message
+    from agent_framework.exceptions import MiddlewareException
 except ImportError as missing:
     raise MissingExtraError("agent-framework-core", "agent-framework") from missing
 
-__all__ = ["OpticalContextProvider"]
+__all__ = ["MemoryFailedError", "OpticalContextProvider"]
+
+
+class MemoryFailedError(MiddlewareException, OpticalMemoryError):
+    """The memory failed; ``__cause__`` says how: StoreError, BudgetError."""
 
 
 class MessageShape:
@@ -40,7 +45,7 @@ class MessageShape:
         return [_made(turn) for turn in turns]
 
 
-class OpticalContextProvider(ContextProvider):
+class OpticalContextProvider(PerThread[Message], ContextProvider):
     """Shows the model an optical memory of the session instead of its whole history.
 
     ``Agent(client=client, context_providers=[OpticalContextProvider(store="sqlite:///memory.db")])``. Each session's id
@@ -49,7 +54,7 @@ class OpticalContextProvider(ContextProvider):
     Args:
         memory: a ready memory for one session, instead of ``settings``.
         recall: whether the model gets the recall tool.
-        on_failure: "raise" the memory's error, or "send everything" and log a warning.
+        on_failure: "raise" MemoryFailedError, or "send everything" and log a warning.
         settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer). The budget holds for all
             that is sent: instructions, tool schemas, messages.
 
@@ -65,7 +70,7 @@ class OpticalContextProvider(ContextProvider):
         **settings: Any,
     ) -> None:
         super().__init__(source_id)
-        self._bridge: Bridge[Message] = Bridge(MessageShape(), memory, on_failure=on_failure, **settings)
+        self._bridge = Bridge(MessageShape(), memory, on_failure=on_failure, error=MemoryFailedError, **settings)
         self._recall = recall
 
     async def before_run(self, *, agent: Any, session: Any, context: Any, state: dict[str, Any]) -> None:
@@ -86,17 +91,9 @@ class OpticalContextProvider(ContextProvider):
             name=offered.name, description=offered.description, func=recall, input_model=offered.parameters
         )
 
-    def memory(self, session_id: str) -> OpticalMemory:
-        """Return the memory of a session, to inspect it, recall or forget."""
-        return self._bridge.memory(session_id)
-
-    def close(self) -> None:
-        """Release the store and the renderer."""
-        self._bridge.close()
-
 
 class _Bounded(ChatMiddleware):
-    """Puts the bounded context in place of the messages of one call; errors: BudgetError, StoreError."""
+    """Puts the bounded context in place of the messages of one call. Raises MemoryFailedError."""
 
     def __init__(self, bridge: Bridge[Message], thread: str) -> None:
         self._bridge, self._thread = bridge, thread

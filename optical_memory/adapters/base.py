@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
+from optical_memory import wording
 from optical_memory.asynchronous import on_worker
 from optical_memory.budget import count_tokens
 from optical_memory.context.base import Context
@@ -26,7 +27,7 @@ from optical_memory.turns import Turn
 
 M = TypeVar("M")
 OnFailure = Literal["raise", "send everything"]
-"""What happens where the memory fails (store down, budget too small): its error, or the full history and a warning."""
+"""What happens where the memory fails (store down, budget too small): an error, or the full history and a warning."""
 ATTEMPTS = 8
 """Times that a list is followed anew because another process changed the session meanwhile."""
 _log = logging.getLogger(__name__)
@@ -49,6 +50,31 @@ class Shape(Protocol[M]):
         """Return messages that say what turns of no single message say: pages, records, parts of messages."""
 
 
+class Failures:
+    """What an adapter does where the memory fails: an error that its framework understands, or a warning.
+
+    Args:
+        on_failure: "raise", or "send everything".
+        error: class of the error that is raised, from the memory's own; None: the memory's own itself.
+
+    """
+
+    def __init__(self, on_failure: OnFailure = "raise", error: type[OpticalMemoryError] | None = None) -> None:
+        if on_failure not in ("raise", "send everything"):
+            raise InputError(f'on_failure is "raise" or "send everything", not {on_failure!r}')
+        self._raises, self._error = on_failure == "raise", error
+
+    def seen(self, error: OpticalMemoryError, instead: str) -> None:
+        """Raise, or log a warning that says what is done ``instead``."""
+        if self._raises:
+            raise self.raised(error) from error
+        _log.warning("%s: %s", instead, error)
+
+    def raised(self, error: OpticalMemoryError) -> OpticalMemoryError:
+        """Return an error of the memory as one of the framework's."""
+        return error if self._error is None else self._error(str(error))
+
+
 class Bridge(Generic[M]):
     """Hands the bounded context of a thread to a framework, in the framework's own messages. Safe for threads.
 
@@ -56,6 +82,7 @@ class Bridge(Generic[M]):
         shape: converts messages.
         memory: a memory to use for the one thread that comes; closing it stays with its owner.
         on_failure: "raise", or "send everything": the full history, with a warning in the log.
+        error: class of what is raised, for a framework with errors of its own; its cause is the memory's error.
         settings: instead of ``memory``, those of :class:`MemoryPool` (store, profile, budget, policy, renderer, …);
             then each thread is a session of its own.
 
@@ -67,14 +94,13 @@ class Bridge(Generic[M]):
         memory: OpticalMemory | None = None,
         *,
         on_failure: OnFailure = "raise",
+        error: type[OpticalMemoryError] | None = None,
         **settings: Any,
     ) -> None:
         if memory is not None and settings:
             raise InputError(f"give a memory, or settings for new ones, not both: {', '.join(settings)}")
-        if on_failure not in ("raise", "send everything"):
-            raise InputError(f'on_failure is "raise" or "send everything", not {on_failure!r}')
         self.shape = shape
-        self._on_failure = on_failure
+        self.failures = Failures(on_failure, error)
         self._memory = memory
         self._thread: str | None = None
         self._pool = MemoryPool(**settings) if memory is None else None
@@ -92,8 +118,8 @@ class Bridge(Generic[M]):
             messages: the whole history, as the framework has it.
             beside: what is sent besides, as text: system prompt, tool schemas. Its tokens are taken off the budget.
 
-        A message that is shown as it came is the very object. Errors: those of follow() and context(), unless the
-        history is to be sent whole then.
+        A message that is shown as it came is the very object. Raises ``error`` where follow() or context() fails, unless
+        the history is to be sent whole then.
 
         """
         given = list(messages)
@@ -101,9 +127,7 @@ class Bridge(Generic[M]):
             with self._used(thread) as memory:
                 return self._shown(memory, given, beside)
         except OpticalMemoryError as error:
-            if self._on_failure == "raise":
-                raise
-            _log.warning("the whole history of thread %r is sent, %d messages: %s", thread, len(given), error)
+            self.failures.seen(error, f"the whole history of thread {thread!r} is sent, {len(given)} messages")
             return given
 
     async def shown_async(self, thread: str, messages: Iterable[M], *, beside: str = "") -> list[M]:
@@ -117,10 +141,14 @@ class Bridge(Generic[M]):
         return RecallTool(lambda **asked: [])
 
     def recall(self, thread: str, arguments: str | Mapping[str, Any]) -> str:
-        """Answer a model's call of the recall tool, in the thread in which it runs."""
+        """Answer a model's call of the recall tool, in the thread in which it runs. What fails is said to the model."""
         asked = arguments if isinstance(arguments, str) else {k: v for k, v in arguments.items() if v is not None}
-        with self._used(thread) as memory:
-            return memory.recall_tool()(asked)
+        try:
+            with self._used(thread) as memory:
+                return memory.recall_tool()(asked)
+        except OpticalMemoryError as error:
+            _log.warning("recall in thread %r answers nothing: %s", thread, error)
+            return wording.recall_failed(error)
 
     async def recall_async(self, thread: str, arguments: str | Mapping[str, Any]) -> str:
         """Do :meth:`recall` without holding the event loop."""
@@ -180,6 +208,20 @@ class Bridge(Generic[M]):
                 yield self.shape.shortened(messages[owner], run[0])
             else:
                 yield from self.shape.made(run)
+
+
+class PerThread(Generic[M]):
+    """What the adapters over one :class:`Bridge` have in common."""
+
+    _bridge: Bridge[M]
+
+    def memory(self, thread: str) -> OpticalMemory:
+        """Return the memory of a thread, to inspect it, recall or forget."""
+        return self._bridge.memory(thread)
+
+    def close(self) -> None:
+        """Release the store and the renderer."""
+        self._bridge.close()
 
 
 def schemas(tools: Iterable[Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from optical_memory.adapters.base import Bridge, OnFailure, schemas
+from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
 from optical_memory.errors import MissingExtraError, OpticalMemoryError
 from optical_memory.formats import from_turns
 from optical_memory.memory import OpticalMemory
@@ -21,7 +21,9 @@ try:
     )
     from crewai.hooks.dispatch import HookAborted
     from crewai.tools import BaseTool
-    from pydantic import BaseModel, Field
+    from pydantic import BaseModel
+
+    from optical_memory.adapters.recall_arguments import RecallArguments
 except ImportError as missing:
     raise MissingExtraError("crewai", "crewai") from missing
 
@@ -47,18 +49,7 @@ class ChatShape:
         return from_turns(turns, self.format, repair=False)
 
 
-class Recall(BaseModel):
-    """What to look up: one of question, turn_id and page."""
-
-    question: str | None = Field(None, description="Words or a question to search the whole history for.")
-    turn_id: str | None = Field(None, description="Id or place (#12) of one turn to read in full.")
-    page: str | None = Field(None, description="Id of a page, as its label gives it.")
-    line: int | None = Field(None, description="Line on the page, counted from 1 at its top.")
-    k: int = Field(5, description="Most turns to return.")
-    offset: int = Field(0, description="First character to return of a long answer.")
-
-
-class OpticalRegistration:
+class OpticalRegistration(PerThread[Message]):
     """The registered hooks; :meth:`unregister` takes them off."""
 
     def __init__(self, bridge: Bridge[Message]) -> None:
@@ -92,22 +83,18 @@ class OpticalRegistration:
         class RecallTool(BaseTool):
             name: str = bridge.recall_tool.name
             description: str = bridge.recall_tool.description
-            args_schema: type[BaseModel] = Recall
+            args_schema: type[BaseModel] = RecallArguments
 
             def _run(self, **asked: Any) -> str:
                 return bridge.recall(thread, asked)
 
         return RecallTool()
 
-    def memory(self, thread: str) -> OpticalMemory:
-        """Return the memory of a thread, to inspect it, recall or forget."""
-        return self._bridge.memory(thread)
-
     def unregister(self) -> None:
         """Take the hooks off and release the store and the renderer."""
         unregister_before_llm_call_hook(self.before)
         unregister_after_llm_call_hook(self.after)
-        self._bridge.close()
+        self.close()
 
     def _whole(self, context: LLMCallHookContext) -> list[Message]:
         messages = list(context.messages)

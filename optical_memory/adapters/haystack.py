@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from optical_memory.adapters.base import Bridge, OnFailure, schemas
+from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
 from optical_memory.asynchronous import on_worker
-from optical_memory.errors import MissingExtraError
+from optical_memory.errors import MissingExtraError, OpticalMemoryError
 from optical_memory.formats.media import split_data_url
 from optical_memory.memory import OpticalMemory
 from optical_memory.turns import Part, Turn
@@ -17,13 +17,21 @@ from optical_memory.turns import Part, Turn
 try:
     from haystack.components.agents.state import State
     from haystack.components.agents.state.state_utils import replace_values
+    from haystack.core.errors import PipelineRuntimeError
     from haystack.core.serialization import default_from_dict, default_to_dict
     from haystack.dataclasses import ChatMessage, ImageContent, TextContent, ToolCall
     from haystack.tools.tool import Tool
 except ImportError as missing:
     raise MissingExtraError("haystack-ai", "haystack") from missing
 
-__all__ = ["OpticalMemoryHook"]
+__all__ = ["MemoryFailedError", "OpticalMemoryHook"]
+
+
+class MemoryFailedError(PipelineRuntimeError, OpticalMemoryError):
+    """The memory failed; ``__cause__`` says how: StoreError, BudgetError."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("optical_memory", OpticalMemoryHook, message)
 
 
 class HaystackShape:
@@ -50,7 +58,7 @@ class HaystackShape:
         return [_made(turn) for turn in turns]
 
 
-class OpticalMemoryHook:
+class OpticalMemoryHook(PerThread[ChatMessage]):
     """Shows the Agent's model an optical memory of the conversation; the run's result holds all messages.
 
     ``Agent(chat_generator, tools=[hook.recall_tool()], hooks=hook.hooks())``.
@@ -59,7 +67,7 @@ class OpticalMemoryHook:
         memory: a ready memory for one conversation, instead of ``settings``.
         thread: id of the conversation where the agent's state does not name one.
         key: the key of the agent's state that names the conversation.
-        on_failure: "raise" the memory's error, or "send everything" and log a warning.
+        on_failure: "raise" MemoryFailedError, or "send everything" and log a warning.
         settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer). The budget holds for all
             that is sent: system prompt, tool schemas, messages.
 
@@ -74,7 +82,7 @@ class OpticalMemoryHook:
         on_failure: OnFailure = "raise",
         **settings: Any,
     ) -> None:
-        self._bridge: Bridge[ChatMessage] = Bridge(HaystackShape(), memory, on_failure=on_failure, **settings)
+        self._bridge = Bridge(HaystackShape(), memory, on_failure=on_failure, error=MemoryFailedError, **settings)
         self._thread, self._key, self._ready = thread, key, memory is not None
         self._given = {"thread": thread, "key": key, "on_failure": on_failure, **settings}
         self._runs: WeakKeyDictionary[State, tuple[list[ChatMessage], list[ChatMessage]]] = WeakKeyDictionary()
@@ -84,7 +92,7 @@ class OpticalMemoryHook:
         return {"before_llm": [self], "after_run": [_Whole(self)]}
 
     def run(self, state: State) -> None:
-        """Put the bounded context into the state for the next model call. Errors: BudgetError, StoreError."""
+        """Put the bounded context into the state for the next model call. Raises MemoryFailedError."""
         whole = self.whole(state)
         self._put(state, whole, self._bridge.shown(self._named(state), whole, beside=_beside(state)))
 
@@ -117,14 +125,6 @@ class OpticalMemoryHook:
             return await on_worker(lambda: recall(**asked))
 
         return Tool(offered.name, offered.description, offered.parameters, recall, async_function=recall_async)
-
-    def memory(self, thread: str) -> OpticalMemory:
-        """Return the memory of a conversation, to inspect it, recall or forget."""
-        return self._bridge.memory(thread)
-
-    def close(self) -> None:
-        """Release the store and the renderer; the Agent calls it."""
-        self._bridge.close()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the hook's settings; they must be plain data."""

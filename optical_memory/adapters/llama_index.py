@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
-from optical_memory.adapters.base import Bridge, OnFailure
+from optical_memory.adapters.base import Bridge, Failures, OnFailure
+from optical_memory.adapters.kept import KeptList
 from optical_memory.asynchronous import on_worker
 from optical_memory.context.base import Context
 from optical_memory.errors import BudgetError, InputError, MissingExtraError, OpticalMemoryError
@@ -22,25 +22,20 @@ try:
     from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock, ToolCallBlock
     from llama_index.core.memory import BaseMemory, BaseMemoryBlock
     from llama_index.core.tools import FunctionTool, ToolMetadata
-    from pydantic import BaseModel, Field, PrivateAttr
+    from llama_index.core.workflow import WorkflowRuntimeError
+    from pydantic import PrivateAttr
+
+    from optical_memory.adapters.recall_arguments import RecallArguments
 except ImportError as missing:
     raise MissingExtraError("llama-index-core", "llama-index") from missing
 
-__all__ = ["OpticalChatMemory", "OpticalMemoryBlock"]
+__all__ = ["MemoryFailedError", "OpticalChatMemory", "OpticalMemoryBlock"]
 WHOLE = "optical_memory.message"
 """Key under which the framework's own message travels with OpenAI's, so that it comes back exactly."""
-_log = logging.getLogger(__name__)
 
 
-class Recall(BaseModel):
-    """What to look up: one of question, turn_id and page."""
-
-    question: str | None = Field(None, description="Words or a question to search the whole history for.")
-    turn_id: str | None = Field(None, description="Id or place (#12) of one turn to read in full.")
-    page: str | None = Field(None, description="Id of a page, as its label gives it.")
-    line: int | None = Field(None, description="Line on the page, counted from 1 at its top.")
-    k: int = Field(5, description="Most turns to return.")
-    offset: int = Field(0, description="First character to return of a long answer.")
+class MemoryFailedError(WorkflowRuntimeError, OpticalMemoryError):
+    """The memory failed; ``__cause__`` says how: StoreError, BudgetError."""
 
 
 class LlamaShape:
@@ -90,19 +85,25 @@ class OpticalChatMemory(BaseMemory):
     ``await agent.run("…", memory=OpticalChatMemory.from_defaults(session="user-17", store="sqlite:///memory.db"))``.
     """
 
-    on_failure: OnFailure = "raise"
     _memory: OpticalMemory = PrivateAttr()
+    _failures: Failures = PrivateAttr()
+    _kept: KeptList[ChatMessage] = PrivateAttr()
     _shape: LlamaShape = PrivateAttr(default_factory=LlamaShape)
 
     @classmethod
     def from_defaults(
         cls, memory: OpticalMemory | None = None, on_failure: OnFailure = "raise", **settings: Any
     ) -> OpticalChatMemory:
-        """Return a memory over a ready OpticalMemory, or over a new one with these ``settings`` (session, store, …)."""
+        """Return a memory over a ready OpticalMemory, or over a new one with these ``settings`` (session, store, …).
+
+        ``on_failure``: "raise" MemoryFailedError, or "send everything" and log a warning.
+        """
         if memory is not None and settings:
             raise InputError("give a memory, or settings for a new one, not both")
-        out = cls(on_failure=on_failure)
+        out = cls()
         out._memory = OpticalMemory(**settings) if memory is None else memory
+        out._failures = Failures(on_failure, MemoryFailedError)
+        out._kept = KeptList(out._memory, out._shape, out._shape.made, out._failures)
         return out
 
     @property
@@ -111,13 +112,11 @@ class OpticalChatMemory(BaseMemory):
         return self._memory
 
     def get(self, input: str | None = None, **kwargs: Any) -> list[ChatMessage]:
-        """Return what the model should see. Errors: BudgetError, StoreError."""
+        """Return what the model should see. Raises MemoryFailedError."""
         try:
             turns = _turns(self._memory.context(draw=True))
         except OpticalMemoryError as error:
-            if self.on_failure == "raise":
-                raise
-            _log.warning("the whole history of session %r is sent: %s", self._memory.session, error)
+            self._failures.seen(error, f"the whole history of session {self._memory.session!r} is sent")
             return self.get_all()
         return self._shape.made(turns)
 
@@ -127,7 +126,7 @@ class OpticalChatMemory(BaseMemory):
 
     def get_all(self) -> list[ChatMessage]:
         """Return every message of the conversation, exactly."""
-        return self._shape.made(self._memory.turns())
+        return self._kept.all()
 
     async def aget_all(self) -> list[ChatMessage]:
         """Do :meth:`get_all` without holding the event loop."""
@@ -135,7 +134,7 @@ class OpticalChatMemory(BaseMemory):
 
     def put(self, message: ChatMessage) -> None:
         """Store a message, exactly and durably."""
-        self.put_messages([message])
+        self._kept.add([message])
 
     async def aput(self, message: ChatMessage) -> None:
         """Do :meth:`put` without holding the event loop."""
@@ -143,8 +142,7 @@ class OpticalChatMemory(BaseMemory):
 
     def put_messages(self, messages: list[ChatMessage]) -> None:
         """Store messages, exactly and durably."""
-        written = [one for message in messages for one in self._shape.written(message)]
-        self._memory.extend(written, format=self._shape.format)
+        self._kept.add(messages)
 
     async def aput_messages(self, messages: list[ChatMessage]) -> None:
         """Do :meth:`put_messages` without holding the event loop."""
@@ -152,8 +150,7 @@ class OpticalChatMemory(BaseMemory):
 
     def set(self, messages: list[ChatMessage]) -> None:
         """Make the conversation equal ``messages``; what is not in it is kept as superseded."""
-        written = [one for message in messages for one in self._shape.written(message)]
-        self._memory.follow(written, format=self._shape.format)
+        self._kept.replace(messages)
 
     async def aset(self, messages: list[ChatMessage]) -> None:
         """Do :meth:`set` without holding the event loop."""
@@ -161,7 +158,7 @@ class OpticalChatMemory(BaseMemory):
 
     def reset(self) -> None:
         """Really delete the conversation."""
-        self._memory.forget(everything=True)
+        self._kept.clear()
 
     async def areset(self) -> None:
         """Do :meth:`reset` without holding the event loop."""
@@ -177,7 +174,7 @@ class OpticalChatMemory(BaseMemory):
         async def recall_async(**asked: Any) -> str:
             return await on_worker(lambda: recall(**asked))
 
-        told = ToolMetadata(name=tool.name, description=tool.description, fn_schema=Recall)
+        told = ToolMetadata(name=tool.name, description=tool.description, fn_schema=RecallArguments)
         return FunctionTool(recall, told, async_fn=recall_async)
 
 
@@ -193,9 +190,12 @@ class OpticalMemoryBlock(BaseMemoryBlock[list[ChatMessage]]):
 
     @classmethod
     def over(cls, memory: OpticalMemory | None = None, *, priority: int = 0, **settings: Any) -> OpticalMemoryBlock:
-        """Return a block over a ready memory of one session, or over a memory for each session with these settings."""
+        """Return a block over a ready memory of one session, or over a memory for each session with these settings.
+
+        ``on_failure`` is one of the settings: "raise" MemoryFailedError, or "send everything" and log a warning.
+        """
         out = cls(priority=priority)
-        out._bridge = Bridge(out._shape, memory, **settings)
+        out._bridge = Bridge(out._shape, memory, error=MemoryFailedError, **settings)
         return out
 
     def memory(self, session_id: str) -> OpticalMemory:
@@ -208,13 +208,16 @@ class OpticalMemoryBlock(BaseMemoryBlock[list[ChatMessage]]):
 
     async def _aget(self, messages: list[ChatMessage] | None = None, **block_kwargs: Any) -> list[ChatMessage]:
         session = str(block_kwargs.get("session_id") or "main")
-        return await on_worker(lambda: self._shown(session, 0))
+        return await on_worker(lambda: self._got(session))
 
     async def _aput(self, messages: list[ChatMessage]) -> None:
         session = str(messages[-1].additional_kwargs.get("session_id") or "main") if messages else "main"
         bare = [message.model_copy(update={"additional_kwargs": _without_session(message)}) for message in messages]
         written = [one for message in bare for one in self._shape.written(message)]
-        await on_worker(lambda: self.memory(session).extend(written, format=self._shape.format))
+        try:
+            await on_worker(lambda: self.memory(session).extend(written, format=self._shape.format))
+        except OpticalMemoryError as error:
+            raise MemoryFailedError(str(error)) from error
 
     async def atruncate(self, content: list[ChatMessage], tokens_to_truncate: int) -> list[ChatMessage] | None:
         """Show less; None where nothing fits."""
@@ -223,9 +226,24 @@ class OpticalMemoryBlock(BaseMemoryBlock[list[ChatMessage]]):
             return await on_worker(lambda: self._shown(session, max(tokens_to_truncate, 0)))
         except BudgetError:
             return None
+        except OpticalMemoryError as error:
+            raise MemoryFailedError(str(error)) from error
+
+    def _got(self, session: str) -> list[ChatMessage]:
+        try:
+            return self._shown(session, 0)
+        except OpticalMemoryError as error:
+            self._bridge.failures.seen(error, f"all that session {session!r} holds is sent")
+        try:
+            return self._marked(session, self.memory(session).turns())
+        except OpticalMemoryError as error:
+            raise MemoryFailedError(str(error)) from error
 
     def _shown(self, session: str, reserve: int) -> list[ChatMessage]:
-        made = self._shape.made(_turns(self.memory(session).context(reserve=reserve, draw=True)))
+        return self._marked(session, _turns(self.memory(session).context(reserve=reserve, draw=True)))
+
+    def _marked(self, session: str, turns: Sequence[Turn]) -> list[ChatMessage]:
+        made = self._shape.made(turns)
         marked = {"session_id": session}
         return [one.model_copy(update={"additional_kwargs": one.additional_kwargs | marked}) for one in made]
 

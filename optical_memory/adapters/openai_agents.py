@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from optical_memory.adapters.base import Bridge, OnFailure, schemas
+from optical_memory.adapters.kept import KeptList
 from optical_memory.asynchronous import on_worker
-from optical_memory.errors import MissingExtraError
+from optical_memory.errors import MissingExtraError, OpticalMemoryError
 from optical_memory.formats import from_turns
 from optical_memory.formats.checked import copied
 from optical_memory.memory import OpticalMemory
 from optical_memory.turns import Turn
 
 try:
-    from agents import FunctionTool, Handoff, RunConfig, RunContextWrapper
+    from agents import AgentsException, FunctionTool, Handoff, RunConfig, RunContextWrapper
     from agents.run import CallModelData, ModelInputData
 except ImportError as missing:
     raise MissingExtraError("openai-agents", "openai-agents") from missing
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from agents.memory import SessionSettings
     from agents.tool_context import ToolContext
 
-__all__ = ["OpticalSession"]
+__all__ = ["MemoryFailedError", "OpticalSession"]
 NO_ID = "__fake_id__"
 """What the SDK writes for the id of every item of a provider that gives none."""
 KEPT = "optical_memory.id"
 """Key under which NO_ID is kept: it names no item, and the SDK wants it back."""
+
+
+class MemoryFailedError(AgentsException, OpticalMemoryError):
+    """The memory failed; ``__cause__`` says how: StoreError, BudgetError."""
 
 
 class ItemShape:
@@ -68,7 +73,7 @@ class OpticalSession:
     Args:
         session_id: id of the conversation.
         memory: a ready memory, instead of a new one of that session.
-        on_failure: "raise" the memory's error, or "send everything" and log a warning.
+        on_failure: "raise" MemoryFailedError, or "send everything" and log a warning.
         settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer). The budget holds for all
             that is sent: instructions, tool schemas, handoffs and items.
 
@@ -88,32 +93,32 @@ class OpticalSession:
         self.memory = OpticalMemory(session_id, **settings) if memory is None else memory
         self._owns = memory is None
         self._shape = ItemShape()
-        self._bridge: Bridge[TResponseInputItem] = Bridge(self._shape, self.memory, on_failure=on_failure)
-        self._items: list[TResponseInputItem] = []
-        self._away = False  # the visible path is what the model was given last, not yet the saved items
+        self._bridge: Bridge[TResponseInputItem] = Bridge(
+            self._shape, self.memory, on_failure=on_failure, error=MemoryFailedError
+        )
+        self._kept = KeptList(self.memory, self._shape, self._read, self._bridge.failures)
 
     # -- the SDK's Session ---------------------------------------------------------------------------------------
 
     async def get_items(self, limit: int | None = None) -> list[TResponseInputItem]:
         """Return the newest ``limit`` items, exactly as they were saved, oldest first; None: all."""
-        items = await on_worker(self._saved)
+        items = await on_worker(self._kept.all)
         return items if limit is None else items[max(len(items) - limit, 0) :]
 
     async def add_items(self, items: list[TResponseInputItem]) -> None:
         """Save items; when this returns they are durable."""
-        await on_worker(lambda: self._save([*self._saved(), *items]))
+        await on_worker(lambda: self._kept.add(items))
 
     async def pop_item(self) -> TResponseInputItem | None:
         """Take the newest item out of the conversation and return it; it stays stored as superseded."""
         items = await self.get_items()
         if items:
-            await on_worker(lambda: self._save(items[:-1]))
+            await on_worker(lambda: self._kept.replace(items[:-1]))
         return items[-1] if items else None
 
     async def clear_session(self) -> None:
         """Really delete the conversation, pages and pixels included."""
-        await on_worker(lambda: self.memory.forget(everything=True))
-        self._away = False
+        await on_worker(self._kept.clear)
 
     # -- what the model sees -------------------------------------------------------------------------------------
 
@@ -122,10 +127,10 @@ class OpticalSession:
         return RunConfig(call_model_input_filter=self.call_model_input_filter, **settings)
 
     async def call_model_input_filter(self, data: CallModelData[Any]) -> ModelInputData:
-        """Return the bounded context instead of the whole input. Errors: BudgetError, StoreError."""
+        """Return the bounded context instead of the whole input. Raises MemoryFailedError."""
         given = data.model_data.input
         beside = "\n".join([data.model_data.instructions or "", *await _schemas(data)])
-        self._away = True
+        await on_worker(self._kept.leave)  # what is followed now has items that are not saved yet
         shown = await self._bridge.shown_async(self.session_id, given, beside=beside)
         return ModelInputData(input=_reasoning_whole(shown, given), instructions=data.model_data.instructions)
 
@@ -150,17 +155,8 @@ class OpticalSession:
         if self._owns:
             self.memory.close()
 
-    def _saved(self) -> list[TResponseInputItem]:
-        with self.memory.lock:
-            if not self._away:
-                self._items = [self._shape.read(copied(turn.raw)) for turn in self.memory.turns()]
-            return list(self._items)
-
-    def _save(self, items: list[TResponseInputItem]) -> None:
-        with self.memory.lock:
-            written = [one for item in items for one in self._shape.written(item)]
-            self.memory.follow(written, format=self._shape.format)
-            self._items, self._away = items, False
+    def _read(self, turns: Sequence[Turn]) -> list[TResponseInputItem]:
+        return [self._shape.read(copied(turn.raw)) for turn in turns]
 
 
 async def _schemas(data: CallModelData[Any]) -> list[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from optical_memory.adapters.base import Bridge, OnFailure, schemas
-from optical_memory.errors import MissingExtraError
+from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
+from optical_memory.errors import MissingExtraError, OpticalMemoryError
 from optical_memory.formats.media import split_data_url
 from optical_memory.memory import OpticalMemory
 from optical_memory.turns import Part, Turn
@@ -15,6 +15,7 @@ from optical_memory.turns import Part, Turn
 try:
     from pydantic_ai import BinaryContent, ImageUrl, RunContext, Tool
     from pydantic_ai.capabilities import AbstractCapability
+    from pydantic_ai.exceptions import AgentRunError
     from pydantic_ai.messages import (
         ModelMessage,
         ModelRequest,
@@ -31,7 +32,14 @@ try:
 except ImportError as missing:
     raise MissingExtraError("pydantic-ai-slim", "pydantic-ai") from missing
 
-__all__ = ["OpticalMemoryCapability"]
+if not hasattr(AbstractCapability, "prepare_model_request"):  # an older one would never call the hook
+    raise MissingExtraError("pydantic-ai-slim>=2.64", "pydantic-ai")
+
+__all__ = ["MemoryFailedError", "OpticalMemoryCapability"]
+
+
+class MemoryFailedError(AgentRunError, OpticalMemoryError):
+    """The memory failed; ``__cause__`` says how: StoreError, BudgetError."""
 
 
 class PydanticShape:
@@ -64,7 +72,7 @@ class PydanticShape:
         return out
 
 
-class OpticalMemoryCapability(AbstractCapability[Any]):
+class OpticalMemoryCapability(PerThread[ModelMessage], AbstractCapability[Any]):
     """Shows the model an optical memory of the conversation instead of its whole history.
 
     ``Agent(model, capabilities=[OpticalMemoryCapability(store="sqlite:///memory.db")])``. Each ``conversation_id`` is
@@ -73,7 +81,7 @@ class OpticalMemoryCapability(AbstractCapability[Any]):
     Args:
         memory: a ready memory for one conversation, instead of ``settings``.
         recall: whether the model gets the recall tool.
-        on_failure: "raise" the memory's error, or "send everything" and log a warning.
+        on_failure: "raise" MemoryFailedError, or "send everything" and log a warning.
         settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer). The budget holds for all
             that is sent: instructions, schemas of tools and outputs, messages.
 
@@ -87,13 +95,13 @@ class OpticalMemoryCapability(AbstractCapability[Any]):
         on_failure: OnFailure = "raise",
         **settings: Any,
     ) -> None:
-        self._bridge: Bridge[ModelMessage] = Bridge(PydanticShape(), memory, on_failure=on_failure, **settings)
+        self._bridge = Bridge(PydanticShape(), memory, on_failure=on_failure, error=MemoryFailedError, **settings)
         self._recall = recall
 
     async def prepare_model_request(
         self, ctx: RunContext[Any], request_context: ModelRequestContext
     ) -> ModelRequestContext:
-        """Put the bounded context in place of the messages of this attempt. Errors: BudgetError, StoreError."""
+        """Put the bounded context in place of the messages of this attempt. Raises MemoryFailedError."""
         messages, beside = request_context.messages, _beside(request_context)
         shown = await self._bridge.shown_async(_thread(ctx), messages, beside=beside)
         return replace(request_context, messages=shown)
@@ -109,14 +117,6 @@ class OpticalMemoryCapability(AbstractCapability[Any]):
 
         tool = Tool[Any].from_schema(recall, offered.name, offered.description, offered.parameters, takes_ctx=True)
         return FunctionToolset([tool])
-
-    def memory(self, conversation_id: str) -> OpticalMemory:
-        """Return the memory of a conversation, to inspect it, recall or forget."""
-        return self._bridge.memory(conversation_id)
-
-    def close(self) -> None:
-        """Release the store and the renderer."""
-        self._bridge.close()
 
 
 def _thread(ctx: RunContext[Any]) -> str:

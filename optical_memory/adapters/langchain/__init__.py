@@ -15,7 +15,8 @@ except ImportError as missing:
     raise MissingExtraError("langchain", "langchain") from missing
 
 from optical_memory.adapters.langchain.history import OpticalChatMessageHistory
+from optical_memory.adapters.langchain.messages import MemoryFailedError
 from optical_memory.adapters.langchain.middleware import OpticalMemoryMiddleware
 from optical_memory.adapters.langchain.node import OpticalModelNode
 
-__all__ = ["OpticalChatMessageHistory", "OpticalMemoryMiddleware", "OpticalModelNode"]
+__all__ = ["MemoryFailedError", "OpticalChatMessageHistory", "OpticalMemoryMiddleware", "OpticalModelNode"]

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langchain_core.exceptions import LangChainException
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages, convert_to_openai_messages
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from optical_memory.adapters.base import Bridge, schemas
+from optical_memory.errors import OpticalMemoryError
 from optical_memory.formats import from_turns
 from optical_memory.formats.media import split_data_url
 from optical_memory.turns import Part, Turn
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+
+
+class MemoryFailedError(LangChainException, OpticalMemoryError):
+    """The memory failed; ``__cause__`` says how: StoreError, BudgetError."""
 
 
 class LangChainShape:

@@ -11,12 +11,18 @@ from langchain_core.messages import AnyMessage, BaseMessage
 from langchain_core.tools import BaseTool
 from langgraph.config import get_config
 
-from optical_memory.adapters.base import Bridge, OnFailure, schemas
-from optical_memory.adapters.langchain.messages import LangChainShape, recall_tool, thread_of, written_tools
+from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
+from optical_memory.adapters.langchain.messages import (
+    LangChainShape,
+    MemoryFailedError,
+    recall_tool,
+    thread_of,
+    written_tools,
+)
 from optical_memory.memory import OpticalMemory
 
 
-class OpticalMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
+class OpticalMemoryMiddleware(PerThread[BaseMessage], AgentMiddleware[Any, Any, Any]):
     """Shows the model an optical memory of the thread instead of its whole history.
 
     ``create_agent(model, tools, middleware=[OpticalMemoryMiddleware(store="sqlite:///memory.db")])``. Each thread
@@ -26,7 +32,7 @@ class OpticalMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
     Args:
         memory: a ready memory for one thread, instead of ``settings``.
         recall: whether the model gets the recall tool.
-        on_failure: "raise" the memory's error, or "send everything" and log a warning.
+        on_failure: "raise" MemoryFailedError, or "send everything" and log a warning.
         settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer). The budget holds for all
             that is sent: system prompt, tool schemas, response schema and messages.
 
@@ -41,13 +47,13 @@ class OpticalMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
         **settings: Any,
     ) -> None:
         super().__init__()
-        self._bridge: Bridge[BaseMessage] = Bridge(LangChainShape(), memory, on_failure=on_failure, **settings)
+        self._bridge = Bridge(LangChainShape(), memory, on_failure=on_failure, error=MemoryFailedError, **settings)
         self.tools: Sequence[BaseTool] = [recall_tool(self._bridge)] if recall else []
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
-        """Call the model with the bounded context. Errors: BudgetError, StoreError."""
+        """Call the model with the bounded context. Raises MemoryFailedError."""
         thread = thread_of(get_config(), request.messages)
         shown = self._bridge.shown(thread, request.messages, beside=_beside(request))
         return handler(request.override(messages=cast(list[AnyMessage], shown)))
@@ -59,14 +65,6 @@ class OpticalMemoryMiddleware(AgentMiddleware[Any, Any, Any]):
         thread = thread_of(get_config(), request.messages)
         shown = await self._bridge.shown_async(thread, request.messages, beside=_beside(request))
         return await handler(request.override(messages=cast(list[AnyMessage], shown)))
-
-    def memory(self, thread_id: str) -> OpticalMemory:
-        """Return the memory of a thread, to inspect it, recall or forget."""
-        return self._bridge.memory(thread_id)
-
-    def close(self) -> None:
-        """Release the store and the renderer."""
-        self._bridge.close()
 
 
 def _beside(request: ModelRequest[Any]) -> str:

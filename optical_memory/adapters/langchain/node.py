@@ -10,12 +10,18 @@ from langchain_core.messages import BaseMessage, SystemMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 
-from optical_memory.adapters.base import Bridge, OnFailure
-from optical_memory.adapters.langchain.messages import LangChainShape, recall_tool, thread_of, written_tools
+from optical_memory.adapters.base import Bridge, OnFailure, PerThread
+from optical_memory.adapters.langchain.messages import (
+    LangChainShape,
+    MemoryFailedError,
+    recall_tool,
+    thread_of,
+    written_tools,
+)
 from optical_memory.memory import OpticalMemory
 
 
-class OpticalModelNode(Runnable[dict[str, Any], dict[str, Any]]):
+class OpticalModelNode(PerThread[BaseMessage], Runnable[dict[str, Any], dict[str, Any]]):
     """Calls a model with the bounded context of the thread and returns its answer as the state's update.
 
     ``graph.add_node("model", node)``; ``graph.add_node("tools", ToolNode(node.tools))`` runs the tools, the recall tool
@@ -28,7 +34,7 @@ class OpticalModelNode(Runnable[dict[str, Any], dict[str, Any]]):
         system_prompt: sent before the messages; not part of the state.
         key: the state's key with the messages.
         recall: whether the model gets the recall tool.
-        on_failure: "raise" the memory's error, or "send everything" and log a warning.
+        on_failure: "raise" MemoryFailedError, or "send everything" and log a warning.
         settings: as for :class:`OpticalMemoryMiddleware`.
 
     """
@@ -45,7 +51,7 @@ class OpticalModelNode(Runnable[dict[str, Any], dict[str, Any]]):
         on_failure: OnFailure = "raise",
         **settings: Any,
     ) -> None:
-        self._bridge: Bridge[BaseMessage] = Bridge(LangChainShape(), memory, on_failure=on_failure, **settings)
+        self._bridge = Bridge(LangChainShape(), memory, on_failure=on_failure, error=MemoryFailedError, **settings)
         self.tools = [*tools, *([recall_tool(self._bridge)] if recall else [])]
         self._model: Runnable[Any, Any] = model.bind_tools(self.tools) if self.tools else model
         self._system = [SystemMessage(system_prompt)] if system_prompt else []
@@ -53,7 +59,7 @@ class OpticalModelNode(Runnable[dict[str, Any], dict[str, Any]]):
         self._key = key
 
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
-        """Return ``{key: [answer]}``. Errors: BudgetError, StoreError, the model's."""
+        """Return ``{key: [answer]}``. Errors: MemoryFailedError, the model's."""
         messages = input[self._key]
         shown = self._bridge.shown(thread_of(config or {}, messages), messages, beside=self._beside)
         return {self._key: [self._model.invoke([*self._system, *shown], config, **kwargs)]}
@@ -65,11 +71,3 @@ class OpticalModelNode(Runnable[dict[str, Any], dict[str, Any]]):
         messages = input[self._key]
         shown = await self._bridge.shown_async(thread_of(config or {}, messages), messages, beside=self._beside)
         return {self._key: [await self._model.ainvoke([*self._system, *shown], config, **kwargs)]}
-
-    def memory(self, thread_id: str) -> OpticalMemory:
-        """Return the memory of a thread, to inspect it, recall or forget."""
-        return self._bridge.memory(thread_id)
-
-    def close(self) -> None:
-        """Release the store and the renderer."""
-        self._bridge.close()
