@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tiny_checkpoint", "transcripts", "provider_server", "tiny_qwen_vl"]
+pytest_plugins = ["tiny_checkpoint", "transcripts", "provider_server", "redis_server", "tiny_qwen_vl"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")  # no example fails because the machine is busy

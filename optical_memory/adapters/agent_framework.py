@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from optical_memory.adapters import chat
 from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
 from optical_memory.errors import MissingExtraError, OpticalMemoryError
-from optical_memory.formats.media import split_data_url
 from optical_memory.memory import OpticalMemory
 from optical_memory.turns import Part, Turn
 
@@ -120,28 +119,22 @@ def _written(message: Message) -> Iterator[dict[str, Any]]:
             results += 1
             yield {"role": "tool", "tool_call_id": str(content.call_id), "content": str(content.result or "")}
         elif content.type == "function_call":
-            given = content.arguments
-            arguments = given if isinstance(given, str) else json.dumps(given or {}, ensure_ascii=False, default=str)
-            function = {"name": str(content.name), "arguments": arguments}
-            calls.append({"id": str(content.call_id), "type": "function", "function": function})
+            calls.append(chat.call(content.call_id, str(content.name), content.arguments))
         else:
             rest.append(_part(content))
     if rest or calls or not results:
         role = message.role if message.role in ("system", "developer", "user", "assistant") else "user"
-        plain = all(part["type"] == "text" for part in rest)
-        said: Any = "\n".join(part["text"] for part in rest) if plain else rest
-        yield {"role": role, "content": said, **named} | ({"tool_calls": calls} if calls else {})
+        yield chat.message(role, rest, calls) | named
 
 
 def _part(content: Content) -> dict[str, Any]:
     if content.type == "text":
-        return {"type": "text", "text": content.text or ""}
-    if content.type in ("data", "uri") and str(content.media_type or "").startswith("image/"):
-        detail = (content.additional_properties or {}).get("detail")
-        image = {"url": str(content.uri)} | ({"detail": detail} if detail else {})
-        return {"type": "image_url", "image_url": image}
-    kept = content.to_dict(exclude={"raw_representation"})
-    return {"type": content.type, "data": json.dumps(kept, ensure_ascii=False, default=str)}
+        return chat.text(content.text or "")
+    if content.type in ("data", "uri"):
+        if str(content.media_type or "").startswith("image/"):
+            return chat.image(str(content.uri), (content.additional_properties or {}).get("detail"))
+        return chat.file(str(content.uri))
+    return chat.told(content.type, content.to_dict(exclude={"type", "raw_representation", "protected_data"}))
 
 
 def _made(turn: Turn) -> Message:
@@ -153,9 +146,8 @@ def _made(turn: Turn) -> Message:
 
 
 def _shown(part: Part) -> Content:
-    inline = split_data_url(part.url)
-    if part.kind != "image" or inline is None:
+    image = chat.picture(part)
+    if image is None:
         return Content.from_text(part.text or part.url or part.label)
-    detail = (part.raw or {}).get("detail")
-    more = {"detail": detail} if detail else None
-    return Content.from_uri(part.url, media_type=inline[0], additional_properties=more)
+    more = {"detail": image.detail} if image.detail else None
+    return Content.from_uri(part.url, media_type=image.media_type, additional_properties=more)

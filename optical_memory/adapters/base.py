@@ -118,8 +118,8 @@ class Bridge(Generic[M]):
             messages: the whole history, as the framework has it.
             beside: what is sent besides, as text: system prompt, tool schemas. Its tokens are taken off the budget.
 
-        A message that is shown as it came is the very object. Raises ``error`` where follow() or context() fails, unless
-        the history is to be sent whole then.
+        A message that is shown as it came is the very object. Raises ``error`` where follow() or context() fails,
+        unless the history is to be sent whole then.
 
         """
         given = list(messages)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from optical_memory.adapters import chat
 from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
 from optical_memory.errors import MissingExtraError, OpticalMemoryError
 from optical_memory.formats import from_turns
@@ -29,16 +30,19 @@ except ImportError as missing:
 
 __all__ = ["OpticalRegistration", "register_optical_memory"]
 Message = dict[str, Any]
+NameThread = Callable[[LLMCallHookContext], str]
+"""From a call of a model to the name of its conversation."""
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 
 
 class ChatShape:
-    """CrewAI's messages are OpenAI's."""
+    """CrewAI's messages are OpenAI's; one with another role counts as a user's."""
 
     format = "openai"
 
     def written(self, message: Message) -> Sequence[Mapping[str, Any]]:
         """Return the message itself."""
-        return [message]
+        return [chat.known_role(message, ROLES)]
 
     def shortened(self, message: Message, turn: Turn) -> Message:
         """Return a copy with another text."""
@@ -52,8 +56,8 @@ class ChatShape:
 class OpticalRegistration(PerThread[Message]):
     """The registered hooks; :meth:`unregister` takes them off."""
 
-    def __init__(self, bridge: Bridge[Message]) -> None:
-        self._bridge = bridge
+    def __init__(self, bridge: Bridge[Message], thread: NameThread) -> None:
+        self._bridge, self._thread = bridge, thread
         self._calls: dict[int, tuple[list[Message], list[Message]]] = {}
 
     def before(self, context: LLMCallHookContext) -> None:
@@ -64,7 +68,7 @@ class OpticalRegistration(PerThread[Message]):
         tools = [getattr(tool, "args_schema", None) for tool in getattr(context.executor, "original_tools", None) or ()]
         beside = schemas(tool.model_json_schema() for tool in tools if tool is not None)
         try:
-            shown = self._bridge.shown(thread_of(context), whole, beside=beside)
+            shown = self._bridge.shown(self._thread(context), whole, beside=beside)
         except OpticalMemoryError as error:
             raise HookAborted(reason=str(error)) from error
         context.messages[:] = shown
@@ -77,7 +81,7 @@ class OpticalRegistration(PerThread[Message]):
             self._calls.pop(id(context.executor), None)
 
     def recall_tool(self, thread: str) -> BaseTool:
-        """Return the recall tool of a thread (:func:`thread_of`), for an agent's tools."""
+        """Return the recall tool of a thread, for an agent's tools."""
         bridge = self._bridge
 
         class RecallTool(BaseTool):
@@ -104,18 +108,23 @@ class OpticalRegistration(PerThread[Message]):
 
 
 def register_optical_memory(
-    memory: OpticalMemory | None = None, *, on_failure: OnFailure = "raise", **settings: Any
+    memory: OpticalMemory | None = None,
+    *,
+    thread: NameThread | None = None,
+    on_failure: OnFailure = "raise",
+    **settings: Any,
 ) -> OpticalRegistration:
     """Register hooks, for all executors of this process, that show models an optical memory of their conversation.
 
     Args:
         memory: a ready memory for one thread, instead of ``settings``.
+        thread: names the conversation of a call. Default: :func:`thread_of`, an agent at work on a task; the ids of
+            both are new in each process, so a conversation that goes on after a restart needs names of your own.
         on_failure: "raise" a HookAborted, which reaches the caller, or "send everything" and log a warning.
-        settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer). Each agent's work on each
-            task is a session of its own.
+        settings: as for :class:`OpticalMemory` (store, profile, budget, policy, renderer).
 
     """
-    out = OpticalRegistration(Bridge(ChatShape(), memory, on_failure=on_failure, **settings))
+    out = OpticalRegistration(Bridge(ChatShape(), memory, on_failure=on_failure, **settings), thread or thread_of)
     register_before_llm_call_hook(out.before)
     register_after_llm_call_hook(out.after)
     return out

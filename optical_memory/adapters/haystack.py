@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from optical_memory.adapters import chat
 from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
 from optical_memory.asynchronous import on_worker
 from optical_memory.errors import MissingExtraError, OpticalMemoryError
-from optical_memory.formats.media import split_data_url
 from optical_memory.memory import OpticalMemory
 from optical_memory.turns import Part, Turn
 
@@ -40,11 +40,13 @@ class HaystackShape:
     format = "openai"
 
     def written(self, message: ChatMessage) -> Sequence[Mapping[str, Any]]:
-        """Return a message in OpenAI's shape; one that has none counts as its JSON."""
+        """Return a message in OpenAI's shape; what has none there counts as its JSON."""
         try:
-            return [message.to_openai_dict_format(require_tool_call_ids=False)]
+            written = message.to_openai_dict_format(require_tool_call_ids=False)
         except (ValueError, TypeError):
-            return [{"role": "user", "content": json.dumps(message.to_dict(), ensure_ascii=False, default=str)}]
+            return [{"role": "user", "content": chat.told("message", message.to_dict())["text"]}]
+        reasons = [chat.told("reasoning", one.reasoning_text)["text"] for one in message.reasonings]
+        return [written | ({"content": "\n".join([*reasons, message.text or ""])} if reasons else {})]
 
     def shortened(self, message: ChatMessage, turn: Turn) -> ChatMessage:
         """Return a copy with another text."""
@@ -185,9 +187,8 @@ def _object(arguments: str) -> dict[str, Any]:
 
 
 def _shown(part: Part) -> TextContent | ImageContent:
-    inline = split_data_url(part.url)
-    if part.kind != "image" or inline is None:
+    image = chat.picture(part)
+    if image is None:
         return TextContent(part.text or part.url or part.label)
-    detail = (part.raw or {}).get("detail")
-    known: Any = detail if detail in ("auto", "high", "low") else None
-    return ImageContent(inline[1], mime_type=inline[0], detail=known, validation=False)
+    known: Any = image.detail if image.detail in ("auto", "high", "low") else None
+    return ImageContent(image.base64, mime_type=image.media_type, detail=known, validation=False)

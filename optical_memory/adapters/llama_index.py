@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
+from optical_memory.adapters import chat
 from optical_memory.adapters.base import Bridge, Failures, OnFailure
 from optical_memory.adapters.kept import KeptList
 from optical_memory.asynchronous import on_worker
 from optical_memory.context.base import Context
 from optical_memory.errors import BudgetError, InputError, MissingExtraError, OpticalMemoryError
 from optical_memory.formats import get_format
-from optical_memory.formats.media import split_data_url
 from optical_memory.formats.repair import repaired
 from optical_memory.memory import OpticalMemory
 from optical_memory.turns import Part, Turn
@@ -33,6 +33,9 @@ __all__ = ["MemoryFailedError", "OpticalChatMemory", "OpticalMemoryBlock"]
 WHOLE = "optical_memory.message"
 """Key under which the framework's own message travels with OpenAI's, so that it comes back exactly."""
 
+MEDIA = {"audio": "audio", "video": "video", "document": "data"}
+"""Kinds of blocks that hold a file, and the field with its bytes."""
+
 
 class MemoryFailedError(WorkflowRuntimeError, OpticalMemoryError):
     """The memory failed; ``__cause__`` says how: StoreError, BudgetError."""
@@ -46,20 +49,19 @@ class LlamaShape:
     def written(self, message: ChatMessage) -> Sequence[Mapping[str, Any]]:
         """Return a message in OpenAI's shape. Blocks of kinds that it does not have count as their JSON."""
         role = {"chatbot": "assistant", "model": "assistant", "function": "tool"}.get(message.role, message.role)
-        calls = [_call(block) for block in message.blocks if isinstance(block, ToolCallBlock)]
-        parts = [_block(block) for block in message.blocks if not isinstance(block, ToolCallBlock)]
-        plain = all(part["type"] == "text" for part in parts)
-        out: dict[str, Any] = {"role": str(getattr(role, "value", role))}
-        out["content"] = "\n".join(part["text"] for part in parts) if plain else parts
-        if out["role"] == "assistant" and not calls:
-            calls = [
-                json.loads(json.dumps(call, default=_dumped))
-                for call in message.additional_kwargs.get("tool_calls", ())
-            ]
-        if calls:
-            out["tool_calls"] = calls
-        if out["role"] == "tool":
-            out["tool_call_id"] = str(message.additional_kwargs.get("tool_call_id") or "")
+        calls = [
+            chat.call(block.tool_call_id, block.tool_name, block.tool_kwargs)
+            for block in message.blocks
+            if isinstance(block, ToolCallBlock)
+        ]
+        said = [block for block in message.blocks if not isinstance(block, ToolCallBlock)]
+        parts = [_block(block) for block in said if block.block_type != "cache"]
+        more = message.additional_kwargs
+        if role == "assistant" and not calls:
+            calls = [json.loads(json.dumps(call, default=_dumped)) for call in more.get("tool_calls", ())]
+        out = chat.message(str(getattr(role, "value", role)), parts, calls)
+        if role == "tool":
+            out["tool_call_id"] = str(more.get("tool_call_id") or "")
         return [out | {WHOLE: message.model_dump(mode="json")}]
 
     def shortened(self, message: ChatMessage, turn: Turn) -> ChatMessage:
@@ -266,19 +268,20 @@ def _dumped(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
 
 
-def _call(block: ToolCallBlock) -> dict[str, Any]:
-    given = block.tool_kwargs
-    arguments = given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
-    function = {"name": block.tool_name, "arguments": arguments}
-    return {"id": block.tool_call_id or "", "type": "function", "function": function}
+def _dumped(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
 
 
 def _block(block: Any) -> dict[str, Any]:
     if isinstance(block, TextBlock):
-        return {"type": "text", "text": block.text}
+        return chat.text(block.text)
     if isinstance(block, ImageBlock) and (url := _url(block)):
-        return {"type": "image_url", "image_url": {"url": url} | ({"detail": block.detail} if block.detail else {})}
-    return {"type": block.block_type, "data": block.model_dump(mode="json")}
+        return chat.image(url, block.detail)
+    if block.block_type in MEDIA:
+        data = getattr(block, MEDIA[block.block_type], None)
+        inline = f"data:application/octet-stream;base64,{data.decode('ascii')}" if isinstance(data, bytes) else ""
+        return chat.file(str(block.url or inline or block.path or ""), getattr(block, "title", None))
+    return chat.told(block.block_type, block.model_dump(mode="json", exclude={"block_type"}, exclude_none=True))
 
 
 def _url(block: ImageBlock) -> str:
@@ -292,8 +295,7 @@ def _url(block: ImageBlock) -> str:
 def _shown(part: Part) -> TextBlock | ImageBlock:
     if part.kind != "image":
         return TextBlock(text=part.text or part.label)
-    detail = cast(str | None, (part.raw or {}).get("detail"))
-    inline = split_data_url(part.url)
-    if inline is None:
-        return ImageBlock(url=part.url, detail=detail)
-    return ImageBlock(image=inline[1].encode("ascii"), image_mimetype=inline[0], detail=detail)
+    image = chat.picture(part)
+    if image is None:
+        return ImageBlock(url=part.url, detail=chat.detail_of(part))
+    return ImageBlock(image=image.base64.encode("ascii"), image_mimetype=image.media_type, detail=image.detail)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from optical_memory.adapters import chat
 from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
 from optical_memory.errors import MissingExtraError, OpticalMemoryError
-from optical_memory.formats.media import split_data_url
 from optical_memory.memory import OpticalMemory
 from optical_memory.turns import Part, Turn
 
@@ -148,13 +148,13 @@ def _request(message: ModelRequest) -> Iterator[dict[str, Any]]:
             role = {"role": "tool", "tool_call_id": call_id, "name": name} if name else {"role": "user"}
             yield role | {"content": part.model_response()}
         else:
-            yield {"role": "user", "content": f"[{part.part_kind}] {getattr(part, 'content', '')}"}
+            yield chat.message("user", [_told(part)])
 
 
 def _returned(part: ToolReturnPart) -> str | list[dict[str, Any]]:
     files = [one for one in map(_file, part.files) if one]
     text = part.model_response_str()
-    return [{"type": "text", "text": text}, *files] if files else text
+    return [chat.text(text), *files] if files else text
 
 
 def _response(message: ModelResponse) -> dict[str, Any]:
@@ -162,39 +162,43 @@ def _response(message: ModelResponse) -> dict[str, Any]:
     calls: list[dict[str, Any]] = []
     for part in message.parts:
         if isinstance(part, TextPart):
-            parts.append({"type": "text", "text": part.content})
+            parts.append(chat.text(part.content))
         elif isinstance(part, ThinkingPart):
             parts.append({"type": "thinking", "thinking": part.content})
         elif isinstance(part, ToolCallPart):
-            function = {"name": part.tool_name, "arguments": part.args_as_json_str()}
-            calls.append({"id": part.tool_call_id, "type": "function", "function": function})
+            calls.append(chat.call(part.tool_call_id, part.tool_name, part.args_as_json_str()))
         else:
-            parts.append({"type": "text", "text": f"[{part.part_kind}] {getattr(part, 'content', '')}"})
-    plain = all(part["type"] == "text" for part in parts)
-    content: Any = "".join(part["text"] for part in parts) if plain else parts
-    return {"role": "assistant", "content": content} | ({"tool_calls": calls} if calls else {})
+            parts.append(_told(part))
+    return chat.message("assistant", parts, calls, between="")
+
+
+def _told(part: Any) -> dict[str, Any]:
+    """Return a part of a kind that only the framework has, as it is sent: tools of the provider, files, summaries."""
+    if (file := getattr(part, "content", None)) is not None and hasattr(file, "data_uri"):
+        return _file(file)
+    return chat.told(part.part_kind, getattr(part, "content", None) or getattr(part, "args", ""))
 
 
 def _content(content: Any) -> str | list[dict[str, Any]]:
     if isinstance(content, str):
         return content
-    parts = [{"type": "text", "text": one} if isinstance(one, str) else _file(one) for one in content]
+    parts = [chat.text(one) if isinstance(one, str) else _file(one) for one in content]
     return [part for part in parts if part]
 
 
 def _file(one: Any) -> dict[str, Any]:
-    """Return a file of a user's as a part; one that is no image as its kind and name; a cache mark as nothing."""
+    """Return a file of a user's as a part; a cache mark as nothing."""
     detail = (getattr(one, "vendor_metadata", None) or {}).get("detail")
-    url = one.url if isinstance(one, ImageUrl) else one.data_uri if getattr(one, "is_image", False) else ""
+    url = getattr(one, "url", "") or getattr(one, "data_uri", "")
+    if isinstance(one, ImageUrl) or getattr(one, "is_image", False):
+        return chat.image(url, detail)
     if url:
-        return {"type": "image_url", "image_url": {"url": url} | ({"detail": detail} if detail else {})}
+        return chat.file(url)
     kind = str(getattr(one, "kind", type(one).__name__))
     if kind == "cache-point":
         return {}
-    if kind in ("text", "text-content"):
-        return {"type": "text", "text": str(one.content)}
-    data = getattr(one, "base64", "") or getattr(one, "url", "") or getattr(one, "file_id", "")
-    return {"type": kind, "data": str(data)}
+    said = getattr(one, "content", None) or getattr(one, "file_id", "")
+    return chat.text(str(said)) if kind in ("text", "text-content") else chat.told(kind, said)
 
 
 def _part(turn: Turn) -> Any:
@@ -213,11 +217,11 @@ def _shown(part: Part) -> str | BinaryContent | ImageUrl:
     """Return a part with its image's setting, as OpenAI's or Google's models of the framework take it."""
     if part.kind != "image":
         return part.text or part.label
-    detail = (part.raw or {}).get("detail")
+    detail = chat.detail_of(part)
     key = "media_resolution" if str(detail).startswith("media_resolution") else "detail"
     value = {"level": str(detail).upper()} if key == "media_resolution" else detail
     hints = {key: value} if detail else None
-    if split_data_url(part.url) is None:
+    if chat.picture(part) is None:
         return ImageUrl(part.url, vendor_metadata=hints)
     binary = BinaryContent.from_data_uri(part.url)
     return replace(binary, vendor_metadata=hints)

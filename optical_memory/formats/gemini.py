@@ -201,7 +201,8 @@ def _part(part: Message, path: str) -> Part:
         file = _object(part, "fileData", path)
         url = want({"fileUri": _get(file, "fileUri")}, "fileUri", str, f"{path}.fileData")
         return _media(str(_get(file, "mimeType") or ""), url, _get(file, "displayName"), resolution)
-    return base.other(next((key for key in part if key not in ("thoughtSignature", "thought_signature")), "empty"))
+    kind = next((key for key in part if key not in ("thoughtSignature", "thought_signature")), "empty")
+    return base.other(kind, sent=part.get(kind))  # counted as it is sent
 
 
 def _media(mime: str, url: str, name: Any, resolution: Any) -> Part:

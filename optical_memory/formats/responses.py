@@ -20,6 +20,8 @@ PART_TYPES = frozenset({"input_text", "input_image", "input_file", "output_text"
 SAID_BY_USER = frozenset({"mcp_approval_response"})
 ARGUMENT_KEYS = ("arguments", "input", "action", "actions", "operation")
 """Where the kinds of call items keep what they were called with."""
+SILENT = frozenset({"type", "id", "role", "status", "encrypted_content"})
+"""Fields of an item of another kind that say nothing to a reader."""
 
 
 class Responses(Format):
@@ -64,7 +66,7 @@ class Responses(Format):
         role = "user" if kind in SAID_BY_USER else "assistant"
         role = base.role_of(message, ROLES) if "role" in message else role
         return [
-            {"role": role, "parts": [base.other(kind)], "id": None if kind == "item_reference" else message.get("id")}
+            {"role": role, "parts": [_other(message)], "id": None if kind == "item_reference" else message.get("id")}
         ]
 
     def split(self, messages: Sequence[Message]) -> tuple[Any, list[Message]]:
@@ -136,6 +138,14 @@ class Responses(Format):
     def user_part(self, part: Part) -> Message:
         """Return an ``input_text``, ``input_image`` or ``input_file`` part."""
         return build_part(part)
+
+
+def _other(item: Message) -> Part:
+    """Return an item of another kind with what it says as JSON: of a tool that ran at the provider, or an unknown."""
+    said = {key: value for key, value in item.items() if key not in SILENT}
+    kind = str(item.get("type"))
+    told = said and kind not in ("reasoning", "item_reference", "image_generation_call")
+    return base.other(kind, text=json.dumps(said, ensure_ascii=False) if told else "")
 
 
 def _instruction(message: Message) -> str | None:

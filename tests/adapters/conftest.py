@@ -10,7 +10,7 @@ import pytest
 
 from optical_memory.renderers import DenseRenderer
 
-pytest.register_assert_rewrite("conformance")
+pytest.register_assert_rewrite("conformance", "conformance_foreign", "driver")
 
 
 @pytest.fixture

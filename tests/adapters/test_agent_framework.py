@@ -18,8 +18,9 @@ from agent_framework import (
     FunctionInvocationLayer,
     Message,
 )
+from agent_framework.exceptions import AgentFrameworkException
 from conformance import *  # noqa: F403
-from conformance import Chat, Driver, MakeDriver
+from driver import Chat, Driver, MakeDriver
 
 from optical_memory import OpticalMemory
 from optical_memory.adapters.agent_framework import OpticalContextProvider
@@ -46,6 +47,8 @@ class Scripted(FunctionInvocationLayer[Any], ChatMiddlewareLayer[Any], BaseChatC
 
 
 class FrameworkDriver(Driver):
+    error = AgentFrameworkException
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.provider = OpticalContextProvider(**settings)
@@ -101,6 +104,9 @@ class FrameworkDriver(Driver):
         contents = [content for message in self.client.sent[-1] for content in message.contents]
         (result,) = [c for c in contents if c.type == "function_result" and c.call_id == "call-recall"]
         return str(result.result)
+
+    def strange(self, words: str) -> Message:
+        return Message("assistant", [Content.from_error(message=words)])
 
     def memory(self, thread: str) -> OpticalMemory:
         return self.provider.memory(thread)

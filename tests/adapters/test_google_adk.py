@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("google.adk")
 
 from conformance import *  # noqa: F403
-from conformance import Chat, Driver, MakeDriver
+from driver import Chat, Driver, MakeDriver
 from google.adk.agents import LlmAgent
 from google.adk.agents.callback_context import CallbackContext
 from google.adk.agents.invocation_context import InvocationContext
@@ -101,6 +101,10 @@ class AdkDriver(Driver):
         parts = [part for content in self.model.sent[-1].contents for part in content.parts or ()]
         (result,) = [p.function_response for p in parts if p.function_response and p.function_response.name == "recall"]
         return str(result.response)
+
+    def strange(self, words: str) -> types.Content:
+        code = types.ExecutableCode(code=words, language=types.Language.PYTHON)
+        return types.Content(role="model", parts=[types.Part(executable_code=code)])
 
     def memory(self, thread: str) -> OpticalMemory:
         return self.plugin.memory(f"app/user/{thread}/helper")

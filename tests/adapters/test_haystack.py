@@ -11,10 +11,11 @@ import pytest
 pytest.importorskip("haystack")
 
 from conformance import *  # noqa: F403
-from conformance import Chat, Driver, MakeDriver
+from driver import Chat, Driver, MakeDriver
 from haystack import component
 from haystack.components.agents import Agent
-from haystack.dataclasses import ChatMessage, ToolCall
+from haystack.core.errors import PipelineRuntimeError
+from haystack.dataclasses import ChatMessage, ReasoningContent, ToolCall
 
 from optical_memory import OpticalMemory
 from optical_memory.adapters.haystack import OpticalMemoryHook
@@ -44,6 +45,8 @@ class Scripted:
 
 
 class HaystackDriver(Driver):
+    error = PipelineRuntimeError
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.hook = OpticalMemoryHook(**settings)
@@ -86,6 +89,9 @@ class HaystackDriver(Driver):
         results = [m.tool_call_result for m in self.model.sent[-1] if m.tool_call_result]
         (found,) = [one for one in results if one.origin.tool_name == "recall"]
         return str(found.result)
+
+    def strange(self, words: str) -> ChatMessage:
+        return ChatMessage.from_assistant("Well.", reasoning=ReasoningContent(words))
 
     def memory(self, thread: str) -> OpticalMemory:
         return self.hook.memory(thread)

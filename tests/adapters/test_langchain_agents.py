@@ -28,7 +28,7 @@ from pydantic import BaseModel
 
 from optical_memory import OpticalMemory
 from optical_memory.adapters.langchain import OpticalMemoryMiddleware
-from optical_memory.errors import InputError
+from optical_memory.errors import InputError, OpticalMemoryError
 
 
 class Model(BaseChatModel):
@@ -141,7 +141,7 @@ def test_a_ready_memory_serves_one_thread(memory_settings: dict[str, Any]) -> No
         agent = create_agent(model, [send], middleware=[OpticalMemoryMiddleware(memory)])
         agent.invoke({"messages": [HumanMessage("hi")]}, thread())
         assert [turn.text for turn in memory.store.turns("mine")] == ["hi"]
-        with pytest.raises(InputError, match="each thread gets its own"):
+        with pytest.raises(OpticalMemoryError, match="each thread gets its own"):
             agent.invoke({"messages": [HumanMessage("hi")]}, thread("other"))
     with pytest.raises(InputError, match="not both"):
         OpticalMemoryMiddleware(memory, budget=5)

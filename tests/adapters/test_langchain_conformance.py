@@ -10,12 +10,14 @@ import pytest
 pytest.importorskip("langchain")
 
 from conformance import *  # noqa: F403
-from conformance import Chat, Driver, MakeDriver
+from driver import Chat, Driver, MakeDriver
 from langchain.agents import create_agent
+from langchain_core.exceptions import LangChainException
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import (
     AIMessage,
     BaseMessage,
+    ChatMessage,
     ToolMessage,
     convert_to_messages,
     convert_to_openai_messages,
@@ -49,6 +51,8 @@ class Scripted(BaseChatModel):
 
 
 class LangChainDriver(Driver):
+    error = LangChainException
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.model = Scripted(sent=[])
@@ -75,6 +79,9 @@ class LangChainDriver(Driver):
         await self.send(thread, given)
         (result,) = [m for m in self.model.sent[-1] if isinstance(m, ToolMessage) and m.name == "recall"]
         return str(result.content)
+
+    def strange(self, words: str) -> BaseMessage:
+        return ChatMessage(role="critic", content=words, id="strange")
 
     def memory(self, thread: str) -> OpticalMemory:
         memory: OpticalMemory = self.adapter.memory(thread)

@@ -11,11 +11,12 @@ import pytest
 pytest.importorskip("llama_index.core")
 
 from conformance import *  # noqa: F403
-from conformance import Chat, Driver, MakeDriver
+from driver import Chat, Driver, MakeDriver
 from llama_index.core.agent.workflow import FunctionAgent
-from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, ImageBlock, TextBlock, ThinkingBlock, ToolCallBlock
 from llama_index.core.llms.mock import MockFunctionCallingLLM
 from llama_index.core.memory import Memory
+from llama_index.core.workflow import WorkflowRuntimeError
 
 from optical_memory import OpticalMemory
 from optical_memory.adapters.llama_index import OpticalChatMemory, OpticalMemoryBlock
@@ -28,6 +29,7 @@ pytestmark = [
 
 class LlamaDriver(Driver):
     identity = False
+    error = WorkflowRuntimeError
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -102,6 +104,9 @@ class LlamaDriver(Driver):
         await agent.run("Look it up.", memory=memory)
         (result,) = [one for one in sent[-1] if one.additional_kwargs.get("tool_call_id") == "call-recall"]
         return str(result.content)
+
+    def strange(self, words: str) -> ChatMessage:
+        return ChatMessage(role="assistant", blocks=[ThinkingBlock(content=words)])
 
     def memory(self, thread: str) -> OpticalMemory:
         return self.chat_memory(thread).memory

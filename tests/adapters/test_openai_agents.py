@@ -9,12 +9,12 @@ import pytest
 
 pytest.importorskip("agents")
 
-from agents import Agent, ModelSettings, Runner, function_tool, set_tracing_disabled
+from agents import Agent, AgentsException, ModelSettings, Runner, function_tool, set_tracing_disabled
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from agents.run import CallModelData, ModelInputData
 from conformance import *  # noqa: F403
-from conformance import Chat, Driver, MakeDriver
+from driver import Chat, Driver, MakeDriver
 from openai import AsyncOpenAI
 from provider_server import Body, Provider, Reply, serving
 
@@ -42,6 +42,8 @@ def asks_once(question: str) -> Any:
 
 
 class AgentsDriver(Driver):
+    error = AgentsException
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.sessions: dict[str, OpticalSession] = {}
@@ -74,6 +76,9 @@ class AgentsDriver(Driver):
         (call,) = [item for item in items if item.get("name") == "recall"]
         (result,) = [item for item in items if item.get("call_id") == call["call_id"] and item is not call]
         return str(result["output"])
+
+    def strange(self, words: str) -> Any:
+        return {"type": "divination", "id": "div_1", "vision": words}
 
     def memory(self, thread: str) -> OpticalMemory:
         return self.session(thread).memory

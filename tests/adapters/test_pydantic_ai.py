@@ -12,11 +12,13 @@ import pytest
 pytest.importorskip("pydantic_ai")
 
 from conformance import *  # noqa: F403
-from conformance import Chat, Driver, MakeDriver
+from driver import Chat, Driver, MakeDriver
 from openai import AsyncOpenAI
 from provider_server import Body, Reply, serving
 from pydantic_ai import Agent
+from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import (
+    CompactionPart,
     ModelMessage,
     ModelRequest,
     ModelResponse,
@@ -36,6 +38,8 @@ from optical_memory.turns import Part, Turn
 
 
 class PydanticDriver(Driver):
+    error = AgentRunError
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.capability = OpticalMemoryCapability(**settings)
@@ -97,6 +101,9 @@ class PydanticDriver(Driver):
             if isinstance(part, ToolReturnPart) and part.tool_name == "recall"
         ]
         return str(result.content)
+
+    def strange(self, words: str) -> ModelMessage:
+        return ModelResponse(parts=[CompactionPart(content=words)])
 
     def memory(self, thread: str) -> OpticalMemory:
         return self.capability.memory(thread)

@@ -11,13 +11,17 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, StructuredTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from optical_memory.adapters import chat
 from optical_memory.adapters.base import Bridge, schemas
 from optical_memory.errors import OpticalMemoryError
 from optical_memory.formats import from_turns
-from optical_memory.formats.media import split_data_url
 from optical_memory.turns import Part, Turn
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+REASONING = frozenset({"thinking", "redacted_thinking", "reasoning", "reasoning_content"})
+"""Blocks of what a model thought, which providers do not charge again, and which leave with their message."""
+BLOCKS = REASONING | {"text", "image_url", "input_audio", "file", "refusal"}
+"""Blocks that are not told as text."""
 
 
 class MemoryFailedError(LangChainException, OpticalMemoryError):
@@ -36,7 +40,7 @@ class LangChainShape:
         except (ValueError, KeyError, TypeError, AttributeError):
             written = []
         if written and all(one.get("role") in ROLES for one in written):
-            return written
+            return [one | _counted(one.get("content")) for one in written]
         named = {"id": message.id} if message.id else {}
         return [{"role": "user", "content": f"[{message.type}] {message.text}", **named}]
 
@@ -93,16 +97,30 @@ def recall_tool(bridge: Bridge[BaseMessage]) -> BaseTool:
     )
 
 
+def _counted(content: Any) -> dict[str, Any]:
+    """Return a content whose blocks of kinds that OpenAI does not have are texts."""
+    if not isinstance(content, list):
+        return {}
+    return {
+        "content": [
+            chat.told(str(block.get("type")), {key: value for key, value in block.items() if key != "type"})
+            if isinstance(block, dict) and block.get("type") not in BLOCKS
+            else block
+            for block in content
+        ]
+    }
+
+
 def _resolution(part: Part) -> str | None:
-    detail = (part.raw or {}).get("detail")
-    return detail if isinstance(detail, str) and detail.startswith("media_resolution_") else None
+    detail = chat.detail_of(part)
+    return detail if detail and detail.startswith("media_resolution_") else None
 
 
 def _block(part: Part) -> dict[str, Any]:
     """Return a part in LangChain's own shape, which alone carries Gemini's setting for an image."""
-    inline = split_data_url(part.url)
-    if part.kind != "image" or inline is None:
-        return {"type": "text", "text": part.text or part.label}
+    image = chat.picture(part)
+    if image is None:
+        return chat.text(part.text or part.label)
     detail = _resolution(part)
-    block = {"type": "image", "mime_type": inline[0], "base64": inline[1]}
+    block = {"type": "image", "mime_type": image.media_type, "base64": image.base64}
     return block | ({"media_resolution": detail} if detail else {})
