@@ -4,8 +4,11 @@ BIN := .venv/bin
 GPU := $(shell command -v nvidia-smi 2>/dev/null)
 # Without a GPU the CPU build of PyTorch is taken: 200 MB instead of several GB.
 TORCH := $(if $(GPU),torch>=2.4,torch==2.13.0 --extra-index-url https://download.pytorch.org/whl/cpu --retries 1 --timeout 10)
-# Frameworks that live in one environment; the others have environments of their own: make test-adapters.
+# Frameworks that live in one environment.
 FRAMEWORKS := langchain,openai-agents,pydantic-ai,mcp,llama-index,haystack,agent-framework
+# Those whose requirements contradict theirs.
+APART := google-adk crewai
+COMMA := ,
 EXTRAS := chromium,redis,rapidocr,model,transformers,endpoint,service,pages,ray,$(FRAMEWORKS)
 
 .PHONY: demo test test-adapters test-slow check format bench clean
@@ -16,18 +19,34 @@ demo: .venv/.demo
 test: .venv/.test check
 	$(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
-# Frameworks whose requirements contradict the others' have an environment each, with what their tests need alone.
-APART := google-adk crewai
+# The lowest version of every framework has an environment of its own. So has the newest of those whose requirements
+# contradict the others'; the rest are in the environment of `make test`, which tests their newest.
+LOWEST := $(subst $(COMMA), ,$(FRAMEWORKS)) $(APART)
+# What the tests of an adapter need beside its framework, each in a version that goes with it.
+BESIDE := pytest pytest-asyncio pytest-timeout hypothesis redis uvicorn openai anthropic google-genai
+BESIDE_langchain := langchain-openai langchain-anthropic langchain-google-genai langgraph-checkpoint-sqlite deepagents
 
-test-adapters: $(APART:%=.venv-%/.test)
-	for name in $(APART); do \
-		timeout 300 .venv-$$name/bin/python -m pytest -q tests/adapters/test_$$(echo $$name | tr - _).py \
-			"tests/adapters/test_adapter_docs.py" || exit 1; \
-	done
+TESTS_OF = tests/adapters/test_$(subst -,_,$*)*.py tests/adapters/test_adapter_docs.py \
+	"tests/adapters/test_versions.py::test_what_is_installed_is_the_lowest_or_at_least_the_newest_that_is_stated[$*]"
 
-.venv-%/.test: pyproject.toml
-	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/pip install -q -e '.[$*]' pytest pytest-asyncio pytest-timeout hypothesis
+.SECONDARY:
+test-adapters: $(APART:%=test-newest-%) $(LOWEST:%=test-lowest-%)
+
+test-newest-%: .venv-newest-%/.test
+	timeout 300 .venv-newest-$*/bin/python -m pytest -q $(TESTS_OF)
+
+test-lowest-%: .venv-lowest-%/.test
+	timeout 300 .venv-lowest-$*/bin/python -m pytest -q $(TESTS_OF)
+
+.venv-newest-%/.test: pyproject.toml .venv/.test
+	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-newest-$*
+	$(BIN)/uv pip install -q --python .venv-newest-$*/bin/python -e '.[$*]' $(BESIDE) $(BESIDE_$*)
+	touch $@
+
+.venv-lowest-%/.test: pyproject.toml .venv/.test
+	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest-$*
+	$(BIN)/python scripts/lowest.py $* | $(BIN)/uv pip install -q --python .venv-lowest-$*/bin/python \
+		--constraints - -e '.[$*]' $(BESIDE) $(BESIDE_$*)
 	touch $@
 
 test-slow: .venv/.test

@@ -268,10 +268,6 @@ def _dumped(value: Any) -> Any:
     return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
 
 
-def _dumped(value: Any) -> Any:
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else str(value)
-
-
 def _block(block: Any) -> dict[str, Any]:
     if isinstance(block, TextBlock):
         return chat.text(block.text)
