@@ -14,7 +14,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import redis
 
 
 class RedisServer:
@@ -34,11 +33,15 @@ class RedisServer:
         self.start()
 
     def start(self) -> None:
+        import redis  # here: in some frameworks' environments it warns, which their tests allow
+
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
         with redis.Redis(port=self.port) as client:
             self._wait(lambda: bool(client.ping()))
 
     def make_cluster(self) -> None:
+        import redis
+
         with redis.Redis(port=self.port) as client:
             client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
             self._wait(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO", NEVER_DECODE=True))
@@ -49,6 +52,8 @@ class RedisServer:
 
     @staticmethod
     def _wait(is_ready: Callable[[], bool], seconds: float = 120.0) -> None:
+        import redis
+
         deadline = time.monotonic() + seconds
         while True:
             try:
