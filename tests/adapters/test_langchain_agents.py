@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,22 +17,30 @@ pytest.importorskip("langchain")
 pytest.importorskip("langgraph.checkpoint.sqlite")
 pytest.importorskip("langchain_openai")
 
+import redis
 from langchain.agents import create_agent
-from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain.agents.middleware import HumanInTheLoopMiddleware, SummarizationMiddleware
 from langchain.agents.structured_output import ToolStrategy
 from langchain_core.language_models.chat_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.config import get_store
+from langgraph.store.base import BaseStore
+from langgraph.store.memory import InMemoryStore
+from langgraph.store.sqlite import SqliteStore
 from langgraph.types import Command
 from PIL import Image
 from provider_server import Body, Reply, serving
 from pydantic import BaseModel
+from redis_server import RedisServer
 
 from optical_memory import OpticalMemory
 from optical_memory.adapters.langchain import OpticalMemoryMiddleware
+from optical_memory.budget import count_message, get_profile
 from optical_memory.errors import InputError, OpticalMemoryError
+from optical_memory.formats import to_turns
 
 
 class Model(BaseChatModel):
@@ -66,6 +78,12 @@ def send(text: str) -> str:
     return f"sent {text}"
 
 
+def note(text: str) -> str:
+    """Keep a fact for all threads of this person."""
+    get_store().put(("person",), "fact", {"text": text})
+    return "kept"
+
+
 def said(messages: list[BaseMessage]) -> str:
     return "\n".join(message.text for message in messages)
 
@@ -74,9 +92,38 @@ def thread(name: str = "t") -> dict[str, Any]:
     return {"configurable": {"thread_id": name}}
 
 
-def test_forks_and_time_travel_on_a_checkpointed_thread(tmp_path: Path, memory_settings: dict[str, Any]) -> None:
+@contextmanager
+def opened(kind: str, folder: Path, start_redis: Callable[..., RedisServer]) -> Iterator[Any]:
+    """Open a checkpointer. Redis's needs the modules JSON and search, which Redis 8 brings and Debian 12's 7.0 does not.
+
+    A server that has them may be given as REDIS_WITH_MODULES=redis://…; the tests write into it.
+    """
+    if kind == "sqlite":
+        with SqliteSaver.from_conn_string(str(folder / "checkpoints.db")) as saver:
+            yield saver
+        return
+    redis_saver = pytest.importorskip("langgraph.checkpoint.redis").RedisSaver
+    url = os.environ.get("REDIS_WITH_MODULES") or start_redis().url
+    with redis.Redis.from_url(url) as client:
+        missing = {"search", "ReJSON"} - {str(module["name"]) for module in client.module_list()}
+    if missing:
+        pytest.skip(
+            f"this Redis lacks the modules {sorted(missing)}: RedisSaver fails with \"unknown command 'FT.INFO'\""
+        )
+    with redis_saver.from_conn_string(url) as saver:
+        saver.setup()
+        yield saver
+
+
+SAVERS = pytest.mark.parametrize("kind", ["sqlite", "redis"])
+
+
+@SAVERS
+def test_forks_and_time_travel_on_a_checkpointed_thread(
+    kind: str, tmp_path: Path, memory_settings: dict[str, Any], start_redis: Callable[..., RedisServer]
+) -> None:
     model = Model(sent=[])
-    with SqliteSaver.from_conn_string(str(tmp_path / "checkpoints.db")) as saver:
+    with opened(kind, tmp_path, start_redis) as saver:
         middleware = OpticalMemoryMiddleware(**{**memory_settings, "budget": 3_000})
         agent = create_agent(model, [send], middleware=[middleware], checkpointer=saver)
         for number in range(12):
@@ -97,9 +144,12 @@ def test_forks_and_time_travel_on_a_checkpointed_thread(tmp_path: Path, memory_s
         middleware.close()
 
 
-def test_an_interrupted_call_waits_for_a_person(tmp_path: Path, memory_settings: dict[str, Any]) -> None:
+@SAVERS
+def test_an_interrupted_call_waits_for_a_person(
+    kind: str, tmp_path: Path, memory_settings: dict[str, Any], start_redis: Callable[..., RedisServer]
+) -> None:
     model = Model(sent=[])
-    with SqliteSaver.from_conn_string(str(tmp_path / "checkpoints.db")) as saver:
+    with opened(kind, tmp_path, start_redis) as saver:
         middleware = OpticalMemoryMiddleware(**memory_settings)
         ask = HumanInTheLoopMiddleware(interrupt_on={"send": True})
         agent = create_agent(model, [send], middleware=[middleware, ask], checkpointer=saver)
@@ -108,6 +158,45 @@ def test_an_interrupted_call_waits_for_a_person(tmp_path: Path, memory_settings:
         state = agent.invoke(Command(resume={"decisions": [{"type": "approve"}]}), thread())
         assert [type(m) for m in model.sent[-1]] == [HumanMessage, AIMessage, ToolMessage]
         assert state["messages"][2].content == "sent hello"
+        middleware.close()
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_a_store_of_facts_for_all_threads_works_beside_it(
+    kind: str, tmp_path: Path, memory_settings: dict[str, Any]
+) -> None:
+    """A store holds facts of all threads, the memory each thread's own words: both keep what is theirs."""
+    model = Model(sent=[])
+    with ExitStack() as stack:
+        store: BaseStore = InMemoryStore()
+        if kind == "sqlite":
+            store = stack.enter_context(SqliteStore.from_conn_string(str(tmp_path / "facts.db")))
+            store.setup()
+        middleware = OpticalMemoryMiddleware(**{**memory_settings, "budget": 3_000})
+        agent = create_agent(model, [note], middleware=[middleware], store=store)
+        history = [HumanMessage(f"Question {number}. " * 40, id=f"q{number}") for number in range(30)]
+        agent.invoke({"messages": [*history, HumanMessage("call: note", id="call")]}, thread("one"))
+        assert "image_url" in str([message.content for message in model.sent[-1]])
+        found = store.get(("person",), "fact")
+        assert found is not None and found.value == {"text": "hello"}
+        agent.invoke({"messages": [HumanMessage("hi")]}, thread("two"))
+        assert [message.text for message in model.sent[-1]] == ["hi"]
+        middleware.close()
+
+
+def test_langchains_own_summariser_before_it_is_followed(tmp_path: Path, memory_settings: dict[str, Any]) -> None:
+    model, summariser = Model(sent=[]), Model(sent=[])
+    middleware = OpticalMemoryMiddleware(**memory_settings)
+    own = SummarizationMiddleware(model=summariser, trigger=("messages", 12), keep=("messages", 4))
+    with SqliteSaver.from_conn_string(str(tmp_path / "checkpoints.db")) as saver:
+        agent = create_agent(model, [send], middleware=[own, middleware], checkpointer=saver)
+        for number in range(20):
+            agent.invoke({"messages": [HumanMessage(f"Question {number}, about topic-{number}. ")]}, thread())
+        assert summariser.sent, "it never summed up"
+        state = agent.get_state(thread()).values["messages"]
+        assert said(model.sent[-1]) == said(state[:-1]), "something else than its list was shown"
+        assert not any("topic-1." in turn.text for turn in middleware.memory("t").recall("topic-1."))
+        assert len(middleware.memory("t").turns()) == len(state) - 1
         middleware.close()
 
 
@@ -198,6 +287,7 @@ def test_the_chat_models_of_three_providers_send_pages_with_their_detail(
             [{"type": "text", "text": "And this?"}, {"type": "image", "base64": data, "mime_type": "image/png"}]
         )
     )
+    history += [AIMessage("Red."), HumanMessage([{"type": "text", "text": "And again?"}, OWN_BLOCKS[form](data)])]
     with serving(script) as server:
         middleware = OpticalMemoryMiddleware(**settings)
         agent = create_agent(chat_model(form, server.url), [send], middleware=[middleware], system_prompt="Be brief.")
@@ -209,7 +299,25 @@ def test_the_chat_models_of_three_providers_send_pages_with_their_detail(
     text = str(bodies[-1]).replace("-", "+").replace("_", "/")  # Google's client writes base64 for URLs
     assert pages and all(url in text for url in (*urls, data))
     if setting:
-        assert len(found(bodies[-1], setting)) == len(pages)
+        assert len(found(bodies[-1], setting)) == len(pages) + (form == "openai")
+    assert text.count(data) == 2
+    listed = bodies[-1]["contents" if form == "gemini" else "messages"]
+    counted = [turn for turn in to_turns(json.loads(json.dumps(listed)), form) if not turn.is_instruction]
+    assert sum(count_message(turn, get_profile(profile)) for turn in counted) <= settings["budget"], "a recount"
+
+
+OWN_BLOCKS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "openai": lambda data: {
+        "type": "image_url",
+        "image_url": {"url": f"data:image/png;base64,{data}", "detail": "low"},
+    },
+    "anthropic": lambda data: {
+        "type": "image",
+        "source": {"type": "base64", "media_type": "image/png", "data": data},
+    },
+    "gemini": lambda data: {"type": "image_url", "image_url": f"data:image/png;base64,{data}"},
+}
+"""An image as each provider's users write it into a message."""
 
 
 def found(value: Any, key: str) -> list[Any]:
