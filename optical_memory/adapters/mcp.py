@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from optical_memory.asynchronous import on_worker
-from optical_memory.errors import InputError, MissingExtraError, OpticalMemoryError
+from optical_memory.errors import AccessError, InputError, MissingExtraError, OpticalMemoryError
 from optical_memory.memory import OpticalMemory
 from optical_memory.pool import MemoryPool
 from optical_memory.stores import open_store
@@ -23,10 +23,23 @@ try:
 except ImportError as missing:
     raise MissingExtraError("mcp", "mcp") from missing
 
-__all__ = ["Authenticate", "build_server"]
+__all__ = ["Access", "Authenticate", "build_server"]
 
-Authenticate = Callable[[str], str | None]
-"""From a bearer key to the tenant that it belongs to; None: the key is not valid."""
+
+class Access(Protocol):
+    """What a key opens; the service's :class:`~optical_memory.service.keys.Key` is one."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose sessions it opens."""
+
+    @property
+    def scopes(self) -> Sequence[str]:
+        """What it may do: "read" (context, recall, ask), "write" (remember), "forget"."""
+
+
+Authenticate = Callable[[str], Access]
+"""From a bearer key to what it opens. Raises AccessError where the key is not valid."""
 T = TypeVar("T")
 Session = Annotated[str, Field(description="Id of the conversation.")]
 INSTRUCTIONS = (
@@ -47,8 +60,9 @@ def build_server(
 
     Args:
         memory: a ready memory, for one conversation; then ``session`` must be its own.
-        authenticate: from a bearer key to its tenant, for HTTP; each tenant sees its own sessions alone. Without it
-            everyone who reaches the server is the same person: serve it over stdio, or on this machine alone.
+        authenticate: from a bearer key to what it opens, for HTTP: ``Keyring(open_records(store)).find`` takes the keys
+            of the service. Each tenant sees its own sessions alone. Without it everyone who reaches the server is the
+            same person: serve it over stdio, or on this machine alone.
         url: where the server is reached over HTTP; needed with ``authenticate``.
         model: answers ``ask``, as for :meth:`OpticalMemory.ask`.
         settings: instead of ``memory``, those of :class:`OpticalMemory` (store, profile, budget, policy, renderer).
@@ -71,8 +85,11 @@ class _Keys(TokenVerifier):
         self._authenticate = authenticate
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        tenant = await on_worker(lambda: self._authenticate(token))
-        return None if tenant is None else AccessToken(token=token, client_id=tenant, scopes=[])
+        try:
+            access = await on_worker(lambda: self._authenticate(token))
+        except AccessError:
+            return None
+        return AccessToken(token=token, client_id=access.tenant, scopes=list(access.scopes))
 
 
 class _Tools:
@@ -94,12 +111,12 @@ class _Tools:
         id: Annotated[str | None, Field(description="The message's id: the same id is stored once.")] = None,
     ) -> str:
         """Store one message of a conversation, exactly and durably. Returns its id and place."""
-        turn = await self._do(session, lambda memory: memory.add(role, text, id=id))
+        turn = await self._do(session, "write", lambda memory: memory.add(role, text, id=id))
         return f"stored as {turn.id}, #{turn.seq + 1}"
 
     async def context(self, session: Session) -> list[Any]:
         """Return what a model should see of a conversation: pages of the past as images, recent messages as text."""
-        context = await self._do(session, lambda memory: memory.context(draw=True))
+        context = await self._do(session, "read", lambda memory: memory.context(draw=True))
         out: list[Any] = []
         for piece in context.pieces():
             out.append(piece.text)
@@ -120,13 +137,13 @@ class _Tools:
         """Look up exact words of a conversation: by a question, or a message's id, or a page and a line."""
         asked = {"question": question, "turn_id": turn_id, "page": page, "line": line, "k": k, "offset": offset}
         given = {key: value for key, value in asked.items() if value is not None}
-        return await self._do(session, lambda memory: memory.recall_tool()(given))
+        return await self._do(session, "read", lambda memory: memory.recall_tool()(given))
 
     async def ask(
         self, session: Session, question: Annotated[str, Field(description="What to answer from the conversation.")]
     ) -> str:
         """Answer a question from a conversation, with the messages that the answer rests on."""
-        answer = await self._do(session, lambda memory: memory.ask(question, model=self._model))
+        answer = await self._do(session, "read", lambda memory: memory.ask(question, model=self._model))
         sources = ", ".join(source.turn_id for source in answer.sources)
         return f"{answer.text}\n[certainty: {answer.certainty:.2f}; sources: {sources or 'none'}]"
 
@@ -137,11 +154,13 @@ class _Tools:
         everything: Annotated[bool, Field(description="Delete the whole conversation.")] = False,
     ) -> str:
         """Really delete a message, or a whole conversation, pages and pixels included."""
-        receipt = await self._do(session, lambda memory: memory.forget(turn_id=turn_id, everything=everything))
+        receipt = await self._do(
+            session, "forget", lambda memory: memory.forget(turn_id=turn_id, everything=everything)
+        )
         return str(receipt)
 
-    async def _do(self, session: str, work: Callable[[OpticalMemory], T]) -> T:
-        pool = self._pool()
+    async def _do(self, session: str, scope: str, work: Callable[[OpticalMemory], T]) -> T:
+        pool = self._pool(scope)
 
         def done() -> T:
             if pool is not None:
@@ -157,8 +176,8 @@ class _Tools:
         except OpticalMemoryError as error:
             raise ToolError(str(error)) from error
 
-    def _pool(self) -> MemoryPool | None:
-        """Return the pool of the tenant who calls."""
+    def _pool(self, scope: str) -> MemoryPool | None:
+        """Return the pool of the tenant who calls, with a key that has ``scope``."""
         if self._store is None:
             return None
         tenant = ""
@@ -166,6 +185,8 @@ class _Tools:
             token = get_access_token()
             if token is None:
                 raise ToolError("no key: this server is for streamable HTTP with an Authorization header")
+            if scope not in token.scopes:
+                raise ToolError(f"this key may not {scope}: it may {', '.join(token.scopes)}")
             tenant = token.client_id
         if tenant not in self._pools:
             store = ScopedStore(self._store, tenant) if tenant else self._store

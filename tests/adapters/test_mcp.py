@@ -27,8 +27,9 @@ from mcp.client.streamable_http import streamable_http_client
 from optical_memory import OpticalMemory
 from optical_memory.adapters.mcp import build_server
 from optical_memory.errors import InputError
+from optical_memory.service.keys import SCOPES, Keyring
+from optical_memory.service.records import open_records
 
-KEYS = {"key-a": "anna", "key-b": "bert"}
 LOCAL = """
 from optical_memory.adapters.mcp import build_server
 build_server(store="sqlite:///{path}", profile="claude", budget=3_000, renderer="dense").run()
@@ -97,22 +98,37 @@ async def over_http(url: str, key: str) -> AsyncIterator[Client]:
             yield client
 
 
-async def test_over_http_each_key_sees_its_own_tenant(tmp_path: Path) -> None:
+async def test_over_http_each_key_of_the_service_opens_its_own_tenant_and_no_more_than_its_scopes(
+    tmp_path: Path,
+) -> None:
     settings: dict[str, Any] = {"profile": "claude", "budget": 3_000, "renderer": "dense"}
-    server = build_server(store=f"sqlite:///{tmp_path / 'm.db'}", authenticate=KEYS.get, **settings)
+    store = f"sqlite:///{tmp_path / 'm.db'}"
+    records = open_records(store)
+    ring = Keyring(records, cache_seconds=0)
+    (anna_key, anna_text), (_, bert_text) = (ring.create(tenant, SCOPES) for tenant in ("anna", "bert"))
+    _, reader_text = ring.create("anna", ["read"])
+    server = build_server(store=store, authenticate=ring.find, **settings)
     with served(server.streamable_http_app()) as url:
-        async with over_http(url, "key-a") as anna, over_http(url, "key-b") as bert:
+        async with over_http(url, anna_text) as anna, over_http(url, bert_text) as bert:
             await anna.call_tool("remember", {"session": "s", "role": "user", "text": "The code is swordfish."})
             asked = {"session": "s", "question": "What is the code?"}
             assert "swordfish" in text(await anna.call_tool("recall", asked))
             assert "swordfish" not in text(await bert.call_tool("recall", asked))
             await bert.call_tool("forget", {"session": "s", "everything": True})
             assert "swordfish" in text(await anna.call_tool("recall", asked))
-        for key in (None, "wrong"):
+        async with over_http(url, reader_text) as reader:
+            assert "swordfish" in text(await reader.call_tool("recall", asked))
+            said = {"session": "s", "role": "user", "text": "The code is tuna."}
+            for tool, arguments in (("remember", said), ("forget", {"session": "s", "everything": True})):
+                refused = await reader.call_tool(tool, arguments)
+                assert refused.is_error and "may not" in text(refused)
+        ring.revoke(anna_key.id)
+        for key in (None, "wrong", anna_text):
             async with httpx2.AsyncClient() as raw:
                 headers = {"Authorization": f"Bearer {key}"} if key else {}
-                refused = await raw.post(url, json={}, headers=headers)
-                assert refused.status_code == 401
+                answer = await raw.post(url, json={}, headers=headers)
+                assert answer.status_code == 401
+    records.close()
 
 
 async def test_work_is_done_off_the_event_loop() -> None:
@@ -137,7 +153,7 @@ async def test_a_ready_memory_is_one_session() -> None:
             wrong = await client.call_tool("context", {"session": "other"})
             assert wrong.is_error and "'mine'" in text(wrong)
         with pytest.raises(InputError, match="give settings instead"):
-            build_server(memory, authenticate=KEYS.get)
+            build_server(memory, authenticate=lambda key: Keyring(open_records("memory://")).find(key))
 
 
 async def test_a_budget_that_is_too_small_is_an_error_of_the_tool() -> None:
