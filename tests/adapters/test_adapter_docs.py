@@ -42,13 +42,10 @@ def given(name: str, server: Provider) -> dict[str, Any]:
         return {"model": Fake(messages=iter(["Hi."])), "tools": [], "checkpointer": InMemorySaver()}
     if name == "openai_agents":
         from agents import OpenAIResponsesModel, set_tracing_disabled
-        from httpx import AsyncClient, Limits
-        from openai import AsyncOpenAI
+        from openai_client import openai_client
 
         set_tracing_disabled(True)
-        http = AsyncClient(limits=Limits(max_keepalive_connections=0))  # none is open when the block's loop ends
-        client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", http_client=http)
-        return {"model": OpenAIResponsesModel("gpt-5", client)}
+        return {"model": OpenAIResponsesModel("gpt-5", openai_client(server))}
     if name == "pydantic_ai":
         from pydantic_ai.models.test import TestModel
 

@@ -15,7 +15,7 @@ from agents.models.openai_responses import OpenAIResponsesModel
 from agents.run import CallModelData, ModelInputData
 from conformance import *  # noqa: F403
 from driver import Chat, Driver, MakeDriver
-from openai import AsyncOpenAI
+from openai_client import openai_client
 from provider_server import Body, Provider, Reply, serving
 
 from optical_memory import OpticalMemory
@@ -26,7 +26,7 @@ set_tracing_disabled(True)
 
 
 def agent_for(server: Provider, session: OpticalSession, *, chat: bool = False, **more: Any) -> Agent[Any]:
-    client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+    client = openai_client(server)
     kind: Any = OpenAIChatCompletionsModel if chat else OpenAIResponsesModel
     settings = ModelSettings(store=None)
     tools = [session.recall_tool, *more.pop("tools", ())]

@@ -14,6 +14,7 @@ pytest.importorskip("pydantic_ai")
 from conformance import *  # noqa: F403
 from driver import Chat, Driver, MakeDriver
 from openai import AsyncOpenAI
+from openai_client import openai_client
 from provider_server import Body, Reply, serving
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import AgentRunError
@@ -122,7 +123,7 @@ async def test_the_runs_history_stays_whole_and_pages_travel_with_their_detail(m
         return Reply(text="Noted, with many words. " * 40)
 
     with serving(script) as server:
-        client = AsyncOpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0)
+        client = openai_client(server)
         capability = OpticalMemoryCapability(**{**memory_settings, "budget": 3_000})
         model = OpenAIChatModel("gpt-5", provider=OpenAIProvider(openai_client=client))
         agent = Agent(model, capabilities=[capability], instructions="Be brief.")
