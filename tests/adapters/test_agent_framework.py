@@ -14,9 +14,12 @@ from agent_framework import (
     BaseChatClient,
     ChatMiddlewareLayer,
     ChatResponse,
+    CompactionProvider,
     Content,
     FunctionInvocationLayer,
+    InMemoryHistoryProvider,
     Message,
+    SlidingWindowStrategy,
 )
 from agent_framework.exceptions import AgentFrameworkException
 from conformance import *  # noqa: F403
@@ -118,3 +121,16 @@ class FrameworkDriver(Driver):
 @pytest.fixture
 def make_driver() -> MakeDriver:
     return FrameworkDriver
+
+
+async def test_the_frameworks_own_compaction_before_it_is_followed(memory_settings: dict[str, Any]) -> None:
+    provider, client = OpticalContextProvider(**memory_settings), Scripted()
+    own = CompactionProvider(before_strategy=SlidingWindowStrategy(keep_last_groups=4))
+    agent = Agent(client=client, context_providers=[InMemoryHistoryProvider(), own, provider])
+    session = agent.create_session(session_id="t")
+    for number in range(10):
+        await agent.run(f"Note {number}.", session=session)
+    shown = [message.text for message in client.sent[-1]]
+    assert shown[-1] == "Note 9." and "Note 8." in shown and "Note 0." not in shown
+    assert [turn.text for turn in provider.memory("t").turns()] == shown
+    provider.close()

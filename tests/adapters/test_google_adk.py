@@ -17,6 +17,7 @@ from google.adk.agents.invocation_context import InvocationContext
 from google.adk.apps import App
 from google.adk.events import Event
 from google.adk.models import BaseLlm, LlmRequest, LlmResponse
+from google.adk.plugins.context_filter_plugin import ContextFilterPlugin
 from google.adk.runners import Runner
 from google.adk.sessions import InMemorySessionService, Session
 from google.genai import types
@@ -116,3 +117,21 @@ class AdkDriver(Driver):
 @pytest.fixture
 def make_driver() -> MakeDriver:
     return AdkDriver
+
+
+async def test_adks_own_filter_before_it_is_followed(memory_settings: dict[str, Any]) -> None:
+    plugin = OpticalMemoryPlugin(**{**memory_settings, "profile": "gemini-3"})
+    model = Model(model="scripted", sent=[])
+    agent = LlmAgent(name="helper", model=model, instruction="Be brief.")
+    app = App(name="app", root_agent=agent, plugins=[ContextFilterPlugin(num_invocations_to_keep=2), plugin])
+    sessions = InMemorySessionService()  # type: ignore[no-untyped-call]
+    await sessions.create_session(app_name="app", user_id="user", session_id="t")
+    runner = Runner(app=app, session_service=sessions)
+    for number in range(6):
+        asked = types.Content(role="user", parts=[types.Part(text=f"Note {number}.")])
+        async for _ in runner.run_async(user_id="user", session_id="t", new_message=asked):
+            pass
+    shown = [part.text for content in model.sent[-1].contents for part in content.parts or ()]
+    assert shown == ["Note 4.", "Done.", "Note 5."]
+    assert [turn.text for turn in plugin.memory("app/user/t/helper").turns()] == shown
+    await plugin.close()

@@ -111,3 +111,20 @@ def test_the_hook_is_saved_and_made_anew() -> None:
     assert again.memory("t").budget == 5_000 and again.memory("t").profile == hook.memory("t").profile
     hook.close()
     again.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*is an experimental component")
+async def test_haystacks_own_compaction_before_it_is_followed(memory_settings: dict[str, Any]) -> None:
+    compaction = pytest.importorskip("haystack.hooks.compaction")
+    own = compaction.CompactionHook(compaction.SlidingWindowCompactor(), context_window=1_000)
+    hook, model = OpticalMemoryHook(**memory_settings), Scripted()
+    hooks = {**hook.hooks(), "before_llm": [own, hook]}
+    agent = Agent(chat_generator=model, hooks=hooks)
+    history = []
+    for number in range(20):
+        history += [ChatMessage.from_user(f"Note {number}. " * 30), ChatMessage.from_assistant(f"Noted {number}.")]
+    await agent.run_async(messages=[*history, ChatMessage.from_user("And now?")])
+    shown = [message.text for message in model.sent[-1]]
+    assert len(shown) < 30 and shown[-1] == "And now?"
+    assert [turn.text for turn in hook.memory("main").turns()] == shown
+    hook.close()

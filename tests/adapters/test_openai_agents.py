@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("agents")
 
 from agents import Agent, AgentsException, ModelSettings, Runner, function_tool, set_tracing_disabled
+from agents.memory import SessionSettings
 from agents.models.openai_chatcompletions import OpenAIChatCompletionsModel
 from agents.models.openai_responses import OpenAIResponsesModel
 from agents.run import CallModelData, ModelInputData
@@ -195,4 +196,19 @@ async def test_a_failed_run_is_followed_by_a_good_one(memory_settings: dict[str,
     said = [item.get("content") for item in await session.get_items() if item.get("role") == "user"]
     assert said == ["One.", "Two."]
     assert [turn.text for turn in session.memory.superseded()] == ["Lost."]
+    session.close()
+
+
+async def test_a_limit_of_the_sdks_own_is_followed(memory_settings: dict[str, Any]) -> None:
+    """The model sees the newest items alone; the session still holds all."""
+    session = OpticalSession("s", **memory_settings)
+    session.session_settings = SessionSettings(limit=2)
+    with serving(lambda name, request: Reply(text="Fine.")) as server:
+        agent = agent_for(server, session)
+        for number in range(6):
+            await Runner.run(agent, f"Note {number}.", session=session, run_config=session.run_config())
+        shown = str(server.requests[-1][1]["input"])
+    assert "Note 5." in shown and "Note 4." in shown and "Note 3." not in shown
+    said = [item.get("content") for item in await session.get_items() if item.get("role") == "user"]
+    assert said == [f"Note {number}." for number in range(6)]
     session.close()

@@ -17,6 +17,7 @@ from openai import AsyncOpenAI
 from openai_client import openai_client
 from provider_server import Body, Reply, serving
 from pydantic_ai import Agent
+from pydantic_ai.capabilities import ProcessHistory
 from pydantic_ai.exceptions import AgentRunError
 from pydantic_ai.messages import (
     CompactionPart,
@@ -153,3 +154,24 @@ def test_googles_setting_of_an_image_is_written_as_its_model_takes_it() -> None:
     (made,) = PydanticShape().made([Turn(id="p", role="user", parts=(image,))])
     (content,) = made.parts[0].content  # type: ignore[union-attr]
     assert content.vendor_metadata == {"media_resolution": {"level": "MEDIA_RESOLUTION_HIGH"}}
+
+
+async def test_a_history_processor_before_it_is_followed(memory_settings: dict[str, Any]) -> None:
+    capability = OpticalMemoryCapability(**memory_settings)
+    sent: list[list[ModelMessage]] = []
+
+    def answer(messages: list[ModelMessage], info: AgentInfo) -> ModelResponse:
+        sent.append(messages)
+        return ModelResponse(parts=[TextPart("Noted.")])
+
+    def newest(messages: list[ModelMessage]) -> list[ModelMessage]:
+        return messages[-3:]
+
+    agent = Agent(FunctionModel(answer), capabilities=[ProcessHistory(newest), capability])
+    history: list[ModelMessage] = []
+    for number in range(8):
+        result = await agent.run(f"Note {number}.", message_history=history, conversation_id="c")
+        history = result.all_messages()
+    assert len(sent[-1]) == 3
+    assert [turn.text for turn in capability.memory("c").turns()] == ["Note 6.", "Noted.", "Note 7."]
+    capability.close()
