@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,7 @@ class Provider:
         self.counted: list[Counted] = []
         self.most_images = 1_500
         self.checked = True
+        self.connections: list[socket.socket] = []
         self.stored: dict[str, list[Body]] = {}
         self.pause: Callable[[int], None] = lambda place: None
         self.url = ""
@@ -225,6 +227,7 @@ def serving(script: Script, port: int = 0) -> Iterator[Provider]:
             self.send_header("content-type", "text/event-stream; charset=utf-8")
             self.send_header("transfer-encoding", "chunked")
             self.end_headers()
+            provider.connections.append(self.connection)
             try:
                 for place, event in enumerate(events):
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))

@@ -17,6 +17,7 @@ from optical_memory.cli import (
     keys,
     pages,
     profiles,
+    proxy,
     quotas,
     serve,
     train,
@@ -41,6 +42,7 @@ train.register(app)
 keys.register(app)
 quotas.register(app)
 serve.register(app)
+proxy.register(app)
 doctor.register(app)
 
 

@@ -30,6 +30,10 @@ def serve(
         bool, typer.Option("--plaintext", help="Listen beyond loopback without TLS: a proxy in front has it.")
     ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that serve, on one port.")] = None,
+    proxy: Annotated[
+        str | None,
+        typer.Option(help="Serve the providers' paths: on, dry-run (only report) or off (pass all through)."),
+    ] = None,
     settings: Annotated[bool, typer.Option("--settings", help="Print all settings, as a table, and end.")] = False,
 ) -> None:
     """Serve sessions over HTTP. The first start on loopback makes a key and shows it, once.
@@ -39,6 +43,8 @@ def serve(
     Example: optical-memory serve
 
     Example: optical-memory serve --store redis://localhost:6379/0 --port 8321
+
+    Example: optical-memory serve --proxy on
     """
     from optical_memory.service.serving import serve_at
     from optical_memory.service.settings import ServiceSettings, settings_table
@@ -47,7 +53,7 @@ def serve(
         print(settings_table())
         return
     given: dict[str, Any] = {"store": store, "host": host, "port": port, "plaintext": plaintext or None}
-    given["workers"] = workers
+    given |= {"workers": workers, "proxy": proxy_mode(proxy)}
     chosen = ServiceSettings(**{name: value for name, value in given.items() if value is not None})
     key = prepare(chosen)
     with _listening(chosen) as listening:
@@ -63,6 +69,15 @@ def serve(
             way_in = f"{url}/dashboard{_link(chosen, key)}"
             show.out.print(f"dashboard: {way_in}", markup=False, highlight=False, soft_wrap=True)
         serve_at(listening, chosen)
+
+
+def proxy_mode(mode: str | None) -> str | None:
+    """Return a mode of the proxy. Raises InputError for any other word."""
+    from optical_memory.service.proxy.switch import MODES
+
+    if mode is not None and mode not in MODES:
+        raise InputError(f"--proxy is one of {', '.join(MODES)}, not {mode!r}")
+    return mode
 
 
 def prepare(settings: ServiceSettings) -> str | None:

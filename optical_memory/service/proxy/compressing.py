@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 from optical_memory import errors
-from optical_memory.asynchronous import AsyncOpticalMemory
-from optical_memory.budget import Price, Profile, count_tokens
+from optical_memory.budget import Price, count_tokens
 from optical_memory.memory import OpticalMemory
 from optical_memory.service.engine import Engine
 from optical_memory.service.proxy import gate, recalling
-from optical_memory.service.proxy.body import Body, Item, parse_body
+from optical_memory.service.proxy.body import Body, parse_body
+from optical_memory.service.proxy.chains import Chain, Chains, follow_answer, items_of
 from optical_memory.service.proxy.compose import Pasts, answers_in, compose, leading
 from optical_memory.service.proxy.limits import wrong_with
+from optical_memory.service.proxy.made import Asked, Key, Made, failed, passed, tracks
 from optical_memory.service.proxy.markers import unmarked
 from optical_memory.service.proxy.models import Models
 from optical_memory.service.proxy.report import Report
 from optical_memory.service.proxy.sessions import Lineage, Lineages, named
-from optical_memory.service.proxy.shapes import Shape, Target
+from optical_memory.service.proxy.shapes import RESPONSES, Target
 from optical_memory.service.settings import ServiceSettings
 
 _log = logging.getLogger(__name__)
@@ -32,56 +35,6 @@ MOST_SENT = 64
 BEGUN = "proxy/begun"
 """Blob of a session whose requests leave compressed: another replica goes on with that."""
 BYTES_A_TOKEN = 3
-Key = tuple[str, str, str]
-REASONS: tuple[tuple[type[Exception], str], ...] = (
-    (errors.BudgetError, "budget"),
-    (errors.LimitError, "limit"),
-    (errors.InputError, "not-understood"),
-    (errors.KeyLostError, "key-lost"),
-    (errors.StoreError, "store"),
-    (errors.RenderError, "drawing"),
-    (errors.ConflictError, "conflict"),
-)
-"""Why a request passes on as it came where compression failed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request that may be compressed, as it was understood."""
-
-    tenant: str
-    shape: Shape
-    body: Body
-    profile: Profile
-    session: str
-    lineage: Lineage | None
-    streams: bool
-    items: tuple[Item, ...]
-    extra: Mapping[str, str]
-    """Fields that change with the list, as texts."""
-
-    @property
-    def key(self) -> Key:
-        """The view of the session: tenant, session, and the profile whose pages it has."""
-        return self.tenant, self.session, self.profile.base or self.profile.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
-    """What leaves. ``body`` None: what came. ``asked`` and ``raws`` where the recall tool is in the request."""
-
-    report: Report
-    body: bytes | None = None
-    key: Key | None = None
-    asked: Asked | None = None
-    raws: tuple[str, ...] = ()
-    texts: Mapping[str, str] | None = None
-    memory: AsyncOpticalMemory | None = None
-
-
-def passed(reason: str = "", session: str = "") -> Made:
-    """Return that the original goes."""
-    return Made(report=Report(reason=reason, session=session))
 
 
 class Compressing:
@@ -94,12 +47,13 @@ class Compressing:
         self._courses: OrderedDict[Key, gate.Course] = OrderedDict()
         self._sent: OrderedDict[str, tuple[int, tuple[str, ...]]] = OrderedDict()
         self._pasts = Pasts()
+        self._chains = Chains(engine.records)
         self._under_way: set[asyncio.Task[Made]] = set()
 
     async def make(self, tenant: str, target: Target, data: bytes, headers: Mapping[str, str], *, dry: bool) -> Made:
         """Return what leaves for a request. Whatever fails, the original goes, and the report says why."""
         assert target.shape is not None
-        if len(data) < self._settings.proxy_from_tokens * BYTES_A_TOKEN:
+        if len(data) < self._least and target.shape is not RESPONSES:
             return passed("short")
         task = asyncio.create_task(self._make(tenant, target, data, headers, dry))
         self._under_way.add(task)
@@ -108,6 +62,10 @@ class Compressing:
         if not done:  # it goes on, so that the next request finds its pages drawn
             return passed("slow")
         return task.result()
+
+    @property
+    def _least(self) -> int:
+        return self._settings.proxy_from_tokens * BYTES_A_TOKEN
 
     def _ended(self, task: asyncio.Task[Made]) -> None:
         self._under_way.discard(task)
@@ -131,26 +89,33 @@ class Compressing:
             return passed(why)
         if not body.items:
             return passed("no-messages")
-        session, lineage = named(headers, body), None
-        if session is None or target.counts:
-            lineage = Lineage.of(tenant, shape.provider, body.items)
-        if target.counts:
-            return self._counted(body, lineage)
-        return Asked(
+        asked = Asked(
             tenant=tenant,
             shape=shape,
             body=body,
             profile=profile,
-            session=session or (self._lineages.find(lineage) if lineage is not None else ""),
-            lineage=lineage,
+            session=named(headers, body) or "",
+            lineage=None,
             streams=target.streams or body.get("stream") is True,
             items=body.items,
-            extra={},
         )
+        if target.counts:
+            return self._counted(body, Lineage.of(tenant, shape.provider, body.items))
+        before = body.get("previous_response_id") if shape is RESPONSES else None
+        if before is not None:
+            chain = self._chains.find(tenant, str(before))
+            found = None if chain is None else replace(asked, session=chain.session, chain=chain)
+            return found or passed("response-unknown")
+        if asked.session:
+            return asked
+        if shape is RESPONSES and len(data) < self._least:
+            return replace(asked, session=f"responses-{uuid.uuid4().hex}")
+        lineage = Lineage.of(tenant, shape.provider, body.items)
+        return replace(asked, session=self._lineages.find(lineage), lineage=lineage)
 
-    def _counted(self, body: Body, lineage: Lineage | None) -> Made:
+    def _counted(self, body: Body, lineage: Lineage) -> Made:
         """Return a request for a count of tokens with the beginning of its list as it left before, if it did."""
-        for length, end in reversed(list(enumerate(lineage.ends if lineage else (), 1))):
+        for length, end in reversed(list(enumerate(lineage.ends, 1))):
             if end in self._sent:
                 raws = [*self._sent[end][1], *(item.raw for item in body.items[length:])]
                 return Made(report=Report(done="compressed", reason="counted"), body=body.with_items(raws))
@@ -159,10 +124,6 @@ class Compressing:
     async def compressed(self, asked: Asked, *, dry: bool) -> Made:
         """Return what leaves for a request that was understood. Raises what memories raise."""
         course = self._courses.get(asked.key, gate.Course())
-        if course.refused:
-            return passed("refused-before", asked.session)
-        if course.waits(len(asked.body.text)):
-            return passed("no-profit", asked.session)
         tenant, session, base = asked.key
         memory = self._engine.memory(tenant, session, base, self._settings.proxy_budget)
         made, after = await memory.use(lambda opened: self._weighed(opened, asked, course, dry))
@@ -173,9 +134,26 @@ class Compressing:
                 self._courses.popitem(last=False)
         return replace(made, memory=memory)
 
+    def _plain(self, asked: Asked, reason: str) -> Made:
+        """Return that nothing is compressed; a list that only this proxy knows leaves whole."""
+        chain = asked.chain
+        body = None
+        if chain is not None and (not chain.at_provider or reason == "refused-before"):
+            body = asked.with_items([item.raw for item in asked.items], {})
+        return replace(passed(reason, asked.session), body=body, asked=asked, tracks=tracks(asked))
+
     def _weighed(
         self, memory: OpticalMemory, asked: Asked, course: gate.Course, dry: bool
     ) -> tuple[Made, gate.Course | None]:
+        """Return what leaves, and how the session stands after it (None: as before)."""
+        if asked.chain is not None:
+            asked = replace(asked, items=(*items_of(memory, asked.chain), *asked.items))
+        if course.refused:
+            return self._plain(asked, "refused-before"), None
+        if course.waits(asked.characters):
+            return self._plain(asked, "no-profit"), None
+        if asked.characters < self._least:
+            return self._plain(asked, "short"), None
         lead = leading(asked.items)
         items = asked.items[lead:]
         followed = memory.follow([unmarked(item.value) for item in items], format=asked.shape.format)
@@ -194,17 +172,17 @@ class Compressing:
         requests = answers_in(items)
         window = asked.profile.context_tokens - asked.shape.output_tokens(asked.body)
         if not course.begun and not gate.pays(price, sizes, requests=requests, window=window):
-            return passed("no-profit", asked.session), course.stays(sizes, len(asked.body.text))
+            return self._plain(asked, "no-profit"), course.stays(sizes, asked.characters)
         if sizes.shown >= sizes.text:
-            return passed("nothing-to-gain", asked.session), course.stays(sizes, 0)
+            return self._plain(asked, "nothing-to-gain"), course.stays(sizes, 0)
         context = context if course.begun else memory.context(reserve=max(reserve, 0), draw=True)
-        texts = dict(asked.extra) | (recalling.offered(asked.shape, asked.body) if recall else {})
+        texts = recalling.offered(asked.shape, asked.body) if recall else {}
         past = self._pasts.of(asked.key)
         composed = compose(items, followed.places, context, asked.shape.format, recall=recall, past=past)
         raws = (*(item.raw for item in asked.items[:lead]), *composed.raws)
-        out = asked.body.with_items(raws, texts)
+        out = asked.with_items(raws, texts)
         if wrong := wrong_with(context, asked.profile, len(out), self._settings.proxy_request_bytes):
-            return passed(wrong, asked.session), None
+            return self._plain(asked, wrong), None
         saved = gate.saved_dollars(price, sizes, course, composed.sent)
         after = course.goes(sizes, composed.sent, saved)
         report = Report(
@@ -218,12 +196,12 @@ class Compressing:
             epoch=context.epoch,
         )
         if dry:
-            return Made(report=report), replace(after, begun=course.begun)
+            return replace(self._plain(asked, ""), report=report), replace(after, begun=course.begun)
         if not course.begun or not course.text:
             memory.store.put_blobs(memory.session, {BEGUN: b"1"})
         self._remember(asked, raws)
-        made = Made(report=report, body=out, key=asked.key)
-        return (replace(made, asked=asked, raws=raws, texts=texts) if recall else made), after
+        made = Made(report=report, body=out, key=asked.key, asked=asked, tracks=tracks(asked))
+        return (replace(made, raws=raws, texts=texts) if recall else made), after
 
     def _remember(self, asked: Asked, raws: tuple[str, ...]) -> None:
         """Keep a list as it left, for counts of tokens, which only Anthropic's clients ask for."""
@@ -246,19 +224,27 @@ class Compressing:
         asks = asked.shape.provider != "anthropic" or '"cache_control"' in asked.body.text
         return price if asks else gate.uncached(price)
 
+    async def track(self, made: Made, answer: Mapping[str, Any]) -> None:
+        """Store what the model answered, so that the next request may name it. Failures are logged."""
+        asked, memory, response_id = made.asked, made.memory, answer.get("id")
+        if asked is None or memory is None or not isinstance(response_id, str):
+            return
+
+        def done(opened: OpticalMemory) -> None:
+            tip = follow_answer(opened, asked.items, answer)
+            if tip is not None:
+                stored = asked.body.get("store") is not False
+                chain = Chain(session=asked.session, tip=tip, at_provider=stored)
+                self._chains.keep(asked.tenant, response_id, chain)
+
+        try:
+            await memory.use(done)
+        except errors.OpticalMemoryError as error:
+            _log.warning("a response is not kept: %s", type(error).__name__)
+
     def refuse(self, key: Key) -> None:
         """Compress a session no more in this process: a provider refused what was made of it."""
         self._courses[key] = replace(self._courses.get(key, gate.Course()), refused=True)
-
-
-def failed(error: Exception) -> Made:
-    """Return that the original goes because compression failed; the log says how, without content."""
-    reason = next((reason for kind, reason in REASONS if isinstance(error, kind)), "failed")
-    if reason == "failed":
-        _log.error("compression failed: %s", type(error).__name__, exc_info=error)
-    else:
-        _log.warning("not compressed: %s", type(error).__name__)
-    return passed(reason)
 
 
 @lru_cache(maxsize=128)

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import httpx
@@ -15,11 +16,12 @@ from starlette.types import Send
 from optical_memory.errors import OpticalMemoryError
 from optical_memory.service.engine import Engine
 from optical_memory.service.proxy import recalling
-from optical_memory.service.proxy.compressing import Compressing, Made, failed, passed
+from optical_memory.service.proxy.compressing import Compressing
 from optical_memory.service.proxy.encodings import decoded
+from optical_memory.service.proxy.made import Made, failed, passed
 from optical_memory.service.proxy.report import Figures, Report
 from optical_memory.service.proxy.shapes import Target, error_body
-from optical_memory.service.proxy.streams import CutError, Watch, forward, start, whole
+from optical_memory.service.proxy.streams import CutError, Watch, forward, forward_kept, start, whole
 from optical_memory.service.proxy.switch import Mode
 from optical_memory.service.proxy.upstream import Headers, Sending, Upstream, UpstreamError, passing
 from optical_memory.service.proxy.usage import usage_of
@@ -69,7 +71,7 @@ class Exchange:
         if made.report.reason in ("failed", "store", "drawing", "conflict", "slow", "key-lost"):
             self._figures.failed(provider, made.report.reason)
         try:
-            if made.asked is not None and made.body is not None:
+            if made.raws:
                 await self._answered(incoming, made, send)
             else:
                 await self._forwarded(incoming, made, send)
@@ -104,24 +106,28 @@ class Exchange:
         found = self.switch.cached(tenant)
         return found if found is not None else await self._engine.quick(lambda: self.switch.read(tenant))
 
-    def _sending(self, incoming: Incoming, body: bytes | None) -> Sending:
-        """Return the request to the provider; one that was made anew has no encoding, and its answer is read here."""
-        without = (b"content-encoding", b"accept-encoding") if body is not None else ()
-        headers = passing(incoming.headers, without=without)
+    def _sending(self, incoming: Incoming, body: bytes | None, *, read: bool = False) -> Sending:
+        """Return the request to the provider; one that was made anew has no encoding, nor has an answer to read."""
+        read = read or body is not None
+        without = [b"content-encoding"] if body is not None else []
+        headers = passing(incoming.headers, without=[*without, b"accept-encoding"] if read else without)
         return Sending(
             provider=incoming.target.provider,
             method=incoming.method,
             path=incoming.path,
             query=incoming.query,
-            headers=[*headers, (b"accept-encoding", b"identity")] if body is not None else headers,
+            headers=[*headers, (b"accept-encoding", b"identity")] if read else headers,
             body=incoming.body if body is None else body,
         )
 
     async def _forwarded(self, incoming: Incoming, made: Made, send: Send) -> None:
         """Send a request and pass the answer on as it comes. What a provider refuses is sent as it came."""
-        async with self._upstream.send(self._sending(incoming, made.body)) as response:
+        async with self._upstream.send(self._sending(incoming, made.body, read=made.tracks)) as response:
             if made.body is None or response.status_code not in REFUSALS:
-                await self._passed_on(incoming, made.report, response, send, watched=made.body is not None)
+                tracked = made if made.tracks and response.status_code == 200 else None
+                await self._passed_on(
+                    incoming, made.report, response, send, watched=made.body is not None, made=tracked
+                )
                 return
         async with self._upstream.send(self._sending(incoming, None)) as response:
             report = self._refused(incoming, made)
@@ -134,13 +140,24 @@ class Exchange:
         return Report(reason="provider-refused", session=made.report.session)
 
     async def _passed_on(
-        self, incoming: Incoming, report: Report, response: httpx.Response, send: Send, *, watched: bool
+        self,
+        incoming: Incoming,
+        report: Report,
+        response: httpx.Response,
+        send: Send,
+        *,
+        watched: bool,
+        made: Made | None = None,
     ) -> None:
+        """Pass an answer on as it comes; ``made``: keep it for the next request of its chain."""
         headers = _back(response, keep_length=True) + report.headers + incoming.added
         streams = response.headers.get("content-type", "").startswith("text/event-stream")
         watch = Watch(streams=streams) if watched else None
         await start(send, response.status_code, headers)
-        await forward(response, send, watch)
+        if made is not None:
+            await forward_kept(response, send, watch, partial(self.compressing.track, made), streams=streams)
+        else:
+            await forward(response, send, watch)
         if watch is not None and (usage := watch.end()) is not None:
             self._figures.used(incoming.target.provider, usage)
 
@@ -197,6 +214,8 @@ class Exchange:
         said = recalling.without_recall(made.asked.shape, said) if cut else said
         recalls = (b"x-optical-memory-recalls", b"%d" % (len(answers) - 1))
         headers = [*_back(response, keep_length=False), *made.report.headers, recalls, *incoming.added]
+        if made.tracks:
+            await self.compressing.track(made, said)
         data = response.content if len(answers) == 1 and not cut else json.dumps(said).encode()
         await whole(send, response.status_code, headers, data)
 

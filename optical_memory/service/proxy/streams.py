@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import httpx
 from starlette.types import Receive, Send
 
+from optical_memory.service.proxy.chains import ENDS
 from optical_memory.service.proxy.report import Usage
 from optical_memory.service.proxy.upstream import Headers
 from optical_memory.service.proxy.usage import events_of, most, usage_of
@@ -69,6 +70,41 @@ async def forward(response: httpx.Response, send: Send, watch: Watch | None = No
     except httpx.HTTPError as error:
         raise CutError(type(error).__name__) from error
     await send({"type": "http.response.body", "body": b""})
+
+
+Keep = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+async def forward_kept(response: httpx.Response, send: Send, watch: Watch | None, keep: Keep, *, streams: bool) -> None:
+    """Pass a body on as :func:`forward` does, a stream event by event; its whole answer is kept before its end is sent.
+
+    So the next request may name it as soon as the caller has it. Raises CutError.
+    """
+    rest = b""
+    try:
+        async for chunk in response.aiter_raw():
+            rest += chunk
+            ready, mark, rest = rest.rpartition(b"\n\n") if streams else (b"", b"", rest)
+            if mark:
+                await _kept(ready, keep)
+                await send({"type": "http.response.body", "body": ready + mark, "more_body": True})
+            if watch is not None:
+                watch.saw(chunk)
+    except httpx.HTTPError as error:
+        raise CutError(type(error).__name__) from error
+    await _kept(rest if streams else b"data:" + rest.replace(b"\n", b" "), keep)
+    await send({"type": "http.response.body", "body": rest})
+
+
+async def _kept(events: bytes, keep: Keep) -> None:
+    """Keep the whole answer among events, if it is there."""
+    if b'"output"' not in events:
+        return
+    for event in events_of(events):
+        if event.get("type") in ENDS:
+            await keep(event["response"])
+        elif event.get("object") == "response" and event.get("status") in ("completed", "incomplete"):
+            await keep(event)
 
 
 class Watch:
