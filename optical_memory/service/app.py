@@ -87,6 +87,7 @@ def create_app(settings: ServiceSettings | None = None) -> FastAPI:
         app.add_middleware(Traced)
     dashboard.add_to(app)
     if chosen.proxy is not None:
+        chosen.check_proxy()
         app.include_router(proxy.router)
         app.add_middleware(Proxy, settings=chosen, metrics=metrics)
     return app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from optical_memory.errors import InputError, MissingExtraError
 
@@ -99,8 +99,8 @@ class ServiceSettings(BaseSettings):
     proxy_seconds: float = Field(default=600.0, gt=0, description="longest wait for a provider's next bytes")
     proxy_compress_seconds: float = Field(default=10.0, gt=0, description="time to compress; then the original goes")
 
-    def model_post_init(self, context: Any) -> None:
-        """Raise InputError for a tenant without a key where others can reach the service."""
+    def check_proxy(self) -> None:
+        """Raise InputError for requests without a key where others can reach the service."""
         if self.proxy_tenant is not None:
             scoped_id(self.proxy_tenant, "any")
             if not self.is_loopback:
