@@ -13,6 +13,7 @@ from benchmarks.service import chaos
 from benchmarks.service.abuse import abuse
 from benchmarks.service.dashboard import dashboard
 from benchmarks.service.load import load
+from benchmarks.service.proxy import proxy
 from benchmarks.service.reads import reads
 from benchmarks.service.soak import soak
 
@@ -36,6 +37,10 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     "abuse": (
         "a body of 1 GB, many tiny requests, 2,000 slow clients",
         lambda folder, given: abuse(folder, requests=given.requests, clients=2_000),
+    ),
+    "proxy": (
+        "what the proxy adds to a request, and what 100 turns of an agent cost with it",
+        lambda folder, given: proxy(folder),
     ),
     "crash": (
         "kill -9 of the service, by default on SQLite",
@@ -89,7 +94,8 @@ def main() -> None:
     parser.add_argument("--renderer", default="dense", help="of reads: dense or chromium")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(WHAT[arguments.what][1](Path(folder), arguments), indent=2))
+        found = WHAT[arguments.what][1](Path(folder), arguments)
+        print(found if isinstance(found, str) else json.dumps(found, indent=2))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from optical_memory.budget import Price, count_tokens
 from optical_memory.memory import OpticalMemory
 from optical_memory.service.engine import Engine
 from optical_memory.service.proxy import gate, recalling
-from optical_memory.service.proxy.body import Body, parse_body
+from optical_memory.service.proxy.body import Item, parse_body
 from optical_memory.service.proxy.chains import Chain, Chains, follow_answer, items_of
 from optical_memory.service.proxy.compose import Pasts, answers_in, compose, leading
 from optical_memory.service.proxy.limits import wrong_with
@@ -24,7 +24,7 @@ from optical_memory.service.proxy.made import Asked, Key, Made, failed, passed, 
 from optical_memory.service.proxy.markers import unmarked
 from optical_memory.service.proxy.models import Models
 from optical_memory.service.proxy.report import Report
-from optical_memory.service.proxy.sessions import Lineage, Lineages, named
+from optical_memory.service.proxy.sessions import Lineage, Lineages, begins_with, named
 from optical_memory.service.proxy.shapes import RESPONSES, Target
 from optical_memory.service.settings import ServiceSettings
 
@@ -35,6 +35,8 @@ MOST_SENT = 64
 BEGUN = "proxy/begun"
 """Blob of a session whose requests leave compressed: another replica goes on with that."""
 BYTES_A_TOKEN = 3
+QUICKLY = 1 << 20
+"""Bytes of a body that may be looked through on the event loop."""
 
 
 class Compressing:
@@ -45,7 +47,7 @@ class Compressing:
         self.models = Models(settings.proxy_models.split())
         self._lineages = Lineages(engine.records)
         self._courses: OrderedDict[Key, gate.Course] = OrderedDict()
-        self._sent: OrderedDict[str, tuple[int, tuple[str, ...]]] = OrderedDict()
+        self._sent: OrderedDict[Key, tuple[tuple[Item, ...], tuple[str, ...]]] = OrderedDict()
         self._pasts = Pasts()
         self._chains = Chains(engine.records)
         self._under_way: set[asyncio.Task[Made]] = set()
@@ -55,6 +57,8 @@ class Compressing:
         assert target.shape is not None
         if len(data) < self._least and target.shape is not RESPONSES:
             return passed("short")
+        if not target.model and len(data) <= QUICKLY and (why := self.models.why_none(data)):
+            return passed(why)
         task = asyncio.create_task(self._make(tenant, target, data, headers, dry))
         self._under_way.add(task)
         task.add_done_callback(self._ended)
@@ -100,7 +104,7 @@ class Compressing:
             items=body.items,
         )
         if target.counts:
-            return self._counted(body, Lineage.of(tenant, shape.provider, body.items))
+            return self._counted(asked)
         before = body.get("previous_response_id") if shape is RESPONSES else None
         if before is not None:
             chain = self._chains.find(tenant, str(before))
@@ -113,12 +117,13 @@ class Compressing:
         lineage = Lineage.of(tenant, shape.provider, body.items)
         return replace(asked, session=self._lineages.find(lineage), lineage=lineage)
 
-    def _counted(self, body: Body, lineage: Lineage) -> Made:
+    def _counted(self, asked: Asked) -> Made:
         """Return a request for a count of tokens with the beginning of its list as it left before, if it did."""
-        for length, end in reversed(list(enumerate(lineage.ends, 1))):
-            if end in self._sent:
-                raws = [*self._sent[end][1], *(item.raw for item in body.items[length:])]
-                return Made(report=Report(done="compressed", reason="counted"), body=body.with_items(raws))
+        for (tenant, *_), (items, raws) in reversed(list(self._sent.items())):
+            if tenant == asked.tenant and begins_with(asked.items, items):
+                rest = [item.raw for item in asked.items[len(items) :]]
+                body = asked.body.with_items([*raws, *rest])
+                return Made(report=Report(done="compressed", reason="counted"), body=body)
         return passed("not-compressed")
 
     async def compressed(self, asked: Asked, *, dry: bool) -> Made:
@@ -205,10 +210,9 @@ class Compressing:
 
     def _remember(self, asked: Asked, raws: tuple[str, ...]) -> None:
         """Keep a list as it left, for counts of tokens, which only Anthropic's clients ask for."""
-        if asked.shape.provider != "anthropic":
-            return
-        lineage = asked.lineage or Lineage.of(asked.tenant, asked.shape.provider, asked.items)
-        self._sent[lineage.ends[-1]] = (len(asked.items), raws)
+        if asked.shape.provider == "anthropic":
+            self._sent[asked.key] = (asked.items, raws)
+            self._sent.move_to_end(asked.key)
         while len(self._sent) > MOST_SENT:
             self._sent.popitem(last=False)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -27,6 +28,18 @@ class Models:
         if found is None or (found.assumed and set(allowed) <= {"*"}):
             return None, "model-unknown"
         return found, ""
+
+    def why_none(self, body: bytes) -> str:
+        """Return why there is surely no profile for a request, told without reading it, or "" where there may be one.
+
+        Its model is among all that is written as a model anywhere in it.
+        """
+        named = {name.decode("utf-8", "replace") for name in _MODEL.findall(body)}
+        reasons = {self.profile(name)[1] for name in named}
+        return reasons.pop() if len(reasons) == 1 else ""
+
+
+_MODEL = re.compile(rb'"model"\s*:\s*"([^"\\]{1,200})"')
 
 
 @lru_cache(maxsize=1_024)

@@ -100,6 +100,13 @@ class Lineage:
         return cls(tuple(ends))
 
 
+def begins_with(items: Sequence[Item], first: Sequence[Item]) -> bool:
+    """Whether a list begins with another one, but for cache markers."""
+    return len(first) <= len(items) and all(
+        one.raw == other.raw or _canonical(one) == _canonical(other) for one, other in zip(items, first, strict=False)
+    )
+
+
 class Lineages:
     """Finds the session of a list by the longest beginning of it that was a whole list before.
 

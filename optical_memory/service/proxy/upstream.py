@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.request import getproxies, proxy_bypass
 
 from optical_memory.errors import InputError, MissingExtraError
 
@@ -55,19 +55,17 @@ def passing(headers: Iterable[tuple[bytes, bytes]], *, without: Iterable[bytes] 
 
 
 class Upstream:
-    """Sends requests to the providers. No redirect is followed, no cookie kept, nothing tried twice.
+    """Sends requests to the providers. No redirect is followed, no cookie kept, nothing tried twice, no URL logged.
 
-    ``urls`` are the bases by provider, ``seconds`` the longest wait for the next bytes of an answer. Environment
-    variables of the outbound proxy and of CA bundles are respected.
+    ``urls`` are the bases by provider, ``seconds`` the longest wait for the next bytes of an answer. Variables
+    for an outbound proxy (``HTTPS_PROXY``, ``NO_PROXY``) and for CA bundles (``SSL_CERT_FILE``) are respected.
     """
 
     def __init__(self, urls: Mapping[str, str], *, seconds: float, connect_seconds: float = 10.0) -> None:
         """Nothing is opened yet. Raises InputError for a base that is no URL."""
         self._bases = {provider: _base(url) for provider, url in urls.items()}
         self._timeout = httpx.Timeout(seconds, connect=connect_seconds)
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=256, keepalive_expiry=60.0)
-        none = httpx.Cookies(CookieJar(DefaultCookiePolicy(allowed_domains=[])))
-        self._client = httpx.AsyncClient(timeout=self._timeout, limits=limits, follow_redirects=False, cookies=none)
+        self._ways = {provider: _transport(base) for provider, base in self._bases.items()}
 
     @asynccontextmanager
     async def send(self, sending: Sending) -> AsyncIterator[httpx.Response]:
@@ -85,19 +83,31 @@ class Upstream:
             extensions={"timeout": self._timeout.as_dict()},
         )
         try:
-            response = await self._client.send(request, stream=True)
+            response = await self._ways[sending.provider].handle_async_request(request)
         except httpx.TimeoutException as error:
             raise UpstreamError(504, f"{base.host} did not answer in time ({type(error).__name__})") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise UpstreamError(502, f"{base.host} cannot be reached ({type(error).__name__})") from error
         try:
+            response.request = request
             yield response
         finally:
             await response.aclose()
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        for way in self._ways.values():
+            await way.aclose()
+
+
+def _transport(base: httpx.URL) -> httpx.AsyncHTTPTransport:
+    """Return the connections to a provider, through the environment's proxy where it has one for this host.
+
+    Not a whole client: its log would hold URLs, and Gemini's clients may put their key into one.
+    """
+    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=256, keepalive_expiry=60.0)
+    between = None if proxy_bypass(base.host) else getproxies().get(base.scheme)
+    return httpx.AsyncHTTPTransport(limits=limits, proxy=None if between is None else httpx.Proxy(between))
 
 
 def _base(url: str) -> httpx.URL:
