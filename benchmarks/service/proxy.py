@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -30,7 +30,6 @@ sys.path[:0] = [str(TESTS), str(TESTS / "service")]  # the provider that refuses
 
 TURNS = 100
 ROUNDS = 400
-Send = Callable[[str, bytes, dict[str, str]], float]
 
 
 @contextmanager
