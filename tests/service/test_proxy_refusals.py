@@ -50,6 +50,27 @@ def test_who_has_no_key_is_told_so_and_nothing_is_sent(tmp_path: Path, format: s
         assert found.provider.bodies == []
 
 
+@pytest.mark.parametrize("place", ["authorization", "x-api-key", "x-goog-api-key", "query"])
+def test_the_services_key_goes_to_no_provider(tmp_path: Path, place: str) -> None:
+    with proxied(tmp_path) as found:
+        value = f"Bearer {found.key}" if place == "authorization" else found.key
+        query = f"?key={found.key}" if place == "query" else ""
+        headers = {KEY: found.key} | ({} if query else {place: value})
+        for format in FORMATS:
+            path = path_of(format) + query
+            answer = httpx.post(found.url + path, json=SHORT[format], headers=headers)
+            assert answer.status_code == 401 and KEY in answer.json()["error"]["message"]
+        assert found.provider.bodies == []
+
+
+def test_neither_urls_nor_keys_are_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"), proxied(tmp_path, format="gemini") as found:
+        answer = found.http().post(path_of("gemini") + "?key=AI-own-secret", json=SHORT["gemini"])
+        assert answer.status_code == 200 and "key=AI-own-secret" in found.provider.heads[-1][0]
+        ours = [record for record in caplog.records if record.threadName != "MainThread"]
+        assert not [record for record in ours if "AI-own-secret" in record.getMessage()]
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_body_too_large_is_refused_before_it_is_read(tmp_path: Path, format: str) -> None:
     with proxied(tmp_path, format=format, proxy_max_body_bytes=20_000) as found:

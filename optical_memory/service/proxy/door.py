@@ -65,7 +65,7 @@ class Proxy:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         target = target_of(scope["method"], scope["path"], headers)
-        if headers.get("authorization", "").startswith("Bearer om_"):  # a key of ours goes to no provider
+        if _holds_own_key(headers, scope["query_string"]) and (target is None or target.shape is None):
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
@@ -109,6 +109,10 @@ class Proxy:
                 raise ProxyError(503, "too many requests are under way here", {"Retry-After": str(RETRY_SECONDS)})
             if target is None:
                 raise ProxyError(404, _unknown(scope))
+            if _holds_own_key(headers, scope["query_string"]):
+                raise ProxyError(
+                    401, f"the service's key belongs in {KEY_HEADER.title()}, the provider's own in its place"
+                )
             tenant, added = await self._tenant(engine, headers)
             body = await self._body(receive, headers)
         except ProxyError as refused:
@@ -188,6 +192,12 @@ class Proxy:
                 raise too_large
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+
+def _holds_own_key(headers: Mapping[str, str], query: bytes) -> bool:
+    """Whether a key of the service stands where a provider's belongs: it must go to none of them."""
+    given = (headers.get("authorization", "").removeprefix("Bearer "), headers.get("x-api-key", ""))
+    return any(key.startswith("om_") for key in (*given, headers.get("x-goog-api-key", ""))) or b"key=om_" in query
 
 
 def _unknown(scope: Scope) -> str:

@@ -49,11 +49,6 @@ class Incoming:
     started: float
     added: Headers
 
-    @property
-    def streams(self) -> bool:
-        """Whether a stream was asked for, as far as the path or the body says."""
-        return self.target.streams or b'"stream":true' in self.body.replace(b" ", b"")[-4_096:]
-
 
 class Exchange:
     """Serves requests to providers for one app."""
