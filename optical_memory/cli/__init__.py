@@ -15,6 +15,7 @@ from optical_memory.cli import (
     doctor,
     inspection,
     keys,
+    mcp,
     pages,
     profiles,
     proxy,
@@ -40,6 +41,7 @@ profiles.register(app)
 bench.register(app)
 train.register(app)
 keys.register(app)
+mcp.register(app)
 quotas.register(app)
 serve.register(app)
 proxy.register(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -30,10 +31,7 @@ from optical_memory.errors import InputError
 from optical_memory.service.keys import SCOPES, Keyring
 from optical_memory.service.records import open_records
 
-LOCAL = """
-from optical_memory.adapters.mcp import build_server
-build_server(store="sqlite:///{path}", profile="claude", budget=3_000, renderer="dense").run()
-"""
+COMMAND = ["-c", "from optical_memory.cli import main; main()", "mcp", "--budget", "3000"]
 
 
 def text(result: Any) -> str:
@@ -53,7 +51,7 @@ async def remember(client: Client, session: str, count: int) -> None:
 
 
 async def test_over_stdio_with_a_restart_of_the_server(tmp_path: Path) -> None:
-    server = StdioServerParameters(command=sys.executable, args=["-c", LOCAL.format(path=tmp_path / "m.db")])
+    server = StdioServerParameters(command=sys.executable, args=[*COMMAND, "--store", f"sqlite:///{tmp_path / 'm.db'}"])
     async with Client(stdio_client(server)) as client:
         tools = {tool.name for tool in (await client.list_tools()).tools}
         assert tools == {"remember", "context", "recall", "ask", "forget"}
@@ -129,6 +127,31 @@ async def test_over_http_each_key_of_the_service_opens_its_own_tenant_and_no_mor
                 answer = await raw.post(url, json={}, headers=headers)
                 assert answer.status_code == 401
     records.close()
+
+
+async def test_the_command_serves_http_with_the_services_keys(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'm.db'}"
+    records = open_records(store)
+    _, key = Keyring(records).create("anna")
+    records.close()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, *COMMAND, "--store", store, "--port", str(port)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            while True:
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                assert server.poll() is None, "the server ended"
+                await asyncio.sleep(0.05)
+            async with over_http(f"http://127.0.0.1:{port}/mcp", key) as client:
+                await remember(client, "s", 2)
+                found = text(await client.call_tool("recall", {"session": "s", "question": "code-0001", "k": 1}))
+            assert "code-0001" in found
+        finally:
+            server.terminate()
 
 
 async def test_work_is_done_off_the_event_loop() -> None:
