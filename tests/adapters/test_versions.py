@@ -27,6 +27,8 @@ MODULES = {
     "pydantic-ai": "pydantic_ai",
 }
 """The module that each extra brings."""
+NOT_HOOKS = {"Access", "Authenticate", "MemoryFailedError", "OpticalRegistration"}
+"""Public names that are no way in."""
 STATED = re.compile(r"([a-z-]+) ([0-9.]+) to ([0-9.]+)")
 
 
@@ -69,3 +71,22 @@ def test_a_framework_that_is_absent_is_an_error_that_names_the_extra(extra: str)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     package = EXTRAS[extra][0].partition(">=")[0]
     assert done.stdout.strip() == f"{package!r} is not installed; run: pip install 'optical-memory[{extra}]'"
+
+
+def test_the_table_of_hooks_in_the_readme_is_whole_and_true() -> None:
+    """Each public name of an adapter stands in it, beside the document that says how it is used."""
+    table = (ROOT / "README.md").read_text("utf-8").partition("| framework | hook | page |")[2].partition("\n\n")[0]
+    rows = [
+        (set(re.findall(r"`(\w+)`", row)), re.findall(r"\(docs/adapters/(\w+)\.md\)", row))
+        for row in table.splitlines()
+    ]
+    listed = {(page, name) for names, pages in rows for page in pages for name in names}
+    for extra in MODULES:
+        page = extra.replace("-", "_")
+        source = ROOT / "optical_memory" / "adapters" / page
+        code = (source / "__init__.py" if source.is_dir() else source.with_suffix(".py")).read_text("utf-8")
+        public = set(re.findall(r'"(\w+)"', code.partition("__all__ = [")[2].partition("]")[0])) - NOT_HOOKS
+        text = (ROOT / "docs" / "adapters" / f"{page}.md").read_text("utf-8")
+        for name in public:
+            assert (page, name) in listed, f"{name} is not in the README"
+            assert name in text, f"{name} is not in {page}.md"
