@@ -24,10 +24,12 @@ PROFILES = ("deepseek-ocr", "mini", "gpt-5", "claude-4.7", "gemini-3", "qwen3-vl
 BUDGETS = (4_000, 8_000, 16_000, 32_000)
 HEADS = (
     "words text", "words seen", "worst", "asked text", "asked seen", "known text", "known seen", "end used",
-    "used", "half empty", "archived", "raised", "user first", "newest text", "edits text", "ledger", "turns/epoch",
+    "used", "half empty", "blank", "archived", "raised", "user first", "newest text", "edits text", "ledger",
+    "turns/epoch",
 )  # fmt: skip
 """Columns of the table. "seen": as text or as legible pixels. "worst": least share of the user's words ever seen.
-"newest text": tool results that arrive as text. "edits text": replaced texts that stood as text. "ledger": tokens."""
+"half empty": pages of the past under half full. "blank": mean share of their cells without text. "newest text": tool
+results that arrive as text. "edits text": replaced texts that stood as text. "ledger": tokens."""
 
 
 def shares(measured: Measured) -> dict[str, float | None]:
@@ -37,7 +39,8 @@ def shares(measured: Measured) -> dict[str, float | None]:
         _part(words.text, words), _seen(words), measured.worst if measured.shown else None,
         _part(asked.text, asked), _seen(asked), _part(known.text, known), _seen(known),
         _share(measured.end, measured.ends), _share(measured.used, measured.shown),
-        _share(measured.under_half, measured.pages), measured.archived, measured.raised,
+        _share(measured.under_half, measured.pages), _share(measured.blank, measured.pages),
+        measured.archived, measured.raised,
         _share(measured.user_first, measured.shown), _share(measured.newest_as_text, measured.newest),
         _share(measured.edits_as_text, measured.edits), _share(measured.listed, measured.shown),
         _share(measured.turns, measured.epochs),

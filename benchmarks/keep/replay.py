@@ -59,6 +59,7 @@ class Measured:
     shown: int = 0
     pages: int = 0
     under_half: int = 0
+    blank: float = 0.0
     ends: int = 0
     end: float = 0.0
     used: float = 0.0
@@ -170,6 +171,7 @@ class _Replay:
         measured.listed += sum(piece.tokens for piece in context.past if piece.text.startswith(VALUES))
         measured.pages += len(past)
         measured.under_half += sum(_filled(page) < 0.5 for page in past)
+        measured.blank += sum(float(np.mean(page.layout.cells == 0)) for page in past)
         text, pixels = self._shown(context, self.runs)
         if self.said:
             measured.words.look(self.said, text, pixels)

@@ -63,7 +63,7 @@ class Work:
     def done(self, stopped: Callable[[], bool]) -> Prepared | None:
         """Plan, lay out, draw and pack the epoch; None where it was ``stopped`` meanwhile."""
         shelf, sealer = self.shelf, self.shelf.sealer
-        draft = Planner(self.settings, sealer, shelf.runs).draft(self.premises)
+        draft = Planner(self.settings, sealer, shelf.runs, shelf.turns_at).draft(self.premises)
         if stopped():
             return None
         sealed = [*draft.fresh, *draft.gists]

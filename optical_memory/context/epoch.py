@@ -34,7 +34,9 @@ class Entry:
     ``id`` names its text (a page id). ``costs`` maps the tiers it may be shown at to tokens, sharpest first.
     ``segment`` holds the places it was sealed with, ``first_seq`` and ``last_seq`` bound what it covers, ``totals``
     sums up to its segment's end. ``text_tokens`` is what the text it stands for would cost. ``runs`` is the text of a
-    gist, kept because the choice of its lines cannot be made again.
+    gist, kept because the choice of its lines cannot be made again. The first ``skip`` characters that pages show of
+    the segment's first turn stand on pages before. ``open_at`` says so of the first turn on this page where it has room
+    left and goes on with what is sealed next; -1 where it has none.
     """
 
     id: str
@@ -50,6 +52,8 @@ class Entry:
     floor: str | None = None
     runs: tuple[Mapping[str, Any], ...] = ()
     totals: Totals = NOTHING
+    skip: int = 0
+    open_at: int = -1
 
     @property
     def tokens(self) -> int:
@@ -122,6 +126,8 @@ class Epoch:
             kept += 1
         entries = self.entries[:kept]
         end = _end(entries[-1]) if entries else -1
+        if entries and self.entries[kept : kept + 1] and self.entries[kept].skip:
+            end -= 1  # its last turn goes on on a page that is gone: it is read again, whole
         return self.next(
             sealed=clipped(self.sealed, 0, end),
             entries=entries,

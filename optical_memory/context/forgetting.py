@@ -168,16 +168,13 @@ def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]
     told = {**doomed, **_answers(view, turns)}  # gists tell of a call with its result
     gone = frozenset(told.values())
     out: list[Sealed] = []
-    done: set[object] = set()
-    for entry in epoch.entries:
-        if not any(entry.covers(place) for place in (told if entry.level else doomed)):
-            out.append(view.shelf.sealed(entry))
-        elif entry.level:
-            out += _gist_without(view, view.shelf.sealed(entry), gone)
-        elif entry.segment not in done:
-            done.add(entry.segment)
-            of_segment = [e for e in epoch.entries if e.segment == entry.segment and not e.level]
-            out += _segment_again(view, of_segment, doomed)
+    for chain in _chains(epoch.entries):
+        if not any(entry.covers(place) for entry in chain for place in (told if entry.level else doomed)):
+            out += [view.shelf.sealed(entry) for entry in chain]
+        elif chain[0].level:
+            out += _gist_without(view, view.shelf.sealed(chain[0]), gone)
+        else:
+            out += _segments_again(view, chain, doomed)
     view.shelf.put(out)
     sealed = [turn for turn in turns if turn.seq <= epoch.sealed_through]
     text_tokens = sum(count_message(turn, view.profile) for turn in sealed)
@@ -206,12 +203,25 @@ def _gist_without(view: SessionView, gist: Sealed, gone: frozenset[str]) -> list
     return [replace(again, entry=replace(again.entry, level=gist.entry.level, segment=gist.entry.segment))]
 
 
-def _segment_again(view: SessionView, entries: Sequence[Entry], doomed: Mapping[int, str]) -> list[Sealed]:
-    """Seal what is left of a segment's pages again, no sharper than they were."""
+def _chains(entries: Sequence[Entry]) -> list[list[Entry]]:
+    """Return entries in runs that are sealed again together: pages of a segment, and of those whose turns go on."""
+    out: list[list[Entry]] = []
+    for entry in entries:
+        before = out[-1][-1] if out else None
+        if before and not (before.level or entry.level) and (entry.skip or entry.segment == before.segment):
+            out[-1].append(entry)
+        else:
+            out.append([entry])
+    return out
+
+
+def _segments_again(view: SessionView, entries: Sequence[Entry], doomed: Mapping[int, str]) -> list[Sealed]:
+    """Seal what is left of the pages of segments again, no sharper than they were."""
     first, last = entries[0].first_seq, entries[-1].last_seq
-    turns = [turn for turn in view.shelf.turns_at(entries[0].segment) if first <= turn.seq <= last]
-    turns = [turn for turn in turns if turn.seq not in doomed]
-    sealed = view.sealer.seal(turns, entries[-1].totals) if turns else []
+    found = {turn.seq: turn for entry in entries for turn in view.shelf.turns_at(entry.segment)}
+    turns = [found[place] for place in sorted(found) if first <= place <= last and place not in doomed]
+    is_start = bool(turns) and turns[0].seq == entries[0].segment[0][0]
+    sealed = view.sealer.seal(turns, entries[-1].totals, skip=entries[0].skip if is_start else 0) if turns else []
     return [
         replace(item, entry=replace(item.entry, tier=_tier_of(item.entry, entries[min(place, len(entries) - 1)])))
         for place, item in enumerate(sealed)

@@ -15,7 +15,7 @@ from optical_memory.context.instructions import distinct, standing
 from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.notes import Notes
 from optical_memory.context.plan import SHARES, Sizes
-from optical_memory.context.sealing import Sealed, Sealer, run_of
+from optical_memory.context.sealing import Sealed, Sealer, beside, run_of
 from optical_memory.context.tail import Group
 from optical_memory.errors import BudgetError
 from optical_memory.policies.base import Plan
@@ -115,9 +115,10 @@ class Planner:
         settings: Settings,
         sealer: Sealer,
         runs: Callable[[Entry], list[Run]],
+        turns_at: Callable[[Ranges], list[Turn]],
     ) -> None:
-        """Take ``runs``, which gives the text of an entry that was sealed before."""
-        self._settings, self._sealer, self._runs = settings, sealer, runs
+        """Take ``runs``, the text of an entry that was sealed before, and ``turns_at``, the exact turns at places."""
+        self._settings, self._sealer, self._runs, self._turns_at = settings, sealer, runs, turns_at
         self._profile = settings.profile
 
     def draft(self, premises: Premises) -> Draft:
@@ -135,8 +136,12 @@ class Planner:
             text_tokens=before.totals.text_tokens + sum(group.text_tokens for group in groups),
             shown_tokens=before.totals.shown_tokens + sum(group.tokens for group in groups),
         )
-        fresh = {sealed.entry.id: sealed for sealed in (self._sealer.seal(turns, totals) if turns else [])}
-        entries = [*before.entries, *(sealed.entry for sealed in fresh.values())]
+        kept, again, skip = self._reopened(before.entries) if turns else (before.entries, [], 0)
+        sealed = [*again, *turns]
+        around = beside(sealed, self._turns_at) if again else []
+        made = self._sealer.seal(sealed, totals, skip=skip, beside=around) if turns else []
+        fresh = {item.entry.id: item for item in made}
+        entries = [*kept, *(item.entry for item in made)]
         room = sizes.room_for_past(system, tail + premises.free)
         runs_of = _Texts(fresh, self._runs)
         notes = self._noted(before, turns, room)
@@ -160,6 +165,17 @@ class Planner:
             fresh=tuple(fresh.values()),
             gists=tuple(gists),
         )
+
+    def _reopened(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[Turn], int]:
+        """Open the newest page again where it has room left, so that it goes on with what is sealed now.
+
+        Return the entries before it, its turns, and the characters of the first of them that stand on pages before.
+        """
+        if not entries or entries[-1].open_at < 0:
+            return entries, [], 0
+        *older, page = entries
+        turns = self._turns_at(clipped(page.segment, page.first_seq, page.last_seq))
+        return self._sealer.reopened(page, turns, older), turns, page.open_at
 
     def _noted(self, before: Epoch, turns: Sequence[Turn], room: int) -> Notes:
         """Return the notes with the words of a user among ``turns``, within their share of the past's ``room``."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from optical_memory import wording
-from optical_memory.budget import Profile, count_tokens
+from optical_memory.budget import Profile, count_message, count_tokens
 from optical_memory.context.epoch import NOTHING, Entry, Totals
-from optical_memory.context.lineage import Ranges, ranges_of
+from optical_memory.context.lineage import Ranges, clipped, ranges_of
+from optical_memory.context.shapes import fitted, is_open, tier_on
 from optical_memory.policies.ladder import legible_tiers, tier_costs
 from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
 from optical_memory.renderers.layout import Run, lay_out
@@ -19,6 +20,8 @@ FACTS_TOKENS = 40
 """Most tokens of the facts beside one page of a large result that is no part of the past yet."""
 LABEL_TOKENS = 32
 """Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens, whatever its digits."""
+NEAR = 32
+"""Turns before and behind a segment among which the calls and results of its turns are looked for."""
 MAX_TURN_PAGES = 64
 """Most pages that one turn is laid out on; of a longer one the beginning and the end are shown."""
 IMPORTANCE: Mapping[str, float] = {"system": 1.0, "developer": 1.0, "user": 0.8, "assistant": 0.5, "tool": 0.3}
@@ -61,10 +64,13 @@ class Sealer:
         """Return what a text costs the target model, in tokens."""
         return count_tokens(text, self.profile)
 
-    def seal(self, turns: Sequence[Turn], totals: Totals = NOTHING) -> list[Sealed]:
+    def seal(
+        self, turns: Sequence[Turn], totals: Totals = NOTHING, *, skip: int = 0, beside: Sequence[Turn] = ()
+    ) -> list[Sealed]:
         """Seal a segment (whole groups of turns). Pinned groups stand alone; instructions are left out.
 
-        ``totals`` are the sums over all turns up to the segment's end.
+        ``totals`` are the sums over all turns up to the segment's end. The first ``skip`` characters that pages show of
+        the first turn stand on pages before. ``beside`` are calls and results of these turns in other segments.
         """
         from optical_memory.context.telling import told  # its expressions take long to compile: not before an epoch
 
@@ -76,19 +82,40 @@ class Sealer:
             if floor is None:
                 run.extend(group)
                 continue
-            out += self._pages(run, segment) + self._pages(
-                group, segment, floor="text" if floor is True else str(floor)
-            )
+            out += self._pages(run, segment, 0 if out else skip)
+            out += self._pages(group, segment, floor="text" if floor is True else str(floor))
             run = []
-        out += self._pages(run, segment)
-        said = {run.turn_id: run for run in told(turns)}
+        out += self._pages(run, segment, 0 if out else skip)
+        if out and (layout := out[-1].layout) is not None and out[-1].entry.floor is None:
+            if is_open(layout, self.profile.grid):
+                out[-1] = replace(out[-1], entry=replace(out[-1].entry, open_at=layout.skipped))
+        said = {run.turn_id: run for run in told(turns, [*beside, *turns])}
         return [
             replace(
                 item,
-                entry=replace(item.entry, totals=totals),
+                entry=replace(item.entry, totals=totals, skip=skip),
                 told=tuple(said[turn_id] for turn_id in item.turn_ids if turn_id in said),
             )
             for item in out
+        ]
+
+    def reopened(self, entry: Entry, turns: Sequence[Turn], before: Sequence[Entry]) -> list[Entry]:
+        """Return the entries ``before`` an open page as they are without it; ``turns`` are those on the page.
+
+        What is left of its segment ends with the turn that the page goes on with.
+        """
+        last = entry.first_seq - (entry.open_at == 0)
+        gone = sum(count_message(turn, self.profile) for turn in turns)
+        totals = Totals(
+            turns=entry.totals.turns - len(turns),
+            text_tokens=max(entry.totals.text_tokens - gone, 0),
+            shown_tokens=max(entry.totals.shown_tokens - gone, 0),
+        )
+        return [
+            replace(other, segment=clipped(other.segment, 0, last), totals=totals)
+            if not other.level and (other.segment, other.skip) == (entry.segment, entry.skip)
+            else other
+            for other in before
         ]
 
     def gist(self, runs: Sequence[Run], covered: Sequence[Entry]) -> Sealed:
@@ -106,7 +133,7 @@ class Sealer:
             id=layout.id,
             level=max(entry.level for entry in covered) + 1,
             tier="gist",
-            costs={"gist": self.profile.gist.tokens + self._overhead(layout.id, excerpt=True)},
+            costs={"gist": tier_on(self.profile, self.profile.gist, layout.grid).tokens + self._overhead(layout.id)},
             first_seq=first.first_seq,
             last_seq=last.last_seq,
             segment=((first.segment[0][0], last.segment[-1][1]),),
@@ -125,7 +152,11 @@ class Sealer:
 
     def relay(self, runs: Sequence[Run]) -> Layout:
         """Lay out the kept text of a gist again."""
-        return self._lay_out(runs, self.profile.gist_grid)[0]
+        return self._fitted(runs, self.profile.gist_grid)[0]
+
+    def _fitted(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
+        """Lay runs out on pages, the last one in the shape that its text needs."""
+        return fitted(self._lay_out(runs, grid), runs, self.profile, self._lay_out, self.renderer.key)
 
     def _lay_out(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
         return lay_out(runs, grid, renderer_key=self.renderer.key, repertoire=self.renderer.repertoire)
@@ -135,38 +166,42 @@ class Sealer:
         from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before the first gist
 
         grid = self.profile.gist_grid
-        for share in (1.0, 0.9, 0.75, 0.5, 0.25):
+        for share in (0.95, 0.9, 0.85, 0.75, 0.5, 0.25):
             kept = excerpt(runs, int(grid.capacity * share), columns=grid.columns) if runs else runs
-            layouts = self._lay_out(kept, grid)
-            if len(layouts) == 1:
+            if len(self._lay_out(kept, grid)) == 1:
                 break
-        return kept, layouts[0]
+        return kept, self.relay(kept)
 
-    def arrival(self, turn: Turn, limit_tokens: int, limit_images: int, share_tokens: int) -> list[tuple[Layout, Tier]]:
+    def arrival(
+        self, turn: Turn, cost: int, limit_tokens: int, limit_images: int, share_tokens: int
+    ) -> list[tuple[Layout, Tier]]:
         """Lay out a large turn for showing at once: the sharpest tier that costs at most ``limit_tokens``.
 
         Where even the smallest tier costs more, or there would be more pages than ``limit_images``, an excerpt of it is
-        shown. Empty where text is cheaper, or one page costs more than ``share_tokens``.
+        shown. Empty where one page costs more than ``share_tokens``, and where whole pages would cost no less than
+        ``cost``, the turn as text: what only cropped pages show for less is worth more as text while it is new.
         """
         from optical_memory.excerpt import excerpt
 
         run = bounded(run_of(turn), self.profile.grid.capacity * MAX_TURN_PAGES)
-        layouts = self._lay_out([run], self.profile.grid)
+        layouts = self._fitted([run], self.profile.grid)
         for tier in self.tiers:
-            if len(layouts) <= limit_images and len(layouts) * tier.tokens <= limit_tokens:
-                return [(layout, tier) for layout in layouts]
+            shown = [(layout, tier_on(self.profile, tier, layout.grid)) for layout in layouts]
+            if len(layouts) <= limit_images and sum(own.tokens for _, own in shown) <= limit_tokens:
+                return shown if len(layouts) * tier.tokens < cost else []
         if not self.tiers or self.tiers[-1].tokens > share_tokens:
             return []
         smallest = self.tiers[-1]
         fitting = min(max(limit_tokens // smallest.tokens, 1), limit_images)
         for share in (0.9, 0.6, 0.3):  # rows of tables take cells that hold no text
             kept = excerpt([run], int(self.profile.grid.capacity * fitting * share))
-            layouts = self._lay_out(kept, self.profile.grid)
+            layouts = self._fitted(kept, self.profile.grid)
             if len(layouts) <= fitting:
                 break
-        return [(layout, smallest) for layout in layouts[:fitting]]
+        shown = [(layout, tier_on(self.profile, smallest, layout.grid)) for layout in layouts[:fitting]]
+        return shown if len(shown) * smallest.tokens < cost else []
 
-    def _pages(self, turns: Iterable[Turn], segment: Ranges, floor: str | None = None) -> list[Sealed]:
+    def _pages(self, turns: Iterable[Turn], segment: Ranges, skip: int = 0, floor: str | None = None) -> list[Sealed]:
         turns = [turn for turn in turns if turn.role not in INSTRUCTION_ROLES]
         if not turns:
             return []
@@ -176,11 +211,12 @@ class Sealer:
             return [self._text_entry(turns, runs, segment, floor)]
         by_id = {turn.id: (turn, run) for turn, run in zip(turns, runs, strict=True)}
         out = []
-        for layout in self._lay_out(runs, grid):
+        for layout in self._fitted([replace(runs[0], skip=skip), *runs[1:]], grid):
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = count_tokens(layout.text, self.profile)
-            costs = tier_costs(self.tiers, text_tokens, self._overhead(layout.id, excerpt=False))
+            tiers = [tier_on(self.profile, tier, layout.grid) for tier in self.tiers]
+            costs = tier_costs(tiers, text_tokens, self._overhead(layout.id, excerpt=False))
             if not costs:
                 costs = {"text": text_tokens + LABEL_TOKENS}
             entry = _entry(layout.id, page_turns, segment, costs, text_tokens, floor=floor)
@@ -200,8 +236,22 @@ class Sealer:
 
         return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile))
 
-    def _overhead(self, page_id: str, *, excerpt: bool) -> int:
+    def _overhead(self, page_id: str, *, excerpt: bool = True) -> int:
         return count_tokens(wording.page_label(page_id, excerpt=excerpt), self.profile)
+
+
+def beside(turns: Sequence[Turn], turns_at: Callable[[Ranges], list[Turn]]) -> list[Turn]:
+    """Return the calls of results, and the results of calls, that stand shortly before and behind these turns."""
+    calls = {call.id for turn in turns for call in turn.tool_calls}
+    results = {turn.tool_call_id for turn in turns if turn.role == "tool"}
+    out: list[Turn] = []
+    if results - calls:
+        before = turns_at(((max(turns[0].seq - NEAR, 0), turns[0].seq - 1),))
+        out += [turn for turn in before if any(call.id in results for call in turn.tool_calls)]
+    if calls - results:
+        behind = turns_at(((turns[-1].seq + 1, turns[-1].seq + NEAR),))
+        out += [turn for turn in behind if turn.role == "tool" and turn.tool_call_id in calls]
+    return out
 
 
 def run_of(turn: Turn) -> Run:

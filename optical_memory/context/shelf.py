@@ -12,7 +12,8 @@ from optical_memory.context.base import Piece
 from optical_memory.context.epoch import Entry, Epoch
 from optical_memory.context.gallery import Gallery
 from optical_memory.context.lineage import Ranges
-from optical_memory.context.sealing import Sealed, Sealer
+from optical_memory.context.sealing import Sealed, Sealer, beside
+from optical_memory.context.shapes import tier_on
 from optical_memory.errors import InputError, LostPageError, NotFoundError, StoreUnavailableError
 from optical_memory.renderers.base import Layout, Page, Tier
 from optical_memory.renderers.layout import Run
@@ -54,7 +55,9 @@ class Shelf:
     def notes(self, sealed: Iterable[Sealed]) -> dict[str, bytes]:
         """Return the blobs that say where pages came from; lines of a gist are found while it is shown."""
         leaves = [item.entry for item in sealed if not item.entry.level]
-        return {_note(entry.id): json.dumps(entry.segment).encode() for entry in leaves}
+        return {
+            _note(entry.id): json.dumps({"segment": entry.segment, "skip": entry.skip}).encode() for entry in leaves
+        }
 
     def copy(self) -> Shelf:
         """Return a shelf with the same on it, for another thread."""
@@ -75,9 +78,13 @@ class Shelf:
         """Return an entry with its layout."""
         if entry.id not in self._known and entry.level:
             runs = tuple(Run(**run) for run in entry.runs)
-            self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=self.sealer.relay(runs))
+            layout = self.sealer.relay(runs)
+            if layout.id != entry.id:
+                raise LostPageError(f"gist {entry.id!r} was laid out otherwise")
+            self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=layout)
         elif entry.id not in self._known:
-            for item in self.sealer.seal(self.turns_at(entry.segment)):
+            turns = self.turns_at(entry.segment)
+            for item in self.sealer.seal(turns, skip=entry.skip, beside=beside(turns, self.turns_at)):
                 self._known.setdefault(item.entry.id, item)
             if entry.id not in self._known:
                 raise LostPageError(f"page {entry.id!r} is not in its segment any more")
@@ -121,6 +128,7 @@ class Shelf:
         layout = self.sealed(entry).layout
         if layout is None:
             raise NotFoundError(f"{entry.id[: wording.ID_LENGTH]!r} is a record of text, not a page")
+        tier = tier_on(self.profile, tier, layout.grid)
         return self._gallery.page(layout, tier, gist=entry.level > 0)
 
     def by_tier(self, entries: Sequence[Entry], count: int | None) -> dict[str, list[Page]]:
@@ -158,9 +166,11 @@ class Shelf:
             if entry.id.startswith(page_id):
                 return self.sealed(entry).layout
         note = self._store.get_blob(self._session, _note(page_id))
-        if note is None:
+        data = None if note is None else json.loads(note)
+        if not isinstance(data, dict):  # none, or of a page that was laid out otherwise
             return None
-        for item in self.sealer.seal(self.turns_at(tuple(map(tuple, json.loads(note))))):
+        segment: Ranges = tuple((first, last) for first, last in data["segment"])
+        for item in self.sealer.seal(self.turns_at(segment), skip=data["skip"]):
             if item.entry.id.startswith(page_id):
                 return item.layout
         return None

@@ -215,7 +215,7 @@ class Tail:
 
         Return the turn to send, its pages, and what the turn costs without them.
         """
-        arrival = self._sealer.arrival(turn, room.limit, room.images, room.share)
+        arrival = self._sealer.arrival(turn, cost, room.limit, room.images, room.share)
         images = [self._make_page(layout, tier) for layout, tier in arrival]
         note = wording.pages_pointer(place_of(turn), cost, len(images))
         pointer = self._pointing(turn, note, room.limit if turn.role == "user" else 0)

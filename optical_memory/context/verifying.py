@@ -43,10 +43,11 @@ def is_true(epoch: Epoch, path: Ranges, sealer: Sealer, shelf: Shelf) -> bool:
                 if not _is_gist(sealer, entry, turns):
                     return False
                 continue
-            if entry.segment not in sealed:
-                again = sealer.seal(shelf.turns_at(entry.segment))
-                sealed[entry.segment] = {item.entry.id: item for item in again}
-            same = sealed[entry.segment].get(entry.id)
+            key = (entry.segment, entry.skip)
+            if key not in sealed:
+                again = sealer.seal(shelf.turns_at(entry.segment), skip=entry.skip)
+                sealed[key] = {item.entry.id: item for item in again}
+            same = sealed[key].get(entry.id)
             if same is None or replace(same.entry, tier=entry.tier, totals=entry.totals) != entry:
                 return False
     except (OpticalMemoryError, LookupError, TypeError, ValueError, AttributeError):

@@ -210,7 +210,7 @@ class SessionView:
         premises = self._premises(self.sizes())
         prepared = None if self._ahead is None else self._ahead.take(premises)
         if self._ahead is None or prepared is None:
-            draft = Planner(self.settings, self.sealer, self.shelf.runs).draft(premises)
+            draft = Planner(self.settings, self.sealer, self.shelf.runs, self.shelf.turns_at).draft(premises)
             self.shelf.put([*draft.fresh, *draft.gists])
             self._save(draft.epoch)
             self.gallery.sweep(self.state)

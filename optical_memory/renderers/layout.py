@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,7 +35,19 @@ from optical_memory.renderers.visible import (
     visible,
 )
 
-__all__ = ["Flow", "Repertoire", "Run", "lay_out", "plain", "row_text", "text_of", "unescape", "visible"]
+__all__ = [
+    "Flow",
+    "Repertoire",
+    "Run",
+    "cropped",
+    "lay_out",
+    "plain",
+    "row_text",
+    "text_of",
+    "unescape",
+    "used_rows",
+    "visible",
+]
 
 _HEADER_START = 24  # characters of a header repeated on a continued page
 
@@ -101,6 +113,22 @@ def text_of(cells: Cells) -> str:
             text = text.rstrip(" ") + "\n"
         text += row_text(row)
     return plain(text.rstrip(" ")).rstrip(" ")
+
+
+def used_rows(layout: Layout) -> int:
+    """Return the rows down to the last one with text."""
+    rows = np.flatnonzero(layout.cells.any(axis=1))
+    return int(rows[-1]) + 1 if len(rows) else 0
+
+
+def cropped(layout: Layout, rows: int, height: int, renderer_key: str) -> Layout:
+    """Return the layout on a page of so many rows and so many px."""
+    grid = replace(layout.grid, height=height)
+    cells = np.zeros((grid.rows, grid.columns), np.uint32)
+    cells[:rows] = layout.cells[:rows]
+    cells.flags.writeable = False
+    page_id = _page_id(renderer_key, grid, cells, layout.spans, layout.marks)
+    return replace(layout, id=page_id, grid=grid, cells=cells)
 
 
 class _Book:

@@ -23,6 +23,11 @@ class AnthropicPatches(Formula):
     note: int = 40
 
     @property
+    def unit(self) -> int:
+        """A patch."""
+        return 28
+
+    @property
     def most(self) -> int:
         """The cap and the note."""
         return self.cap + self.note

@@ -15,6 +15,16 @@ class Formula(Protocol):
         """The dearest that any image without a setting can be: what an image of unknown size is counted as."""
 
     @property
+    def unit(self) -> int:
+        """Height in px by which a lower image is cheaper; 0: pages are not cropped for this model."""
+        return 0
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether an image costs the same whatever its size."""
+        return False
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """The settings that the provider takes with an image."""
         return ()

@@ -95,6 +95,11 @@ class DeepSeekGrid(Formula):
     least_pixels: int = 295_936
 
     @property
+    def unit(self) -> int:
+        """A cell."""
+        return 42
+
+    @property
     def most(self) -> int:
         """The cap."""
         return self.cap

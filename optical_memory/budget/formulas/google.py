@@ -19,6 +19,11 @@ class GeminiTiles(Formula):
     """
 
     @property
+    def unit(self) -> int:
+        """A tile."""
+        return 768
+
+    @property
     def most(self) -> int:
         """Four tiles by four."""
         return 258 * 16
@@ -57,6 +62,11 @@ class GeminiFlat(Formula):
 
     costs: Mapping[str, int] = field(default_factory=lambda: GEMINI)
     default: str = "media_resolution_high"
+
+    @property
+    def is_flat(self) -> bool:
+        """It is."""
+        return True
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -26,6 +26,11 @@ class QwenGrid(Formula):
     pad: bool = False
 
     @property
+    def unit(self) -> int:
+        """A patch."""
+        return self.patch
+
+    @property
     def most(self) -> int:
         """The cap."""
         return self.cap + 2
@@ -59,6 +64,11 @@ class MistralRows(Formula):
     side: int = 1540
 
     @property
+    def unit(self) -> int:
+        """A cell."""
+        return self.patch
+
+    @property
     def most(self) -> int:
         """A full square."""
         return self.tokens(self.side, self.side)
@@ -83,6 +93,11 @@ class LlamaTiles(Formula):
     max_tiles: int = 16
 
     @property
+    def unit(self) -> int:
+        """A tile."""
+        return 336
+
+    @property
     def most(self) -> int:
         """All tiles, and the view."""
         return 145 * (self.max_tiles + 1) + 3
@@ -103,6 +118,11 @@ class Megapixels(Formula):
 
     rate: float
     cap: int
+
+    @property
+    def unit(self) -> int:
+        """Some px: a page is cropped to about its text."""
+        return 32
 
     @property
     def most(self) -> int:

@@ -22,6 +22,11 @@ class OpenAITiles(Formula):
     tile: int
 
     @property
+    def unit(self) -> int:
+        """A tile."""
+        return 512
+
+    @property
     def settings(self) -> tuple[str, ...]:
         """Without any, and with "auto", an image is seen as with "high"."""
         return ("low", "auto", "high")
@@ -67,6 +72,11 @@ class OpenAIPatches(Formula):
     factor: float
     original: int = 0
     original_side: int = 65_535
+
+    @property
+    def unit(self) -> int:
+        """A patch."""
+        return 32
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -1,0 +1,69 @@
+"""The shape of a page that its text does not fill: cropped where a lower image is cheaper, else in larger cells.
+
+Where a model's price goes by size, blank rows at the end are not sent. Where every image costs the same, the text is
+laid out in the largest cells in which it still fits on the page, and so is easier to read. Where an image has to be of
+one of a few sizes (DeepSeek-OCR, the mini), a page stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from optical_memory.budget import Profile
+from optical_memory.renderers.base import Grid, Layout, Tier
+from optical_memory.renderers.layout import Run, cropped, used_rows
+
+LARGER = (3.0, 2.5, 2.0, 1.75, 1.5, 1.25)
+"""Sizes of a cell over that of the profile's grid, for pages of models whose images all cost the same."""
+OPEN_BELOW = 0.9
+"""A page of which a smaller share of the rows holds text goes on with what is sealed next."""
+
+LayOut = Callable[[Sequence[Run], Grid], list[Layout]]
+
+
+def fitted(
+    layouts: Sequence[Layout], runs: Sequence[Run], profile: Profile, lay_out: LayOut, renderer_key: str
+) -> list[Layout]:
+    """Return the layouts of ``runs`` with the last one in the shape that its text needs."""
+    if not layouts:
+        return []
+    *full, last = layouts
+    unit, rows = profile.formula.unit, used_rows(last)
+    if unit:
+        height = -(-rows * last.grid.cell_height // unit) * unit
+        return [*full, cropped(last, rows, height, renderer_key)] if height < last.grid.height else [*layouts]
+    if profile.formula.is_flat:
+        return [*full, _larger(last, runs, lay_out)]
+    return [*layouts]
+
+
+def tier_on(profile: Profile, tier: Tier, grid: Grid) -> Tier:
+    """Return what a tier is on a page of this grid: its size and its price."""
+    whole = profile.gist_grid if tier.name == profile.gist.name else profile.grid
+    if grid.height == whole.height:
+        return tier
+    unit = max(profile.formula.unit, 1)
+    height = min(-(-tier.height * grid.height // (whole.height * unit)) * unit, tier.height, grid.height)
+    tokens = profile.image_tokens(tier.width, height, profile.detail.get(tier.name))
+    return replace(tier, height=height, tokens=tokens)
+
+
+def is_open(layout: Layout, whole: Grid) -> bool:
+    """Whether a page has so much room left that it goes on with what is sealed next."""
+    cells = used_rows(layout) * layout.grid.cell_height
+    if layout.grid.cell_height != whole.cell_height:  # in larger cells: the text needs less of the profile's
+        return True
+    return cells < OPEN_BELOW * whole.rows * whole.cell_height
+
+
+def _larger(layout: Layout, runs: Sequence[Run], lay_out: LayOut) -> Layout:
+    """Return the page in the largest cells in which its text fits."""
+    first = next(place for place, run in enumerate(runs) if run.turn_id == layout.turn_ids[0])
+    rest = [replace(runs[first], skip=layout.skipped), *runs[first + 1 :]]
+    for factor in LARGER:
+        width, height = round(2 * factor * layout.grid.cell_width) / 2, round(factor * layout.grid.cell_height)
+        pages = lay_out(rest, replace(layout.grid, cell_width=width, cell_height=height))
+        if len(pages) == 1:
+            return pages[0]
+    return layout
