@@ -18,6 +18,7 @@ from optical_memory.renderers.visible import HEADER_MARK
 
 PROFILES = ["deepseek-ocr", "claude", "gpt-5", "gemini-3", "qwen3-vl", "mini"]
 TURNS = 150
+
 _LEAD = re.compile(f"(?:^|\n){HEADER_MARK}… [^\n]*\n")
 
 
@@ -43,15 +44,15 @@ def text_of_pages(context: Context) -> str:
 
 
 def budget_of(profile: str) -> int:
-    return {"deepseek-ocr": 12_000, "mini": 12_000, "gpt-5": 24_000, "claude": 30_000}.get(profile, 40_000)
+    return {"deepseek-ocr": 12_000, "mini": 12_000, "gpt-5": 24_000}.get(profile, 40_000)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_pages_go_on_over_the_ends_of_segments(profile: str) -> None:
-    with OpticalMemory(profile=profile, budget=budget_of(profile), renderer="dense", policy="fixed:large") as memory:
+    with OpticalMemory(profile=profile, budget=budget_of(profile), renderer="dense", policy="fixed:base") as memory:
         before: list[Page] = []
         epochs = 0
-        for number, message in enumerate(messages(150)):
+        for number, message in enumerate(messages(TURNS)):
             memory.extend([message])
             context = memory.context()
             pages = leaves(context)
