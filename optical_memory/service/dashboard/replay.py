@@ -25,7 +25,7 @@ from optical_memory.turns import Turn
 
 MOST_TURNS = 20_000
 """Most turns that are replayed; of a longer session the first ones."""
-MOST_BYTES = 48 << 20
+MOST_BYTES = 24 << 20
 """Most bytes of states that one replay keeps."""
 SLICE_SECONDS = 0.25
 """How long one call goes on."""

@@ -290,10 +290,13 @@ async def read(caller: Looker, look: Look, body: FidelityBody) -> Response:
 
 @router.get("/dashboard/api/fidelity")
 async def kept(caller: Looker, look: Look, reader: Annotated[str, Query(max_length=100)] = "mini") -> Response:
-    """Return what was read last."""
+    """Return what was read last; ``tiers`` is null where nothing was."""
 
     def done(watched: Watched, known: Known) -> Any:
-        return caller.engine.fidelity.kept(memory_at(watched, known, None), caller.tenant, reader)
+        try:
+            return caller.engine.fidelity.kept(memory_at(watched, known, None), caller.tenant, reader)
+        except NotFoundError:
+            return {"reader": reader, "tiers": None}
 
     return private(await look(done))
 

@@ -20,8 +20,10 @@ from optical_memory.service.dashboard.overlay import Overlay
 from optical_memory.service.dashboard.replay import Replay, Setting
 from optical_memory.stores.base import Head, Store
 
-MOST_REPLAYS = 4
+MOST_REPLAYS = 16
 """Replays kept in a process; the one looked at longest ago goes first."""
+MOST_NAMES = 20_000
+"""Most names of views that are known; then they are tried anew."""
 IDLE_SECONDS = 900.0
 """After so long without a look a replay is let go."""
 MOST_AGES = 4
@@ -137,6 +139,8 @@ class Watching:
         The store knows views by a hash. It is looked for under every profile with :data:`BUDGETS` and ``budgets``.
         """
         with self._lock:
+            if len(self._names) > MOST_NAMES:
+                self._names.clear()
             tried = {budget for _, budget in self._names.values()}
             for budget in {*BUDGETS, *budgets} - tried:
                 for profile in profiles():

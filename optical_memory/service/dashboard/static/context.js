@@ -11,7 +11,7 @@ const FOLDED_ELSE = 900;
 export function contextPanel(state) {
   const bar = h("div", { class: "composition" });
   const stream = h("div", { class: "stream" });
-  const aside = h("aside", { class: "change", "aria-label": "What the last epoch changed" });
+  const aside = h("aside", { class: "change", tabindex: 0, "aria-label": "What the last epoch changed" });
   let scale = Number(store("scale")) || (innerWidth < 640 ? 4 : 2);
   let last = null;
 
@@ -34,7 +34,7 @@ export function contextPanel(state) {
       else blocks.push({ part: piece.part, pieces: [piece] });
     }
     show(stream, blocks.map((block) => h("section", { class: `block ${block.part}` },
-      h("h3", {}, NAMES[block.part] ?? block.part, h("small", {}, said(block))),
+      h("h2", {}, NAMES[block.part] ?? block.part, h("small", {}, said(block))),
       block.part === "page" ? h("div", { class: "film" }, block.pieces.map((piece) => pageFigure(state, piece, turn, scale, badges.get(piece.page.id))))
         : block.part === "values" ? values(block.pieces[0]) : block.pieces.map(textPiece))),
       context.left_out ? h("p", { class: "hint" }, `${plural(context.left_out, "piece")} between are not listed here.`) : null,
@@ -42,7 +42,7 @@ export function contextPanel(state) {
     show(aside, changes(context, state));
   }
 
-  return { element: h("div", { class: "sees" }, h("div", { class: "sees-main" }, bar, scales, stream), aside), moved: (context) => context ? draw(context) : last && show(aside, changes(last, state)) };
+  return { element: h("div", { class: "sees" }, h("div", { class: "sees-main" }, bar, scales, stream), aside), moved: (context) => context ? draw(context) : last && !last.change && show(aside, changes(last, state)) };
 }
 
 function said(block) {

@@ -21,7 +21,7 @@ export function fidelityPanel(state) {
     } catch (error) {
       if (error.name === "AbortError") return;
       if (!(error instanceof Failure)) throw error;
-      show(out, error.status === 404 ? h("section", { class: "empty" }, h("h2", {}, "Not read yet"), h("p", {}, "A reader looks at the newest pages at every tier, on this server's processor: seconds for each.")) : state.failed(error, load));
+      show(out, state.failed(error, load));
     }
   }
 
@@ -40,6 +40,7 @@ export function fidelityPanel(state) {
   }
 
   function draw(found) {
+    if (!found.tiers) return show(out, h("section", { class: "empty" }, h("h2", {}, "Not read yet"), h("p", {}, "A reader looks at the newest pages at every tier, on this server's processor: seconds for each.")));
     const tiers = Object.entries(found.tiers);
     if (!tiers.length) return show(out, h("section", { class: "empty" }, h("h2", {}, "No pages yet"), h("p", {}, "Everything still fits as text: there is nothing to read off an image.")));
     const share = (value) => (value === null ? "–" : percent(value));

@@ -36,7 +36,7 @@ export function recallPanel(state) {
     const pages = each.where.filter((one) => one.part === "page");
     const words = each.where.filter((one) => one.part !== "page");
     return h("article", { class: "result" },
-      h("header", {}, h("h3", {}, h("b", {}, `#${count(each.place)}`), ` ${visible(each.speaker)}`), h("span", { class: "hint" }, when(each.created_at))),
+      h("header", {}, h("h2", {}, h("b", {}, `#${count(each.place)}`), ` ${visible(each.speaker)}`), h("span", { class: "hint" }, when(each.created_at))),
       h("div", { class: "result-body" },
         h("div", {}, h("pre", { class: "words", dir: "auto" }, highlighted(around(visible(each.text), question), question)), each.cut ? h("p", { class: "hint" }, `${count(each.cut)} characters more`) : null),
         h("div", { class: "stands" },

@@ -80,7 +80,10 @@ export function timeline(state, moved) {
         if (!(error instanceof Failure)) throw error;
         if (error.status === 409 && turn === null) {
           following = true;
-          return;
+          if (!state.done) return; // the newest replayed age follows
+          state.turn = state.replayed;
+          place();
+          return load();
         }
         show(trouble, state.failed(error, load));
         return;
@@ -124,7 +127,7 @@ export function timeline(state, moved) {
       : part.done ? `Each stop is a turn. Dashed: the budget. Strokes above: the ${plural(epochs.length, "epoch")}, at which pages are sealed and fade.`
       : `Replaying: ${count(part.replayed)} of ${count(state.turns)} turns …`;
     if (following) {
-      state.turn = part.done ? null : part.replayed;
+      state.turn = part.replayed;
       if (part.done || !state.context) load();
     } else if (state.turn !== null && !state.context) load();
     place();
