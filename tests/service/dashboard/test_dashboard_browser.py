@@ -193,8 +193,11 @@ def test_pages_are_at_their_true_size_and_say_what_they_hold(chromium: Browser, 
 
 
 def test_recall_marks_the_line(chromium: Browser, service: Served) -> None:
-    with opened(chromium, service, PATHS[3]) as page:
-        page.get_by_label("Question").fill("reservation flight")
+    with opened(chromium, service, PATHS[3]) as page, service.client("acme") as api:
+        shown = api.get("/v1/sessions/desk/context").json()["pages"][-1]["id"]
+        turns = api.get("/v1/sessions/desk/recall", params={"page": shown}).json()["turns"]
+        words = next(turn["text"] for turn in turns if len(turn["text"].split()) > 6)
+        page.get_by_label("Question").fill(words[:200])
         page.keyboard.press("Enter")
         crop = page.locator(".crop").first
         expect(crop.locator("rect.line-mark").first).to_be_attached()

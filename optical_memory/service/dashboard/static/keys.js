@@ -10,9 +10,10 @@ export function keysView(main, { me, failed }) {
   document.title = "Keys · optical memory";
   const aborted = new AbortController();
   const list = h("div", {});
-  const quota = h("section", { class: "quota", "aria-labelledby": "quota" });
+  const quota = h("div", {}, h("p", { class: "waiting" }, "Counting …"));
   show(main, h("div", { class: "head" }, h("div", {}, h("h1", {}, "Keys"), h("p", { class: "lead" }, `of the tenant ${me.tenant}. The store keeps a key's hash only.`)),
-    h("button", { type: "button", class: "button main", onclick: create }, "New key")), list, quota);
+    h("button", { type: "button", class: "button main", onclick: create }, "New key")), list,
+    h("section", { class: "quota", "aria-labelledby": "quota" }, h("h2", { id: "quota" }, "What the tenant keeps"), quota));
 
   async function load() {
     try {
@@ -103,7 +104,7 @@ export function keysView(main, { me, failed }) {
   async function loadQuota() {
     try {
       const said = await get("quota", {}, aborted.signal);
-      show(quota, h("h2", { id: "quota" }, "What the tenant keeps"), h("dl", { class: "figures" }, Object.entries(said.usage).map(([kind, used]) => {
+      show(quota, h("dl", { class: "figures" }, Object.entries(said.usage).map(([kind, used]) => {
         const most = said.quota[kind];
         return h("div", {}, h("dt", {}, kind), h("dd", {}, count(used), h("small", {}, most === null ? "no limit" : `of ${count(most)}`)),
           most === null ? null : h("meter", { min: 0, max: Math.max(most, 1), high: most * 0.9, value: used, "aria-label": `${kind} used` }));
