@@ -28,7 +28,7 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     ),
     "reads": (
         "a warm session of 10,000 turns; reads while pages are drawn",
-        lambda folder, given: reads(folder, seconds=given.seconds, renderer=given.renderer),
+        lambda folder, given: reads(folder, seconds=given.seconds, renderer=given.renderer, workers=given.workers),
     ),
     "soak": (
         "a third of the load for minutes: memory and file handles",

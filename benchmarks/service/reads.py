@@ -20,11 +20,11 @@ WARM_TURNS = 10_000
 _TEXT = "and so on " * 20
 
 
-def reads(folder: Path, *, seconds: float, renderer: str = "dense") -> dict[str, Any]:
+def reads(folder: Path, *, seconds: float, renderer: str = "dense", workers: int = 2) -> dict[str, Any]:
     """Measure ``messages`` of a warm session, alone and while new sessions are drawn all the time."""
     redis = RedisProcess(folder)
     key = make_key(redis.url, "reads")
-    service = Service(redis.url, renderer=renderer)
+    service = Service(redis.url, renderer=renderer, workers=str(workers))
     found: dict[str, Any] = {"renderer": renderer}
     try:
         headers = {"Authorization": f"Bearer {key}"}
