@@ -56,7 +56,8 @@ def test_what_needs_no_change_passes_byte_for_byte(tmp_path: Path, format: str) 
             content=sent,
             headers={**beta, **own, "content-type": "application/json", KEY: found.key},
         )
-        assert answer.headers["x-optical-memory"] == "passed; reason=short"
+        why = "not-understood" if format == "responses" else "short"  # it names a field twice
+        assert answer.headers["x-optical-memory"] == f"passed; reason={why}"
         assert answer.headers["request-id"] == "req_1"
         assert found.provider.bodies == [sent]
         got_path, got = found.provider.heads[-1]
