@@ -1,0 +1,1 @@
+"""How the bundled reader reads Chromium pages of conversations and code."""
