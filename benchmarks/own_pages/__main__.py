@@ -86,7 +86,8 @@ def row(model: Any, tier: str, drawn: list[tuple[Layout, bytes]]) -> str:
         lost = [word for word in text.split() if "\ufffd" in word and not any(c.isdigit() for c in word)]
         marked += sum(word.count("\ufffd") for word in lost)
         prose += int(sheet.inked.sum())
-    shares = (right / characters, read / found, shown / found, silent / found, marked / prose)
+    named = max(found, 1)  # a page may hold none
+    shares = (right / characters, read / named, shown / named, silent / named, marked / prose)
     return f"{tier:6} | {found:5} | " + " | ".join(f"{share:8.3%}" for share in shares)
 
 
