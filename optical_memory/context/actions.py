@@ -51,7 +51,7 @@ _QUOTED_FILE = re.compile(r"[\"']([~\w./-]*\w\.[A-Za-z]\w{0,7})[\"']")
 class Action:
     """What a call did. ``subject`` is what it did it to, on one line; ``paths`` are the files that it names.
 
-    ``old`` and ``new`` are the texts that an edit replaced and wrote.
+    ``old`` and ``new`` are the texts that an edit replaced and wrote; of a ``script`` that edits, ``new`` is its code.
     """
 
     verb: Verb
@@ -60,6 +60,7 @@ class Action:
     paths: tuple[str, ...] = ()
     old: str = ""
     new: str = ""
+    script: bool = False
 
 
 def action_of(call: ToolCall) -> Action:
@@ -113,7 +114,9 @@ def _in_shell(name: str, command: str) -> Action:
         bare = bare[before.end() :]
     if _SCRIPT.match(bare) and "write" in command and (files := _QUOTED_FILE.findall(command)):
         files = list(dict.fromkeys(files))
-        return Action(verb="edited", name=name, subject=", ".join(files), paths=tuple(files), new=_body(command))
+        return Action(
+            verb="edited", name=name, subject=", ".join(files), paths=tuple(files), new=_body(command), script=True
+        )
     if written := _WRITTEN.match(bare):
         return Action(verb="edited", name=name, subject=_line(bare), paths=(written[1],), new=_body(command))
     verb: Verb = "read" if _READING.match(bare) else "searched" if _SEARCHING.match(bare) else "ran"

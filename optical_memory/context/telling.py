@@ -168,6 +168,8 @@ def _changed(action: Action) -> str:
     if names := list(dict.fromkeys(names)):
         more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
         return _cut(", ".join(names[:NAMES]), OUTCOME) + more
+    if action.script:
+        return ""
     if line := _first_new(new, action.old):
         return _cut(line, OUTCOME)
     gone = _first_new(action.old, new)
