@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 
 from optical_memory import Compressor, compress
+from optical_memory.budget import count_message, count_tokens, get_profile
 from optical_memory.errors import BudgetError, InputError, NotFoundError
+from optical_memory.formats import to_turns
 
 SETTINGS: dict[str, Any] = {"profile": "mini", "budget": 4_000, "renderer": "dense"}
 
@@ -65,11 +67,20 @@ def test_every_format_is_compressed_as_it_came(messages: list[dict[str, Any]]) -
 
 
 def test_tools_count_within_the_budget(messages: list[dict[str, Any]]) -> None:
-    tool = {"type": "function", "function": {"name": "f", "description": "word " * 900, "parameters": {}}}
+    tool: dict[str, Any] = {
+        "type": "function",
+        "function": {"name": "f", "description": "word " * 900, "parameters": {}},
+    }
     plain = compress(messages, **SETTINGS)
     request = compress(messages, tools=[tool], **SETTINGS)
     assert request["tools"] == [tool]
-    assert len(json.dumps(request["messages"])) < len(json.dumps(plain["messages"]))
+    profile = get_profile(SETTINGS["profile"])
+    described = count_tokens(tool["function"]["description"], profile)
+    with_tool, without = (
+        sum(count_message(turn, profile) for turn in to_turns(sent["messages"], "openai")) for sent in (request, plain)
+    )
+    assert described > 800 and with_tool + described <= SETTINGS["budget"] and without <= SETTINGS["budget"]
+    assert with_tool < without
 
 
 def test_a_compressor_keeps_a_bounded_number_of_lists(messages: list[dict[str, Any]]) -> None:
