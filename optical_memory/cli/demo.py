@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from optical_memory.cli import show
-from optical_memory.errors import OpticalMemoryError
+from optical_memory.errors import InputError, MissingExtraError, OpticalMemoryError
 
 QUESTIONS = ("What is my user ID?", "Which flight is delayed?", "What is the colour of my boat?")
 """Asked of the conversation that ships: two that it answers and one that it does not."""
@@ -44,7 +45,13 @@ def demo(
     from optical_memory.report.build import write_report
     from optical_memory.report.demo import example, play, read_transcript
 
+    try:
+        import_module("jinja2")
+    except ImportError as error:
+        raise MissingExtraError("jinja2", "demo") from error
     messages = read_transcript(file) if file else example()
+    if not messages:
+        raise InputError(f"{str(file)!r} has no messages; give a transcript in OpenAI's format (JSON or JSON lines)")
     memory = OpticalMemory(file.stem if file else "airline-shift", profile=profile, budget=budget, renderer=renderer)
     with memory, show.progress() as bars:
         task = bars.add_task("conversation", total=len(messages))

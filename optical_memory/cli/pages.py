@@ -37,6 +37,8 @@ def render_file(
     from optical_memory.facts import extract
     from optical_memory.pages import render
 
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{str(output)!r} is a file; name a folder for the pages: -o {output.stem or 'out'}-pages")
     target = get_profile(profile)
     text = _read_bytes(file).decode("utf-8", errors="surrogateescape")
     with show.progress() as bars:

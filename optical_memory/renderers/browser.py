@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from optical_memory.errors import BrowserCrashedError, RenderTimeoutError, StaleError
-from optical_memory.renderers.tab import Picture, Pixels, Tab
+from optical_memory.renderers.tab import CrashedTabError, Picture, Pixels, Tab
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as PlaywrightBrowser
@@ -98,6 +98,7 @@ class Browser:
         from playwright.async_api import Error as PlaywrightError
 
         async with self._slots:
+            reason: Exception | None = None
             for _ in range(MAX_RESTARTS + 1):
                 session = None
                 try:
@@ -106,6 +107,8 @@ class Browser:
                 except TimeoutError as error:
                     await self._drop(session)
                     raise RenderTimeoutError(f"a picture took longer than {seconds:g} s to draw") from error
+                except CrashedTabError as error:  # the browser and its other tabs live on
+                    reason = error
                 except (PlaywrightError, StaleError) as error:
                     reason = error
                     await self._drop(session)

@@ -9,8 +9,9 @@ import hashlib
 import io
 import itertools
 import struct
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import deflate
 import numpy as np
@@ -21,6 +22,9 @@ from optical_memory.errors import StaleError
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, BrowserContext, CDPSession, Route
+    from playwright.async_api import Page as PlaywrightPage
+
+T = TypeVar("T")
 
 Pixels = npt.NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -35,6 +39,10 @@ html,body{{margin:0;background:#000}}main{{display:block;position:relative;overf
 .stamp{{position:absolute;left:0;bottom:0;width:100%;height:{STAMP_HEIGHT}px;mix-blend-mode:plus-lighter}}
 """
 _FONTS_LOADED = "Promise.all([...document.fonts].map(face => face.load())).then(() => null)"
+
+
+class CrashedTabError(StaleError):
+    """The process that draws a tab ended, as when the kernel is short of memory and picks it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +69,11 @@ class Tab:
     It holds one style for its whole life: the policy that allows that style would forbid another.
     """
 
-    def __init__(self, context: BrowserContext, cdp: CDPSession, picture: Picture, body: int) -> None:
+    def __init__(
+        self, context: BrowserContext, cdp: CDPSession, picture: Picture, body: int, crash: asyncio.Future[None]
+    ) -> None:
         self._context = context
+        self._crash = crash
         self._cdp = cdp
         self._look = picture.look
         self._body = body
@@ -85,13 +96,26 @@ class Tab:
         )
         await context.route("**/*", _abort)
         page = await context.new_page()
+        crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def crashed(_: PlaywrightPage) -> None:
+            if not crash.done():
+                crash.set_result(None)
+
+        page.on("crash", crashed)
+        return await _unless(crash, cls._opened(context, page, picture, crash))
+
+    @classmethod
+    async def _opened(
+        cls, context: BrowserContext, page: PlaywrightPage, picture: Picture, crash: asyncio.Future[None]
+    ) -> Tab:
         cdp = await context.new_cdp_session(page)
         frame = (await cdp.send("Page.getFrameTree"))["frameTree"]["frame"]["id"]
         await cdp.send("Page.setDocumentContent", {"frameId": frame, "html": _document(picture)})
         await page.evaluate(_FONTS_LOADED)
         root = (await cdp.send("DOM.getDocument", {"depth": 0}))["root"]["nodeId"]
         body = (await cdp.send("DOM.querySelector", {"nodeId": root, "selector": "body"}))["nodeId"]
-        return cls(context, cdp, picture, body)
+        return cls(context, cdp, picture, body, crash)
 
     async def close(self) -> None:
         """Close the tab and its context."""
@@ -104,14 +128,17 @@ class Tab:
 
     def suits(self, picture: Picture) -> bool:
         """Whether a picture can be shown here."""
-        return self._look == picture.look
+        return self._look == picture.look and not self._crash.done()
 
     async def shoot(self, picture: Picture) -> Pixels:
         """Show a picture and return its pixels, (height, width, 3).
 
         A stamp below the picture, another one each time, proves by its colours that the pixels are this picture's and
-        that the three channels were kept apart. Errors: StaleError, Playwright's.
+        that the three channels were kept apart. Errors: StaleError, CrashedTabError, Playwright's.
         """
+        return await _unless(self._crash, self._shot(picture))
+
+    async def _shot(self, picture: Picture) -> Pixels:
         self._pictures += 1
         stamp = next(self._stamps)
         color = (stamp >> 16 & 255, stamp >> 8 & 255, stamp & 255)
@@ -133,6 +160,25 @@ class Tab:
         options = {"format": "png", "optimizeForSpeed": True, "fromSurface": True, "captureBeyondViewport": False}
         shot = await self._cdp.send("Page.captureScreenshot", options)
         return await asyncio.to_thread(_pixels, shot["data"])
+
+
+async def _unless(crash: asyncio.Future[None], work: Coroutine[Any, Any, T]) -> T:
+    """Do the work, and stop as soon as the tab's process has ended. Errors: CrashedTabError, the work's."""
+    from playwright.async_api import Error as PlaywrightError
+
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task, crash), return_when=asyncio.FIRST_COMPLETED)
+        if not crash.done():
+            return await task
+    except PlaywrightError:
+        if not crash.done():
+            raise
+    finally:
+        if not task.done():
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    raise CrashedTabError("the process that drew the page ended")
 
 
 async def _abort(route: Route) -> None:

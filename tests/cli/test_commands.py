@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from optical_memory import OpticalMemory
 from optical_memory.cli import app, main
-from optical_memory.errors import NotFoundError
+from optical_memory.errors import InputError, MissingExtraError, NotFoundError
 
 run = CliRunner().invoke
 
@@ -69,6 +70,27 @@ def test_render_writes_pages_manifest_and_facts(tmp_path: Path) -> None:
     assert all((tmp_path / "pages" / page["file"]).read_bytes().startswith(b"\x89PNG") for page in manifest["pages"])
     assert all(page["size"] == [512, 512] for page in manifest["pages"])
     assert "4F2A91C7" in [fact["value"] for fact in manifest["pages"][0]["facts"]]
+
+
+def test_render_refuses_a_file_for_its_folder_before_it_works(tmp_path: Path) -> None:
+    source, taken = tmp_path / "notes.txt", tmp_path / "out.png"
+    source.write_text("words")
+    taken.write_bytes(b"mine")
+    result = run(app, ["render", str(source), "-o", str(taken)])
+    assert isinstance(result.exception, InputError) and "-o out-pages" in str(result.exception)
+    assert taken.read_bytes() == b"mine"
+
+
+def test_demo_says_before_it_works_what_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    report = tmp_path / "report"
+    refused = run(app, ["demo", str(empty), "-o", str(report)])
+    assert isinstance(refused.exception, InputError) and "no messages" in str(refused.exception)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    lacking = run(app, ["demo", "-o", str(report)])
+    assert isinstance(lacking.exception, MissingExtraError) and "optical-memory[demo]" in str(lacking.exception)
+    assert not report.exists()
 
 
 def test_inspect_shows_now_and_an_earlier_age(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -216,6 +218,35 @@ def test_a_killed_browser_is_started_again_and_no_page_is_lost(chromium: Chromiu
     os.kill(pid, signal.SIGKILL)
     assert np.array_equal(pixels(chromium, "still here"), before)
     assert chromium.pid != pid
+
+
+def test_a_killed_renderer_process_is_noticed_and_its_page_drawn_anew() -> None:
+    """Those processes are the kernel's usual victims: Chromium offers them first."""
+    if not ChromiumRenderer.available():
+        pytest.skip("Chromium is not installed")
+    renderer = ChromiumRenderer(tabs=1, seconds=500)  # a death that is not noticed ends in a timeout
+    try:
+        before = pixels(renderer, "still here")
+        chance = random.Random(7)
+        for _ in range(6):
+            timer = threading.Timer(chance.random() * 0.2, kill_renderers, [renderer])
+            timer.start()
+            while timer.is_alive():
+                assert np.array_equal(pixels(renderer, "still here"), before)
+            timer.join()
+            assert np.array_equal(pixels(renderer, "still here"), before)
+        kill_renderers(renderer)  # while nothing is drawn
+        assert np.array_equal(pixels(renderer, "still here"), before)
+    finally:
+        renderer.close()
+
+
+def kill_renderers(renderer: ChromiumRenderer) -> None:
+    with suppress(psutil.NoSuchProcess):
+        for process in psutil.Process(renderer.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "--type=renderer" in process.cmdline():
+                    process.kill()
 
 
 def test_chromium_and_its_headless_shell_draw_the_same() -> None:
