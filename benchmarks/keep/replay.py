@@ -14,6 +14,7 @@ from benchmarks.keep.sessions import Session
 from benchmarks.keep.values import runs_of_words, values_in
 from optical_memory import OpticalMemory
 from optical_memory.context.base import Context
+from optical_memory.context.plan import SHARES
 from optical_memory.errors import BudgetError
 from optical_memory.formats import to_turns
 from optical_memory.policies import legible_tiers
@@ -46,9 +47,10 @@ class Measured:
 
     ``words`` are the user's own; ``asked`` are values that the next turn of the model uses and that came before it,
     ``known`` all distinct values so far. ``end`` sums the share of the budget used by the last context of each epoch,
-    ``used`` that of all contexts. ``worst`` is the least share of the user's words that any context showed.
-    ``newest_as_text`` counts tool results that arrive as their exact text, ``edits_as_text`` calls that replace a text
-    whose lines all stood as text in the context before; ``listed`` are the tokens of the ledgers of values.
+    ``used`` that of all contexts, ``possible`` over ``sized`` turns the most that an epoch could have. ``worst`` is the
+    least share of the user's words that any context showed. ``newest_as_text`` counts tool results that arrive as their
+    exact text, ``edits_as_text`` calls that replace a text whose lines all stood as text in the context before;
+    ``listed`` are the tokens of the ledgers of values.
     """
 
     turns: int = 0
@@ -66,6 +68,8 @@ class Measured:
     user_first: int = 0
     newest_as_text: int = 0
     newest: int = 0
+    possible: float = 0.0
+    sized: int = 0
     edits: int = 0
     edits_as_text: int = 0
     listed: int = 0
@@ -193,6 +197,11 @@ def replay(session: Session, profile: str, budget: int) -> Measured:
         run = _Replay(memory, names)
         for message in session.messages:
             run.turn(message)
+        if run.last is not None and run.last.epoch:
+            sizes = memory._view.sizes()
+            room = sizes.budget - sizes.system - sizes.budget * SHARES.past_least - sizes.watermarks().low
+            run.measured.possible = run.measured.turns * max(room, 0) / sizes.growth
+            run.measured.sized = run.measured.turns
         if run.last is not None:
             run.measured.archived = run.last.archived_pages
         return run.measured

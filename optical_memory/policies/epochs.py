@@ -13,11 +13,11 @@ LEAST_TURNS = 24
 
 TAIL_SHARE = 0.5
 """Share of the budget that the past leaves to the text tail where nothing asks for more."""
-LONG_TURNS, LONG_SHARE, LEAST_GISTS = 22, 0.75, 8
+LONG_TURNS, LONG_SHARE, LEAST_GISTS = 22, 0.75, 4
 """Where turns are long, the tail gets room for this many of them, at most this share of the budget, as long as the past
 keeps room for this many gists."""
-CHEAP_GIST = 200
-"""A gist that costs less, in tokens, is worth more than longer epochs: the past keeps its half."""
+CHEAP_GIST, CHEAP_TURNS = 200, 16
+"""A gist that costs less, in tokens, is worth more than a long tail, which then gets room for this many turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +86,10 @@ def tail_room(marks: Watermarks, budget: int, *, growth: float, gist_tokens: int
     """Return the tokens that the past leaves to the tail when it is planned.
 
     The tail grows until the budget is full, so this, more than the high mark, decides how long an epoch lasts. But room
-    for the tail is room that the pages lose. They keep half of the budget, unless they are dear, ``LONG_TURNS`` turns
-    of ``growth`` need more than the other half, and enough is left for pages to be of use.
+    for the tail is room that the pages lose. They keep half of the budget, unless ``LONG_TURNS`` turns of ``growth``
+    (``CHEAP_TURNS`` where gists are cheap) need more than the other half, and enough is left for pages to be of use.
     """
-    room = budget * TAIL_SHARE
-    if gist_tokens > CHEAP_GIST:
-        most = min(budget * LONG_SHARE, budget - LEAST_GISTS * gist_tokens)
-        room = max(room, min(marks.low + LONG_TURNS * growth, most))
+    turns = LONG_TURNS if gist_tokens > CHEAP_GIST else CHEAP_TURNS
+    most = min(budget * LONG_SHARE, budget - LEAST_GISTS * gist_tokens)
+    room = max(budget * TAIL_SHARE, min(marks.low + turns * growth, most))
     return min(marks.high, int(room))

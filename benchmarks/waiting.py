@@ -1,0 +1,107 @@
+"""How long a caller waits for messages(): median and p99 over 10,000 turns, with and without drawing ahead.
+
+python -m benchmarks.waiting [--turns 10000] [--renderers dense chromium] [--gaps 0 20] [--kind airline]
+
+Real conversations are stored message by message in SQLite, one after another, and messages() is called after each. With
+a gap the caller does nothing for so many milliseconds between a message and the call, as a model that answers would.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.keep.sessions import load
+from optical_memory import OpticalMemory
+
+
+@dataclass(slots=True)
+class Waits:
+    """Milliseconds of each call, those in which an epoch began once more, and a hash of all that was sent."""
+
+    calls: list[float] = field(default_factory=list)
+    epochs: list[float] = field(default_factory=list)
+    sent: Any = field(default_factory=hashlib.sha256)
+
+    def row(self, name: str) -> str:
+        """Return a line of the table."""
+        median, last = statistics.median(self.calls), _percentile(self.calls, 99)
+        figures = (median, _percentile(self.calls, 90), last, last / median, max(self.calls))
+        epochs = (statistics.median(self.epochs), _percentile(self.epochs, 90)) if self.epochs else (0.0, 0.0)
+        cells = " | ".join(f"{figure:.1f}" for figure in (*figures, *epochs))
+        return f"| {name} | {cells} | {len(self.epochs)} | {self.sent.hexdigest()[:8]} |"
+
+
+def _percentile(values: Iterable[float], percent: int) -> float:
+    ranked = sorted(values)
+    return ranked[min(len(ranked) * percent // 100, len(ranked) - 1)]
+
+
+def messages(kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the messages of all conversations of a kind, without their system prompts, round and round."""
+    sessions = load(100, 100, 10)
+    said = [m for session in sessions if session.kind == kind for m in session.messages if m["role"] != "system"]
+    return itertools.cycle(said)
+
+
+def wait(path: Path, said: Iterable[dict[str, Any]], gap: float, **settings: Any) -> Waits:
+    """Add messages one by one, and time messages() after each; ``gap`` is in seconds."""
+    out = Waits()
+    with OpticalMemory("s", store=f"sqlite:///{path}", **settings) as memory:
+        epoch = 0
+        for message in said:
+            memory.extend([message], format="openai")
+            if gap:
+                time.sleep(gap)
+            start = time.perf_counter()
+            sent = memory.messages()
+            out.calls.append((time.perf_counter() - start) * 1_000)
+            now = memory.peek().epoch
+            if now != epoch:
+                out.epochs.append(out.calls[-1])
+                out.sent.update(json.dumps(sent).encode())
+                epoch = now
+    return out
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--turns", type=int, default=10_000)
+    parser.add_argument("--renderers", nargs="+", default=["dense", "chromium"])
+    parser.add_argument("--gaps", nargs="+", type=float, default=[0, 20], help="milliseconds before each call")
+    parser.add_argument("--kind", choices=["airline", "coding", "talk"], default="airline")
+    parser.add_argument("--profile", default="deepseek-ocr")
+    parser.add_argument("--budget", type=int, default=8_000)
+    parser.add_argument("--ahead", nargs="+", choices=["off", "on"], default=["off", "on"])
+    options = parser.parse_args()
+    print(
+        "| renderer, gap, drawing ahead | median ms | p90 | p99 | p99 / median | most | epochs: median ms | p90 | ",
+        end="",
+    )
+    print("epochs | sent |\n|---|" + "--:|" * 9)
+    for renderer, gap, ahead in itertools.product(options.renderers, options.gaps, options.ahead):
+        with tempfile.TemporaryDirectory() as folder:
+            waits = wait(
+                Path(folder) / "memory.db",
+                itertools.islice(messages(options.kind), options.turns),
+                gap / 1_000,
+                profile=options.profile,
+                budget=options.budget,
+                renderer=renderer,
+                draw_ahead=ahead == "on",
+            )
+        print(waits.row(f"{renderer}, {gap:g} ms, {ahead}"), flush=True)
+
+
+if __name__ == "__main__":
+    main()
