@@ -76,11 +76,12 @@ def test_impossible_marks_budgets_and_growth_are_refused() -> None:
         choose_watermarks(16_000, CLAUDE, 0)
 
 
-def test_the_archive_gives_way_for_22_turns_where_they_are_long() -> None:
+def test_the_past_gives_way_for_22_turns_or_16_where_pages_are_cheap() -> None:
     marks = Watermarks(high=13_000, low=1_000)
     for growth, room in ((200, 8_000), (400, 9_800), (900, 12_000)):
         assert tail_room(marks, 16_000, growth=growth, gist_tokens=460) == room
-        assert tail_room(marks, 16_000, growth=growth, gist_tokens=133) == 8_000, "pages are cheap"
-    assert tail_room(marks, 16_000, growth=900, gist_tokens=600) == 16_000 - 8 * 600
-    assert tail_room(marks, 4_000, growth=900, gist_tokens=460) == 2_000, "eight gists would not fit"
+    for growth, room in ((200, 8_000), (400, 8_000), (600, 10_600), (900, 12_000)):
+        assert tail_room(marks, 16_000, growth=growth, gist_tokens=133) == room
+    assert tail_room(marks, 16_000, growth=900, gist_tokens=1_200) == 16_000 - 4 * 1_200
+    assert tail_room(marks, 4_000, growth=900, gist_tokens=600) == 2_000, "four gists would not fit"
     assert tail_room(Watermarks(high=3_000, low=1_000), 16_000, growth=400, gist_tokens=460) == 3_000
