@@ -18,7 +18,6 @@ from optical_memory.context.base import Context, Piece, Settings
 from optical_memory.context.epoch import Epoch
 from optical_memory.context.events import Events
 from optical_memory.context.gallery import Gallery, Seen
-from optical_memory.context.instructions import standing
 from optical_memory.context.lineage import Lineage, Ranges, clipped, common, within
 from optical_memory.context.plan import SHARES, Limits, Sizes
 from optical_memory.context.sealing import Sealer
@@ -175,8 +174,11 @@ class SessionView:
         self._past: tuple[Piece, ...] | None = None
 
     def _show_instructions(self, turns: Sequence[Turn]) -> None:
-        self._instructions = tuple(turns)
-        self._system = tuple(turn_piece(turn, count_message(turn, self.profile)) for turn in standing(turns))
+        self._instructions, self._system = tuple(turns), tuple[Piece, ...]()
+        if turns:
+            from optical_memory.context.instructions import standing  # not before one is sealed
+
+            self._system = tuple(turn_piece(turn, count_message(turn, self.profile)) for turn in standing(turns))
 
     # -- sizes ---------------------------------------------------------------------------------------------------
 
