@@ -12,7 +12,6 @@ from optical_memory.context.events import Events, Recalled
 from optical_memory.context.lineage import within
 from optical_memory.context.view import SessionView
 from optical_memory.errors import InputError, NotFoundError
-from optical_memory.recall import RecallTool, find_turn
 from optical_memory.renderers.base import Page, Renderer
 from optical_memory.stores.base import Store
 from optical_memory.turns import Turn
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from optical_memory.budget.advice import Advice
     from optical_memory.readers.base import Reader
     from optical_memory.readers.fidelity import Score
+    from optical_memory.recall import RecallTool
 
 
 class Lookup:
@@ -58,6 +58,8 @@ class Lookup:
             if question is not None:
                 found = self._search(question, max(1, k), superseded)
             elif turn_id is not None:
+                from optical_memory.recall import find_turn
+
                 found = find_turn(self.store, self.session, turn_id)
             else:
                 self._view.sync(read_only=True)
@@ -86,6 +88,8 @@ class Lookup:
 
     def recall_tool(self) -> RecallTool:
         """Return the ``recall`` tool: its JSON schema and the call, for the model's own use."""
+        from optical_memory.recall import RecallTool  # not before it is offered
+
         return RecallTool(self.recall)
 
     def fidelity(self, reader: Reader | str = "mini", *, pages: int | None = None) -> dict[str, Score]:
