@@ -253,6 +253,14 @@ def check_huggingface(request: Body) -> None:
     assert not waiting, "the last calls have no results"
 
 
+def signatures(messages: Any) -> set[str]:
+    """Return the signatures of all that a model thought, wherever they stand in ``messages``."""
+    if isinstance(messages, dict):
+        own = {messages["signature"]} if isinstance(messages.get("signature"), str) else set[str]()
+        return own.union(*map(signatures, messages.values()))
+    return set[str]().union(*map(signatures, messages)) if isinstance(messages, list) else set()
+
+
 def check_signatures(format: str, request: Body, known: set[str]) -> None:
     """Raise where what the model thought comes back changed, or is missing where its calls are being answered."""
     if format != "anthropic":

@@ -63,6 +63,7 @@ def test_the_real_clients_send_every_conversation(
 ) -> None:
     turns = to_turns(conversations[source], source)
     request = build_request(turns, target, tools=[RECALL, SHAPES["plain"]])
+    provider.signatures.update(provider_rules.signatures(conversations[source]))
     assert send(target, request, provider.url) == "Done.", provider.refused
     ((name, arrived),) = provider.requests
     assert name == target
