@@ -22,10 +22,10 @@ class Session:
     messages: list[dict[str, Any]]
 
 
-def load(coding: int, airline: int, talks: int) -> list[Session]:
-    """Return so many sessions of each kind: of the shared folder, where it is missing of the tests' samples."""
-    folder = DATA if DATA.is_dir() else SAMPLES
-    nested = DATA.is_dir()
+def load(coding: int, airline: int, talks: int, *, samples: bool = False) -> list[Session]:
+    """Return so many sessions of each kind: of the shared folder; where that is missing or ``samples``, the tests'."""
+    nested = DATA.is_dir() and not samples
+    folder = DATA if nested else SAMPLES
     files = {
         "coding": folder / ("coding_agent/sessions.jsonl" if nested else "coding.jsonl"),
         "airline": folder / ("tau_bench/airline.jsonl" if nested else "airline.jsonl"),
