@@ -10,8 +10,8 @@ from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens
 from optical_memory.context.epoch import NOTHING, Entry, Totals
 from optical_memory.context.lineage import Ranges, clipped, ranges_of
-from optical_memory.context.shapes import fitted, is_open, tier_on
-from optical_memory.policies.ladder import legible_tiers, tier_costs
+from optical_memory.context.shapes import LARGER, fitted, is_open, larger_cells, tier_on
+from optical_memory.policies.ladder import is_read, legible_tiers, scripts_of, tier_costs
 from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
 from optical_memory.renderers.layout import Run, lay_out
 from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
@@ -152,7 +152,22 @@ class Sealer:
 
     def relay(self, runs: Sequence[Run]) -> Layout:
         """Lay out the kept text of a gist again."""
-        return self._fitted(runs, self.profile.gist_grid)[0]
+        return self._fitted(runs, self._gist_grid(runs))[0]
+
+    def _readable(self, layouts: Sequence[Layout]) -> list[Tier]:
+        """Return the tiers at which the target model reads the scripts of these pages, sharpest first."""
+        scripts = [(layout.grid, scripts_of(layout.text)) for layout in layouts]
+        return [tier for tier in self.tiers if all(is_read(self.profile, tier, grid, every) for grid, every in scripts)]
+
+    def _gist_grid(self, runs: Sequence[Run]) -> Grid:
+        """Return the grid of a gist of these runs: the profile's, in cells so large that their scripts are read."""
+        grid, gist = self.profile.gist_grid, self.profile.gist
+        scripts = scripts_of("\n".join(run.text for run in runs))
+        for factor in LARGER[::-1]:
+            if is_read(self.profile, gist, grid, scripts):
+                break
+            grid = larger_cells(self.profile.gist_grid, factor)
+        return grid
 
     def _fitted(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
         """Lay runs out on pages, the last one in the shape that its text needs."""
@@ -165,10 +180,10 @@ class Sealer:
         """Excerpt runs until they fit on one gist page; each try asks for less, as row ends cost cells too."""
         from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before the first gist
 
-        grid = self.profile.gist_grid
+        grid = self._gist_grid(runs)
         for share in (0.95, 0.9, 0.85, 0.75, 0.5, 0.25):
             kept = excerpt(runs, int(grid.capacity * share), columns=grid.columns) if runs else runs
-            if len(self._lay_out(kept, grid)) == 1:
+            if len(self._lay_out(kept, self._gist_grid(kept))) == 1:
                 break
         return kept, self.relay(kept)
 
@@ -185,13 +200,14 @@ class Sealer:
 
         run = bounded(run_of(turn), self.profile.grid.capacity * MAX_TURN_PAGES)
         layouts = self._fitted([run], self.profile.grid)
-        for tier in self.tiers:
+        tiers = self._readable(layouts)
+        for tier in tiers:
             shown = [(layout, tier_on(self.profile, tier, layout.grid)) for layout in layouts]
             if len(layouts) <= limit_images and sum(own.tokens for _, own in shown) <= limit_tokens:
                 return shown if len(layouts) * tier.tokens < cost else []
-        if not self.tiers or self.tiers[-1].tokens > share_tokens:
+        if not tiers or tiers[-1].tokens > share_tokens:
             return []
-        smallest = self.tiers[-1]
+        smallest = tiers[-1]
         fitting = min(max(limit_tokens // smallest.tokens, 1), limit_images)
         for share in (0.9, 0.6, 0.3):  # rows of tables take cells that hold no text
             kept = excerpt([run], int(self.profile.grid.capacity * fitting * share))
@@ -215,7 +231,7 @@ class Sealer:
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = count_tokens(layout.text, self.profile)
-            tiers = [tier_on(self.profile, tier, layout.grid) for tier in self.tiers]
+            tiers = [tier_on(self.profile, tier, layout.grid) for tier in self._readable([layout])]
             costs = tier_costs(tiers, text_tokens, self._overhead(layout.id, excerpt=False))
             if not costs:
                 costs = {"text": text_tokens + LABEL_TOKENS}

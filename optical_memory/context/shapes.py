@@ -49,6 +49,12 @@ def tier_on(profile: Profile, tier: Tier, grid: Grid) -> Tier:
     return replace(tier, height=height, tokens=tokens)
 
 
+def larger_cells(grid: Grid, factor: float) -> Grid:
+    """Return a page of the same size whose cells have ``factor`` times the sides, in half pixels across."""
+    width, height = round(2 * factor * grid.cell_width) / 2, round(factor * grid.cell_height)
+    return replace(grid, cell_width=width, cell_height=height)
+
+
 def is_open(layout: Layout, whole: Grid) -> bool:
     """Whether a page has so much room left that it goes on with what is sealed next."""
     cells = used_rows(layout) * layout.grid.cell_height
@@ -62,8 +68,7 @@ def _larger(layout: Layout, runs: Sequence[Run], lay_out: LayOut) -> Layout:
     first = next(place for place, run in enumerate(runs) if run.turn_id == layout.turn_ids[0])
     rest = [replace(runs[first], skip=layout.skipped), *runs[first + 1 :]]
     for factor in LARGER:
-        width, height = round(2 * factor * layout.grid.cell_width) / 2, round(factor * layout.grid.cell_height)
-        pages = lay_out(rest, replace(layout.grid, cell_width=width, cell_height=height))
+        pages = lay_out(rest, larger_cells(layout.grid, factor))
         if len(pages) == 1:
             return pages[0]
     return layout

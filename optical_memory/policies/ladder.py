@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
 
 from optical_memory.budget import Profile
 from optical_memory.errors import InputError
 from optical_memory.policies.base import PageInfo
-from optical_memory.renderers.base import Tier
+from optical_memory.renderers.base import Grid, Tier
 
 LADDER = ("text", "gundam", "large", "base", "small", "tiny", "micro", "nano", "gist")
 """All tiers, sharpest first. What is below the last one is archived."""
@@ -50,6 +52,53 @@ def legible_tiers(profile: Profile) -> tuple[Tier, ...]:
     trusted = [place for place, tier in enumerate(profile.tiers) if known.get(tier.name, 0.0) >= profile.legible_from]
     last = max(trusted, default=0)
     return tuple(tier for tier in profile.tiers[: last + 1] if known.get(tier.name, 1.0) >= profile.legible_from)
+
+
+SCRIPTS: Mapping[str, tuple[tuple[int, int], ...]] = {
+    "chinese": ((0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF)),
+    "japanese": ((0x3040, 0x30FF),),
+    "korean": ((0x1100, 0x11FF), (0x3130, 0x318F), (0xAC00, 0xD7A3)),
+    "russian": ((0x0400, 0x052F),),
+    "greek": ((0x0370, 0x03FF), (0x1F00, 0x1FFF)),
+}
+"""Code points of the scripts that ``Profile.reads`` may tell of, first and last. Kanji and hanja count as Chinese."""
+SCRIPT_SHARE = 0.1
+"""A page is in each script that at least this share of its letters belongs to."""
+WIDE_PX = 12
+"""Least height, in px, of a wide character that a model is trusted to read where nobody measured it: bitmap fonts for
+Chinese, such as WenQuanYi's, begin at 12 px, because with fewer rows the strokes of many characters run together."""
+_WIDE = frozenset({"chinese", "japanese", "korean"})
+
+
+def scripts_of(text: str) -> tuple[str, ...]:
+    """Return the scripts of :data:`SCRIPTS` that a text is in, in that order. Latin letters are none of them."""
+    if text.isascii():
+        return ()
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    letters = sum(map(str.isalpha, text))
+    counts = {
+        script: sum(int(((codes >= first) & (codes <= last)).sum()) for first, last in ranges)
+        for script, ranges in SCRIPTS.items()
+    }
+    return tuple(script for script, count in counts.items() if count and count >= SCRIPT_SHARE * letters)
+
+
+def is_read(profile: Profile, tier: Tier, grid: Grid, scripts: Iterable[str]) -> bool:
+    """Return whether the profile's model reads each of these scripts on a page of ``grid``, seen at a tier.
+
+    It does at ``profile.legible_from`` or better, by what ``profile.reads`` says of the script in the profile's own
+    cells. Where that says nothing, or the cells are larger, wide characters must be at least ``WIDE_PX`` px high; other
+    scripts are taken to be read as Latin.
+    """
+    own = profile.gist_grid if tier.name == profile.gist.name else profile.grid
+    measured = profile.reads if (grid.cell_width, grid.cell_height) == (own.cell_width, own.cell_height) else {}
+    height = min(grid.cell_height, 2 * grid.cell_width) * tier.width / grid.width
+    return all(
+        measured[script][tier.name] >= profile.legible_from
+        if tier.name in measured.get(script, {})
+        else script not in _WIDE or height >= WIDE_PX
+        for script in scripts
+    )
 
 
 def tier_costs(tiers: Iterable[Tier], text_tokens: int, overhead: int = 0) -> dict[str, int]:
