@@ -16,8 +16,9 @@ TAIL_SHARE = 0.5
 LONG_TURNS, LONG_SHARE, LEAST_GISTS = 22, 0.75, 4
 """Where turns are long, the tail gets room for this many of them, at most this share of the budget, as long as the past
 keeps room for this many gists."""
-CHEAP_GIST, CHEAP_TURNS = 200, 16
-"""A gist that costs less, in tokens, is worth more than a long tail, which then gets room for this many turns."""
+CHEAP_GIST, CHEAP_TURNS, LEAST_CHEAP_GISTS = 200, 16, 16
+"""A gist that costs at most this, in tokens, is worth more than a long tail, which then gets room for this many turns,
+as long as the past keeps room for this many gists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +90,8 @@ def tail_room(marks: Watermarks, budget: int, *, growth: float, gist_tokens: int
     for the tail is room that the pages lose. They keep half of the budget, unless ``LONG_TURNS`` turns of ``growth``
     (``CHEAP_TURNS`` where gists are cheap) need more than the other half, and enough is left for pages to be of use.
     """
-    turns = LONG_TURNS if gist_tokens > CHEAP_GIST else CHEAP_TURNS
-    most = min(budget * LONG_SHARE, budget - LEAST_GISTS * gist_tokens)
+    dear = gist_tokens > CHEAP_GIST
+    turns, gists = (LONG_TURNS, LEAST_GISTS) if dear else (CHEAP_TURNS, LEAST_CHEAP_GISTS)
+    most = min(budget * LONG_SHARE, budget - gists * gist_tokens)
     room = max(budget * TAIL_SHARE, min(marks.low + turns * growth, most))
     return min(marks.high, int(room))
