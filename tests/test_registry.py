@@ -18,7 +18,10 @@ from optical_memory.renderers import get_renderer
 from optical_memory.stores import open_store
 
 LOOK_UPS: dict[str, tuple[Callable[[str], object], str]] = {
-    "store": (lambda name: open_store(f"{name}://"), "memory, redis, redis\\+sentinel, rediss, rediss\\+sentinel, sqlite"),
+    "store": (
+        lambda name: open_store(f"{name}://"),
+        "memory, redis, redis\\+sentinel, rediss, rediss\\+sentinel, sqlite",
+    ),
     "renderer": (get_renderer, "chromium, dense"),
     "policy": (get_policy, "age, budgeted, fixed"),
     "reader": (load_reader, "deepseek-ocr, deepseek-ocr-2, endpoint, got-ocr2, mini, rapidocr"),
