@@ -6,6 +6,7 @@ import json
 import os
 import random
 import time
+import weakref
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +25,8 @@ class Endpoint:
     environment variable ``OPTICAL_MEMORY_ENDPOINT_KEY``) goes into the Authorization header alone: never into a log,
     an error or ``repr``. ``timeout_seconds`` bounds each try, ``retries`` the tries after the first (on connection
     errors and on answers 408, 409, 425, 429 and 5xx, with growing waits or as Retry-After says).
-    ``max_answer_bytes`` bounds what is taken. No redirect is followed.
+    ``max_answer_bytes`` bounds what is taken. No redirect is followed. ``close()`` closes the connections; so does the
+    end of the object, so that one made in a call needs no closing.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Endpoint:
         key = key or os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(headers=headers, timeout=timeout_seconds, follow_redirects=False)
+        self._close = weakref.finalize(self, self._client.close)
         self._failed = (httpx.TransportError,)
 
     def __repr__(self) -> str:
@@ -81,7 +84,7 @@ class Endpoint:
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._close()
 
     def _post(self, body: dict[str, Any]) -> Any:
         for attempt in range(self.retries + 1):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,19 @@ def test_bad_input_and_a_model_that_only_calls(memory: OpticalMemory, provider: 
     with pytest.raises(EndpointError):
         memory.ask("What?", model=Endpoint("http://127.0.0.1:9/v1", model="m", retries=0))
     assert "key" not in repr(Endpoint(provider.url, model="m", key="secret-key"))
+
+
+def test_an_endpoint_that_nobody_closes_leaves_no_connection(provider: Provider) -> None:
+    messages = [{"role": "user", "content": "What?"}]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        Endpoint(f"{provider.url}/v1", model="m").complete(messages, max_tokens=9)
+        gc.collect()
+    assert not [warning for warning in caught if provider.url.rpartition(":")[2] in str(warning.message)]
+    held = Endpoint(f"{provider.url}/v1", model="m")
+    held.complete(messages, max_tokens=9)
+    held.close()
+    held.close()
 
 
 def test_the_command_answers_and_says_where(memory: OpticalMemory, provider: Provider, tmp_path: Path) -> None:
