@@ -53,7 +53,7 @@ class Proxied:
         return client
 
     def http(self) -> httpx.Client:
-        return self.open.enter_context(httpx.Client(base_url=self.url, headers=self.headers, timeout=60))
+        return self.open.enter_context(httpx.Client(base_url=self.url, headers=self.headers, timeout=600))
 
 
 def done(name: str, request: dict[str, Any]) -> Reply:

@@ -35,8 +35,9 @@ class Served:
 
 @contextmanager
 def served(**settings: Any) -> Iterator[Served]:
-    """Run a service with these settings."""
-    app = create_app(ServiceSettings(**{"renderer": "dense", "profile": "mini", "budget": 2_000} | settings))
+    """Run a service with these settings, which under load too has the time to compress."""
+    usual: dict[str, Any] = {"renderer": "dense", "profile": "mini", "budget": 2_000, "proxy_compress_seconds": 600.0}
+    app = create_app(ServiceSettings(**usual | settings))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on"))

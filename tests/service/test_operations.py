@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,30 +13,36 @@ from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from server import Served, served
 
 from benchmarks.service.histories import TENANT, Writer, checked
 from benchmarks.service.load import make_key
 from benchmarks.service.process import Service
 from optical_memory.client import OpticalMemoryClient
+from optical_memory.service import tracing
 from optical_memory.service.logs import JsonFormatter
 
 LONG = [{"role": "user", "content": f"Line {n}: secret ticket QX{n:04d} " + "and so on " * 30} for n in range(60)]
 
 
-@pytest.fixture(scope="module")
-def spans() -> InMemorySpanExporter:
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
+    """Spans of a provider of the test's own: a process sets its provider once, and another test may have done so."""
+    monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)
     exporter = InMemorySpanExporter()
-    provider = TracerProvider()
+    provider = TracerProvider(sampler=ALWAYS_ON, shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    trace.set_tracer_provider(provider)
-    return exporter
+    monkeypatch.setattr(trace, "get_tracer_provider", lambda: provider)
+    tracing.tracer.cache_clear()
+    yield exporter
+    tracing.tracer.cache_clear()
+    provider.shutdown()
 
 
 def test_requests_store_calls_and_drawing_are_one_trace_without_content(
     store_url: str, spans: InMemorySpanExporter
 ) -> None:
-    spans.clear()
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     with served(store=store_url, otel=True) as service, service.client("hidden-tenant") as client:
         client.post("/v1/sessions/hidden-session/turns", json=LONG)

@@ -36,7 +36,7 @@ def test_an_admin_turns_it_off_for_the_tenant_on_every_replica(coding_session: S
             admin = {"Authorization": f"Bearer {second.key('acme')}"}
 
             def done(url: str, key: str) -> str:
-                answer = httpx.post(f"{url}/v1/messages", content=body, headers={KEY: key}, timeout=60)
+                answer = httpx.post(f"{url}/v1/messages", content=body, headers={KEY: key}, timeout=600)
                 return str(answer.headers["x-optical-memory"])
 
             assert done(found.url, found.key) == "compressed"
@@ -148,7 +148,7 @@ def test_another_replica_goes_on_with_the_same_bytes(coding_session: Session, tm
         with served(store=f"sqlite:///{tmp_path / 'memory.db'}", proxy="on", **urls) as second:
             for number, body in enumerate(bodies[:6]):
                 url = (found.url, second.url)[number % 2]
-                answer = httpx.post(f"{url}/v1/messages", json=body, headers=found.headers, timeout=60)
+                answer = httpx.post(f"{url}/v1/messages", json=body, headers=found.headers, timeout=600)
                 assert answer.headers["x-optical-memory"] == "compressed"
             shares = [one.cached / one.total for one in found.provider.counted[1:]]
             assert min(shares) > 0.8, shares

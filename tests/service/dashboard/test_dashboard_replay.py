@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ def lived(memory: OpticalMemory, turns: int) -> list[Context]:
     return seen
 
 
-def replayed(memory: OpticalMemory) -> Replay:
+def replayed(memory: OpticalMemory, setting: Setting = SETTING) -> Replay:
     known = read(memory.store, "s")
-    replay = Replay(memory.store, "s", known.head, known.state, SETTING)
+    replay = Replay(memory.store, "s", known.head, known.state, setting)
     while not replay.advance():
         pass
     return replay
@@ -146,10 +147,10 @@ def test_now_is_what_the_store_has(tmp_path: Path) -> None:
 def test_a_change_names_what_an_epoch_did(tmp_path: Path) -> None:
     with remembering(tmp_path) as memory:
         lived(memory, 200)
-        replay = replayed(memory)
-        name = view_name(SETTING)
+        roomy = replace(SETTING, budget=3 * BUDGET)  # a small past may merge at once whatever it adds
+        views = [(view_name(setting), replayed(memory, setting)) for setting in (SETTING, roomy)]
         kinds = set()
-        for turn in range(1, replay.turns):
+        for name, replay, turn in ((*view, turn) for view in views for turn in range(1, view[1].turns)):
             before, after = (epoch_in(replay.state_at(each), name) for each in (turn, turn + 1))
             if before.number == after.number:
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import httpx
@@ -88,12 +89,15 @@ def test_pages_are_the_pixels_that_the_model_gets(service: Served) -> None:
 def test_recall_says_where_an_answer_stands(service: Served) -> None:
     with browser(service) as client, service.client("acme") as api:
         replayed(client, VIEW)
-        for turn in (None, 60, 140):
-            found = client.get("recall", params=VIEW | {"q": "reservation", "k": 20} | ({"turn": turn} if turn else {}))
-            turns = found.json()["turns"]
-            assert turns
+        turns = []
+        for question, turn in product(("reservation", "flight", "cancel"), (None, 60, 140)):
+            given = VIEW | {"q": question, "k": 20} | ({"turn": turn} if turn else {})
+            found = client.get("recall", params=given).json()["turns"]
+            assert found
             if turn is not None:
-                assert all(each["place"] <= turn for each in turns), "what comes later is not found"
+                assert all(each["place"] <= turn for each in found), "what comes later is not found"
+            if turn == 140:
+                turns += found
         for each in turns:
             for where in each["where"]:
                 if where["part"] != "page":
