@@ -118,9 +118,12 @@ def _hide(view: SessionView, doomed: Mapping[int, str]) -> list[str]:
     """Save a state that shows nothing of the doomed turns; return the ids of the pages that did."""
     doomed = {**view.state.doomed, **doomed}
     shown = {entry.id: entry for epoch in view.state.epochs.values() for entry in epoch.entries}
-    pages = [entry.id for entry in shown.values() if any(entry.covers(place) for place in doomed)]
     turns = [turn for place in doomed for turn in view.shelf.turns_at(((place, place),))]
+    told = {**doomed, **_answers(view, turns)}
     epoch = _without(view, turns, doomed)
+    stay = {entry.id for entry in epoch.entries}
+    gone = [entry for entry in shown.values() if _shows(entry, doomed, frozenset(told.values()))]
+    pages = [entry.id for entry in gone if entry.id not in stay]
     state = replace(view.state, doomed=doomed, epochs={view.name: epoch} if view.epoch.number else {})
     try:
         view.commit(state)
@@ -130,6 +133,13 @@ def _hide(view: SessionView, doomed: Mapping[int, str]) -> list[str]:
     view.forget_pages(pages)
     view.adopt(epoch)
     return pages
+
+
+def _shows(entry: Entry, doomed: Mapping[int, str], told: frozenset[str]) -> bool:
+    """Return whether a page shows a doomed turn. One that only stands for its segment may come again as it was."""
+    if entry.level:
+        return any(run["turn_id"] in told for run in entry.runs)
+    return any(entry.covers(place) and entry.first_seq <= place <= entry.last_seq for place in doomed)
 
 
 def _delete(view: SessionView, pages: Sequence[str]) -> Receipt:
