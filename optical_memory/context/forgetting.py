@@ -119,11 +119,11 @@ def _hide(view: SessionView, doomed: Mapping[int, str]) -> list[str]:
     doomed = {**view.state.doomed, **doomed}
     shown = {entry.id: entry for epoch in view.state.epochs.values() for entry in epoch.entries}
     turns = [turn for place in doomed for turn in view.shelf.turns_at(((place, place),))]
-    told = {**doomed, **_answers(view, turns)}
-    epoch = _without(view, turns, doomed)
-    stay = {entry.id for entry in epoch.entries}
-    gone = [entry for entry in shown.values() if _shows(entry, doomed, frozenset(told.values()))]
-    pages = [entry.id for entry in gone if entry.id not in stay]
+    told = {**doomed, **_answers(view, turns)}  # gists tell of a call with its result
+    gone = frozenset(told.values())
+    epoch = _without(view, turns, doomed, told)
+    stay = {entry.id for entry in epoch.entries}  # an instruction is on no page, though a page's turns lie about it
+    pages = [entry.id for entry in shown.values() if entry.id not in stay and _shows(entry, doomed, gone)]
     state = replace(view.state, doomed=doomed, epochs={view.name: epoch} if view.epoch.number else {})
     try:
         view.commit(state)
@@ -135,10 +135,10 @@ def _hide(view: SessionView, doomed: Mapping[int, str]) -> list[str]:
     return pages
 
 
-def _shows(entry: Entry, doomed: Mapping[int, str], told: frozenset[str]) -> bool:
+def _shows(entry: Entry, doomed: Mapping[int, str], gone: frozenset[str]) -> bool:
     """Return whether a page shows a doomed turn. One that only stands for its segment may come again as it was."""
     if entry.level:
-        return any(run["turn_id"] in told for run in entry.runs)
+        return any(run["turn_id"] in gone for run in entry.runs)
     return any(entry.covers(place) and entry.first_seq <= place <= entry.last_seq for place in doomed)
 
 
@@ -172,11 +172,9 @@ def _told(view: SessionView, receipt: Receipt) -> Receipt:
     return receipt
 
 
-def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]) -> Epoch:
-    """Return the next epoch, in which nothing of the doomed turns is left."""
-    epoch = view.epoch
-    told = {**doomed, **_answers(view, turns)}  # gists tell of a call with its result
-    gone = frozenset(told.values())
+def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str], told: Mapping[int, str]) -> Epoch:
+    """Return the next epoch, in which nothing of the doomed ``turns`` is left, and no gist says what is ``told``."""
+    epoch, gone = view.epoch, frozenset(told.values())
     out: list[Sealed] = []
     for chain in _chains(epoch.entries):
         if not any(entry.covers(place) for entry in chain for place in (told if entry.level else doomed)):

@@ -58,6 +58,19 @@ def test_what_is_forgotten_leaves_gists_pages_and_every_view(tmp_path: Path) -> 
     assert SECRET.encode() not in stored_bytes(tmp_path)
 
 
+def test_pages_about_a_forgotten_instruction_stay() -> None:
+    with OpticalMemory(**SETTINGS) as memory:
+        for number in range(60):
+            if number == 5:
+                note = memory.add("system", f"The code is {SECRET}, keep it.")
+            memory.add("user", f"Turn {number} is about crate {number * 7 % 31} in the northern hall. " * 4)
+            memory.context()
+        before = [page.id for page in memory.context().pages]
+        assert before and memory.forget(turn_id=note.id).pages == ()
+        assert SECRET not in everything_shown(memory)
+        assert [page.id for page in memory.context().pages] == before
+
+
 def test_places_and_superseded_turns_are_forgotten_too() -> None:
     with OpticalMemory(**SETTINGS) as memory:
         memory.follow([{"role": "user", "content": SECRET}])
