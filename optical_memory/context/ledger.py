@@ -99,8 +99,11 @@ class Ledger:
         """Whether what is shown is made of the values, and costs what is said."""
         known = {str(value) for value in self.values}
         items = _items(self.shown)
-        same = not items or self.shown == "\n".join([wording.VALUES, wording.BETWEEN.join(items)])
-        return same and known.issuperset(items) and self.tokens == (count(self.shown) if items else 0)
+        return (
+            self.shown == _written(items)
+            and known.issuperset(items)
+            and self.tokens == (count(self.shown) if items else 0)
+        )
 
     def without(self, places: Collection[int], count: Count) -> Ledger:
         """Return the ledger without values that stand at none but these places."""
@@ -113,7 +116,7 @@ class Ledger:
             return self
         gone = {str(value) for value in self.values} - {str(value) for value in left}
         kept = [item for item in _items(self.shown) if item not in gone]
-        text = "\n".join([wording.VALUES, wording.BETWEEN.join(kept)]) if kept else ""
+        text = _written(kept)
         return Ledger(values=tuple(left), shown=text, tokens=count(text) if text else 0)
 
 
@@ -124,8 +127,11 @@ def ledger_from_dict(data: Mapping[str, Any]) -> Ledger:
 
 
 def _line(values: Sequence[Value]) -> str:
-    newest = sorted(values, key=lambda value: (-value.places[-1], value.text))
-    return "\n".join([wording.VALUES, wording.BETWEEN.join(str(value) for value in newest)])
+    return _written([str(value) for value in sorted(values, key=lambda value: (-value.places[-1], value.text))])
+
+
+def _written(items: Sequence[str]) -> str:
+    return "\n".join([wording.VALUES, wording.BETWEEN.join(items)]) if items else ""
 
 
 def _items(shown: str) -> list[str]:
