@@ -15,7 +15,7 @@ from optical_memory.renderers.base import Grid, Layout, Tier
 from optical_memory.renderers.layout import Run, cropped, used_rows
 
 LARGER = (3.0, 2.5, 2.0, 1.75, 1.5, 1.25)
-"""Sizes of a cell over that of the profile's grid, for pages of models whose images all cost the same."""
+"""Sizes of a cell over that of the profile's grid: where all images cost the same, and for gists in wide scripts."""
 OPEN_BELOW = 0.9
 """A page of which a smaller share of the rows holds text goes on with what is sealed next."""
 

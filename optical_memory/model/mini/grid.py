@@ -133,13 +133,14 @@ def _of_few_rows(ink: Ink, across: Beat, down: Beat, sight: Sight) -> Cells | No
         for there in (moved, replace(moved, top=0.0)):
             agreement = sight.agreement(there) if cells.width >= _NARROWEST_CLEAR else _LEAST
             clear = min(1.0, strength / _STRONG)
-            judged.append((agreement + _fit(ink, there) + clear - _PER_PIXEL * abs(there.top), agreement, there))
+            fit = _fit(ink, there)
+            judged.append((agreement + fit + clear - _PER_PIXEL * abs(there.top), agreement, fit, there))
     if not judged:
         return None
-    wide = [one for one in judged if one[2].width >= _NARROWEST_CLEAR]
-    readable = [one for one in wide if one[1] >= _LEAST_STEADY and _fit(ink, one[2]) > 0]
-    _, agreement, best = max(readable or wide or judged, key=lambda one: one[0])
-    is_clear = across.strength(best.width) > 2 * _STRONG and _fit(ink, best) > _FITS
+    wide = [one for one in judged if one[3].width >= _NARROWEST_CLEAR]
+    readable = [one for one in wide if one[1] >= _LEAST_STEADY and one[2] > 0]
+    _, agreement, fit, best = max(readable or wide or judged, key=lambda one: one[0])
+    is_clear = across.strength(best.width) > 2 * _STRONG and fit > _FITS
     is_read = agreement >= _LEAST and best.width >= _NARROWEST_CLEAR and sight.has_borders(best)
     return best if is_clear or is_read else None
 
