@@ -100,15 +100,16 @@ class Ahead:
         self._after: tuple[Future[None], Callable[[], None]] | None = None
         self._leave: weakref.finalize[..., Ahead] | None = None
 
-    def prepare(self, work: Work) -> None:
-        """Have an epoch prepared, unless it is already."""
-        if self._job is not None and self._job.premises.are(work.premises):
+    def prepare(self, premises: Premises, begin: Callable[[], Work]) -> None:
+        """Have the epoch that follows from ``premises`` prepared, by what ``begin`` returns, unless it is already."""
+        if self._job is not None and self._job.premises.are(premises):
             return
         self.drop()
+        work = begin()
         self._enter()
         stop = threading.Event()
         future = _POOL.submit(lambda: None if stop.is_set() else work.done(stop.is_set))
-        self._job = _Job(premises=work.premises, future=future, stop=stop, process=os.getpid())
+        self._job = _Job(premises=premises, future=future, stop=stop, process=os.getpid())
 
     def take(self, premises: Premises) -> Prepared | None:
         """Return the epoch prepared from these premises; None where there is none. Waits for one that was begun.

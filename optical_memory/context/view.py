@@ -243,16 +243,18 @@ class SessionView:
             return
         from optical_memory.context.ahead import Ahead, Work
 
+        premises = self._premises(sizes)
         self._ahead = self._ahead or Ahead()
         self._ahead.prepare(
-            Work(
-                premises=self._premises(sizes),
+            premises,
+            lambda: Work(
+                premises=premises,
                 settings=self.settings,
                 shelf=self.shelf.copy(),
                 gallery=self.gallery,
                 state=self.state,
                 view=self.name,
-            )
+            ),
         )
 
     def stop(self) -> None:
