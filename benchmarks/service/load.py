@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,8 @@ def load(folder: Path, *, seconds: float, workers: int, store: str | None = None
 
 def make_key(store: str, tenant: str, scopes: Sequence[str] = ("read", "write", "forget", "admin")) -> str:
     """Return the text of a new key."""
-    records = open_records(store)
-    try:
+    with closing(open_records(store)) as records:
         return Keyring(records).create(tenant, scopes)[1]
-    finally:
-        records.close()
 
 
 def appends(key: str) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -82,13 +83,10 @@ def examine(settings: ServiceSettings) -> list[Finding]:
 def _store(settings: ServiceSettings) -> Finding:
     from optical_memory.service.records import open_records
 
-    records = open_records(settings.store)
-    try:
+    with closing(open_records(settings.store)) as records:
         records.put("doctor", b"written", seconds=60)
         there = records.get("doctor") == b"written"
         described = records.describe()
-    finally:
-        records.close()
     if not there:
         return Finding(about="store", state="wrong", found=f"what was written was not read back: {described}")
     found = f"written to, and read back: {described}"
@@ -107,11 +105,8 @@ def _is_near(store: str) -> bool:
 def _durability(settings: ServiceSettings) -> Finding:
     from optical_memory.stores import open_store
 
-    store = open_store(settings.store)
-    try:
+    with closing(open_store(settings.store)) as store:
         promise = store.durability
-    finally:
-        store.close()
     weak = promise.startswith(("none", "unknown", "a crash of the machine")) or "evicts" in promise
     way_out = "appendonly yes, appendfsync everysec or always, maxmemory-policy noeviction" if weak else ""
     return Finding(about="durability", state="warning" if weak else "ok", found=promise, way_out=way_out)
@@ -121,11 +116,8 @@ def _keys(settings: ServiceSettings) -> Finding:
     from optical_memory.service.keys import Keyring
     from optical_memory.service.records import open_records
 
-    records = open_records(settings.store)
-    try:
+    with closing(open_records(settings.store)) as records:
         valid = [key for key in Keyring(records).all() if key.state(time.time()) == "valid"]
-    finally:
-        records.close()
     if not valid:
         return Finding(about="keys", state="warning", found="no valid key", way_out="optical-memory keys create TENANT")
     return Finding(about="keys", state="ok", found=f"{len(valid):,} valid, of {len({k.tenant for k in valid})} tenants")
@@ -143,11 +135,8 @@ def _master(settings: ServiceSettings) -> Finding:
             found="none: nothing is encrypted at rest",
             way_out="optical-memory keys master, into a file of mode 600; set OPTICAL_MEMORY_MASTER_KEY_FILE",
         )
-    records = open_records(settings.store)
-    try:
+    with closing(open_records(settings.store)) as records:
         count = TenantKeys(records, master).check()
-    finally:
-        records.close()
     return Finding(about="master key", state="ok", found=f"opens the data keys of {count:,} tenants")
 
 
@@ -185,11 +174,8 @@ def _fonts(settings: ServiceSettings) -> Finding:
 def _clock(settings: ServiceSettings) -> Finding:
     from optical_memory.service.records import open_records
 
-    records = open_records(settings.store)
-    try:
+    with closing(open_records(settings.store)) as records:
         apart = abs(records.clock() - time.time())
-    finally:
-        records.close()
     state = "ok" if apart <= MOST_CLOCK_SECONDS else "wrong"
     way_out = "" if state == "ok" else "let both clocks follow one time server: keys expire by them"
     return Finding(about="clock", state=state, found=f"{apart:.1f} s from the store's", way_out=way_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,11 +158,8 @@ def _tenant_keys(store: str) -> Iterator[TenantKeys]:
     master_key = ServiceSettings().master()
     if master_key is None:
         raise InputError("no master key: set OPTICAL_MEMORY_MASTER_KEY_FILE or OPTICAL_MEMORY_MASTER_KEY")
-    records = open_records(store)
-    try:
+    with closing(open_records(store)) as records:
         yield TenantKeys(records, master_key)
-    finally:
-        records.close()
 
 
 @contextmanager
@@ -170,11 +167,8 @@ def _keyring(store: str) -> Iterator[Keyring]:
     from optical_memory.service.keys import Keyring
     from optical_memory.service.records import open_records
 
-    records = open_records(store)
-    try:
+    with closing(open_records(store)) as records:
         yield Keyring(records)
-    finally:
-        records.close()
 
 
 def _show_new(key: Key, text: str, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -33,13 +34,10 @@ def proxy(
     from optical_memory.service.settings import ServiceSettings
 
     settings = ServiceSettings() if store is None else ServiceSettings(store=store)
-    records = open_records(settings.store)
-    try:
+    with closing(open_records(settings.store)) as records:
         switch = Switch(records, settings.proxy or "on", seconds=0.0)
         if mode is not None:
             switch.set(mode, tenant)
         said = switch.stored(tenant)
-    finally:
-        records.close()
     whose = f"tenant {tenant}" if tenant else "all tenants"
     show.out.print(f"proxy of {whose}: {said}", markup=False, highlight=False)

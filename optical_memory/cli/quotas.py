@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,11 +87,7 @@ def _quotas(store: str) -> Iterator[Quotas]:
 
     settings = ServiceSettings()
     master = settings.master()
-    records = open_records(store)
-    codec = None if master is None else EncryptingCodec(TenantKeys(records, master))
-    opened = open_store(store, codec=codec)
-    try:
-        yield Quotas(records, opened, default=settings.quota, cache_seconds=0.0)
-    finally:
-        opened.close()
-        records.close()
+    with closing(open_records(store)) as records:
+        codec = None if master is None else EncryptingCodec(TenantKeys(records, master))
+        with closing(open_store(store, codec=codec)) as opened:
+            yield Quotas(records, opened, default=settings.quota, cache_seconds=0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -91,8 +92,7 @@ def prepare(settings: ServiceSettings) -> str | None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         raise InputError("TLS needs both OPTICAL_MEMORY_TLS_CERT and OPTICAL_MEMORY_TLS_KEY")
     settings.master()
-    records = open_records(settings.store)
-    try:
+    with closing(open_records(settings.store)) as records:
         ring = Keyring(records)
         if ring.all():
             key = None
@@ -103,8 +103,6 @@ def prepare(settings: ServiceSettings) -> str | None:
                 f"there are no keys, so nobody could use a service at {settings.host}: make one first with"
                 f" `optical-memory keys create TENANT --store {settings.store}`"
             )
-    finally:
-        records.close()
     if not settings.is_loopback and settings.tls_cert is None and not settings.plaintext:
         raise InputError(
             f"at {settings.host} keys and turns would pass in clear: set OPTICAL_MEMORY_TLS_CERT and"
@@ -121,12 +119,9 @@ def _link(settings: ServiceSettings, key: str | None) -> str:
     from optical_memory.service.keys import Keyring
     from optical_memory.service.records import open_records
 
-    records = open_records(settings.store)
-    try:
+    with closing(open_records(settings.store)) as records:
         ring = Keyring(records)
         return f"#once={Logins(records, ring, seconds=settings.dashboard_seconds).link(ring.find(key))}"
-    finally:
-        records.close()
 
 
 def _listening(settings: ServiceSettings) -> socket.socket:
