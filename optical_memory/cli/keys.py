@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -65,7 +64,7 @@ def list_keys(
     with _keyring(store) as ring:
         keys = ring.all(tenant)
     if as_json:
-        show.print_json([_fields(key) for key in keys])
+        show.print_json([key.shown(time.time()) for key in keys])
         return
     for key in keys:
         line = f"{key.id}  {key.tenant}  {','.join(key.scopes)}  {key.state(time.time())}  {key.name}".rstrip()
@@ -173,15 +172,9 @@ def _keyring(store: str) -> Iterator[Keyring]:
 
 def _show_new(key: Key, text: str, as_json: bool) -> None:
     if as_json:
-        show.print_json({**_fields(key), "key": text})
+        show.print_json({**key.shown(time.time()), "key": text})
         return
     show.out.print(text, markup=False, highlight=False, soft_wrap=True)
     show.out.print(
         f"key {key.id} of {key.tenant} ({', '.join(key.scopes)}); it is not shown again", markup=False, highlight=False
     )
-
-
-def _fields(key: Key) -> dict[str, Any]:
-    fields = asdict(key)
-    del fields["digest"]
-    return fields | {"state": key.state(time.time())}

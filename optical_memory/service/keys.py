@@ -50,6 +50,12 @@ class Key:
             return "revoked"
         return "valid" if self.expires_at is None or now < self.expires_at else "expired"
 
+    def shown(self, now: float) -> dict[str, Any]:
+        """Return its fields as people may see them, with its state and without the digest."""
+        fields = asdict(self)
+        del fields["digest"]
+        return fields | {"state": self.state(now)}
+
 
 class Keyring:
     """Makes keys, finds and ends them. Safe for threads; ``clock`` is seconds since 1970."""

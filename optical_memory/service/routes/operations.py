@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Response
 
@@ -53,7 +52,7 @@ async def metrics(engine: Annotated[Engine, Depends(engine_of)]) -> Response:
 async def list_keys(caller: Admin) -> Response:
     """Return the tenant's keys, without their secrets."""
     keys = await caller.engine.quick(lambda: caller.engine.keyring.all(caller.tenant))
-    return answer(packed({"keys": [_fields(key) for key in keys]}))
+    return answer(packed({"keys": [key.shown(time.time()) for key in keys]}))
 
 
 @router.post("/v1/keys", status_code=201, summary="Make a key for the caller's tenant")
@@ -63,7 +62,7 @@ async def create_key(caller: Admin, body: KeyBody) -> Response:
         lambda: caller.engine.keyring.create(caller.tenant, body.scopes, name=body.name, seconds=body.seconds)
     )
     caller.audit("create key", made=key.id)
-    return answer(packed({**_fields(key), "key": text}), status=201, Cache_Control="no-store")
+    return answer(packed({**key.shown(time.time()), "key": text}), status=201, Cache_Control="no-store")
 
 
 @router.post("/v1/keys/{key_id}/rotate", status_code=201, summary="Replace a key")
@@ -78,7 +77,7 @@ async def rotate_key(
 
     key, text = await caller.engine.quick(done)
     caller.audit("rotate key", old=key_id, made=key.id)
-    return answer(packed({**_fields(key), "key": text}), status=201, Cache_Control="no-store")
+    return answer(packed({**key.shown(time.time()), "key": text}), status=201, Cache_Control="no-store")
 
 
 @router.delete("/v1/keys/{key_id}", summary="Revoke a key")
@@ -91,7 +90,7 @@ async def revoke_key(caller: Admin, key_id: KeyId) -> Response:
 
     key = await caller.engine.quick(done)
     caller.audit("revoke key", revoked=key.id)
-    return answer(packed(_fields(key)))
+    return answer(packed(key.shown(time.time())))
 
 
 @router.delete("/v1/data-keys", summary="Destroy the tenant's data keys")
@@ -117,9 +116,3 @@ def _own(caller: Caller, key_id: str) -> None:
         raise missing from None
     if key.tenant != caller.tenant:
         raise missing
-
-
-def _fields(key: Key) -> dict[str, Any]:
-    fields = asdict(key)
-    del fields["digest"]
-    return fields | {"state": key.state(time.time())}
