@@ -75,6 +75,25 @@ def open_records(url: str) -> Records:
     )
 
 
+def answer_kept(records: Records, name: str, digest: str) -> bytes | None:
+    """Return the answer kept of a request whose body has this digest (hex), or None.
+
+    Raises RepeatError where the body was another one.
+    """
+    held = records.get(name)
+    if held is None:
+        return None
+    before, _, answer = held.partition(b"\n")
+    if before.decode() != digest:
+        raise record.repeated()
+    return answer
+
+
+def keep_answer(records: Records, name: str, digest: str, answer: bytes, *, seconds: float) -> None:
+    """Keep the answer of a request for :func:`answer_kept`."""
+    records.put(name, digest.encode() + b"\n" + answer, seconds=seconds)
+
+
 class SqliteRecords:
     """Records in the SQLite file of a store, in a table of their own."""
 

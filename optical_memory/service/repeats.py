@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 from fastapi import Header
 
-from optical_memory.errors import RepeatError
 from optical_memory.service.access import Caller
+from optical_memory.service.records import answer_kept, keep_answer
 from optical_memory.stores.appends import Once
 from optical_memory.stores.record import pack
 from optical_memory.stores.scoped import scoped_id
@@ -64,15 +64,9 @@ class Repeat:
 
     def answer(self) -> bytes | None:
         """Return the answer that was given before, or None. Raises RepeatError where the body was another one."""
-        held = self.caller.engine.records.get(self.name)
-        if held is None:
-            return None
-        digest, _, answer = held.partition(b"\n")
-        if digest.decode() != self.digest:
-            raise RepeatError("this Idempotency-Key came before with another body; use a new one for each request")
-        return answer
+        return answer_kept(self.caller.engine.records, self.name, self.digest)
 
     def keep(self, answer: bytes) -> None:
         """Keep an answer."""
-        seconds = self.caller.engine.settings.repeat_seconds
-        self.caller.engine.records.put(self.name, self.digest.encode() + b"\n" + answer, seconds=seconds)
+        engine = self.caller.engine
+        keep_answer(engine.records, self.name, self.digest, answer, seconds=engine.settings.repeat_seconds)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from optical_memory.errors import ConflictError, RepeatError
-from optical_memory.service.records import Records
+from optical_memory.errors import ConflictError
+from optical_memory.service.records import Records, answer_kept, keep_answer
 from optical_memory.stores.appends import Append, Appended, Once
 from optical_memory.stores.base import Head, Store
 from optical_memory.turns import Turn
@@ -57,13 +57,10 @@ def _done(store: Store, append: Append) -> Appended:
 
 
 def _before(records: Records, append: Append, once: Once) -> Appended | None:
-    kept = records.get(f"once/{once.name}")
+    kept = answer_kept(records, f"once/{once.name}", once.digest)
     if kept is None:
         return None
-    digest, _, said = kept.partition(b"\n")
-    if digest.decode() != once.digest:
-        raise RepeatError("this Idempotency-Key came before with another body; use a new one for each request")
-    answer = json.loads(said)
+    answer = json.loads(kept)
     turns: list[Turn] = [
         replace(turn, seq=seq, created_at=when) for turn, (seq, when) in zip(append.turns, answer["turns"], strict=True)
     ]
@@ -71,6 +68,5 @@ def _before(records: Records, append: Append, once: Once) -> Appended | None:
 
 
 def _keep(records: Records, once: Once, done: Appended) -> None:
-    head = {name: getattr(done.head, name) for name in ("birth", "length", "version", "forgotten")}
-    said = json.dumps({"turns": [[turn.seq, turn.created_at] for turn in done.turns], "head": head})
-    records.put(f"once/{once.name}", f"{once.digest}\n{said}".encode(), seconds=once.seconds)
+    said = {"turns": [[turn.seq, turn.created_at] for turn in done.turns], "head": asdict(done.head)}
+    keep_answer(records, f"once/{once.name}", once.digest, json.dumps(said).encode(), seconds=once.seconds)

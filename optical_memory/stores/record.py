@@ -11,7 +11,14 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from optical_memory.errors import ConflictError, DuplicateTurnError, InputError, LimitError, StoreCorruptError
+from optical_memory.errors import (
+    ConflictError,
+    DuplicateTurnError,
+    InputError,
+    LimitError,
+    RepeatError,
+    StoreCorruptError,
+)
 from optical_memory.stores.base import Head
 from optical_memory.turns import Turn
 
@@ -142,6 +149,11 @@ def check_state(session: str, head: Head, expected: int, birth: str | None) -> N
 def moved(session: str) -> ConflictError:
     """Return the error of an append to a session whose head is another than was expected."""
     return ConflictError(f"session {session!r} changed before this was appended: read it again and repeat")
+
+
+def repeated() -> RepeatError:
+    """Return the error of a request under the name of another one."""
+    return RepeatError("this Idempotency-Key came before with another body; use a new one for each request")
 
 
 def encode(turn: Turn) -> Record:

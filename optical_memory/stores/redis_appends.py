@@ -144,7 +144,7 @@ def _before(append: Append, kept: bytes) -> Appended:
 
 def _refused(session: str, reply: Sequence[Any]) -> RepeatError | ConflictError | DuplicateTurnError:
     if reply[0] == b"other":
-        return RepeatError("this Idempotency-Key came before with another body; use a new one for each request")
+        return record.repeated()
     if reply[0] == b"moved":
         return record.moved(session)
     return record.taken(record.unpack(reply[1]), forgotten=reply[0] == b"forgotten")
