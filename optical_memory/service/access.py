@@ -15,6 +15,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from optical_memory.asynchronous import AsyncOpticalMemory
 from optical_memory.budget import get_profile
 from optical_memory.errors import AccessError, InputError, NotFoundError
+from optical_memory.memory import OpticalMemory
 from optical_memory.service.engine import Engine
 from optical_memory.service.keys import Key
 from optical_memory.service.metered import MeteredStore
@@ -118,6 +119,12 @@ class View:
         """Return the caller's memory of a session in this view."""
         return caller.engine.memory(caller.tenant, session, self.profile, self.budget)
 
+    def apart(self, caller: Caller, session: str) -> OpticalMemory:
+        """Return a memory of a session that no other request waits for. Raises Problem (404) where there is none."""
+        memory = caller.engine.apart(caller.tenant, session, self.profile, self.budget)
+        check_there(memory)
+        return memory
+
 
 def profile_named(name: str | None, engine: Engine) -> str:
     """Return the name of a profile that there is. Files on the server cannot be named. Raises InputError."""
@@ -146,3 +153,9 @@ Seen = Annotated[View, Depends(view_of)]
 def absent(session: str) -> Problem:
     """Return the answer for a session that is not there, or is another tenant's: the two cannot be told apart."""
     return Problem(404, "not found", f"no session {session!r}")
+
+
+def check_there(memory: OpticalMemory) -> None:
+    """Raise Problem (404) unless a memory's session is in the store."""
+    if not memory.store.head(memory.session).birth:
+        raise absent(memory.session)

@@ -170,8 +170,3 @@ def renderer_of(settings: ServiceSettings) -> Renderer:
     if not settings.draw_processes:
         return get_renderer(name)
     return ProcessRenderer(name, processes=settings.draw_processes, seconds=settings.draw_seconds)
-
-
-def exists(memory: OpticalMemory) -> bool:
-    """Whether a memory's session is in the store."""
-    return bool(memory.store.head(memory.session).birth)

@@ -6,10 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from optical_memory.service.access import Reader, Seen, Session, absent
+from optical_memory.service.access import Reader, Seen, Session
 from optical_memory.service.answers import answer, packed
 from optical_memory.service.bodies import FidelityBody, StrictRoute
-from optical_memory.service.engine import exists
 
 router = APIRouter(route_class=StrictRoute, tags=["views"])
 
@@ -23,9 +22,7 @@ async def read(caller: Reader, session: Session, view: Seen, body: FidelityBody)
     fidelity = caller.engine.fidelity
 
     def done() -> Response:
-        memory = caller.engine.apart(caller.tenant, session, view.profile, view.budget)
-        if not exists(memory):
-            raise absent(session)
+        memory = view.apart(caller, session)
         return answer(packed(fidelity.read(memory, caller.tenant, body.reader, body.pages)))
 
     async with fidelity.turn:
@@ -42,9 +39,7 @@ async def kept(
     """Return the figures of the last reading, kept for a day; 404 where nothing was read since the last `forget`."""
 
     def done() -> Response:
-        memory = caller.engine.apart(caller.tenant, session, view.profile, view.budget)
-        if not exists(memory):
-            raise absent(session)
+        memory = view.apart(caller, session)
         return answer(packed(caller.engine.fidelity.kept(memory, caller.tenant, reader)))
 
     return await caller.engine.quick(done)

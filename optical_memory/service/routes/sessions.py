@@ -14,10 +14,9 @@ from optical_memory.context.forgetting import Receipt
 from optical_memory.context.state import for_export, from_file
 from optical_memory.errors import InputError, StoreCorruptError
 from optical_memory.memory import OpticalMemory
-from optical_memory.service.access import Caller, Forgetter, Reader, Seen, Session, View, Writer, absent
+from optical_memory.service.access import Caller, Forgetter, Reader, Seen, Session, View, Writer, absent, check_there
 from optical_memory.service.answers import answer, packed, receipt_json, revision_of
 from optical_memory.service.bodies import ForgetBody, StrictRoute
-from optical_memory.service.engine import exists
 from optical_memory.stores.export import load_file, session_lines
 from optical_memory.stores.scoped import SESSION_CHARACTERS
 
@@ -64,8 +63,7 @@ async def forget(caller: Forgetter, session: Session, view: Seen, body: ForgetBo
 
 async def _forget(caller: Caller, session: str, view: View, body: ForgetBody) -> Response:
     def done(memory: OpticalMemory) -> Receipt:
-        if not exists(memory):
-            raise absent(session)
+        check_there(memory)
         return memory.forget(turn_id=body.turn_id, before=body.before, everything=body.everything)
 
     try:

@@ -13,10 +13,9 @@ from optical_memory.errors import InputError, NotFoundError
 from optical_memory.formats import from_turns
 from optical_memory.memory import OpticalMemory
 from optical_memory.renderers.base import Page
-from optical_memory.service.access import Caller, Reader, Seen, Session, View, absent, profile_named
+from optical_memory.service.access import Caller, Reader, Seen, Session, View, check_there, profile_named
 from optical_memory.service.answers import answer, context_json, packed, revision_of, turn_json
 from optical_memory.service.bodies import AskBody, CompressBody, Format, StrictRoute
-from optical_memory.service.engine import exists
 from optical_memory.service.problems import Problem
 
 router = APIRouter(route_class=StrictRoute, tags=["views"])
@@ -28,8 +27,7 @@ async def _seen(caller: Caller, session: str, view: View, work: Callable[[Optica
     """Answer with what ``work`` returns, and the revision of the session; 404 where there is none."""
 
     def done(memory: OpticalMemory) -> Response:
-        if not exists(memory):
-            raise absent(session)
+        check_there(memory)
         said = packed(work(memory))
         return answer(said, revision=revision_of(memory.store.head(session)))
 
@@ -105,8 +103,7 @@ async def page_png(
     """Return a page of the context as PNG. With a ``tier`` the bytes never change."""
 
     def done(memory: OpticalMemory) -> Response:
-        if not exists(memory):
-            raise absent(session)
+        check_there(memory)
         found = _page(memory, page, tier)
         etag = f'"{found.id}-{found.tier}"'
         headers = {"ETag": etag, "Cache-Control": _FOREVER if tier is not None else "private, no-cache"}
@@ -137,9 +134,7 @@ async def ask(caller: Reader, session: Session, view: Seen, body: AskBody) -> Re
         raise Problem(404, "no model answers here", "set OPTICAL_MEMORY_ASK_URL and OPTICAL_MEMORY_ASK_MODEL")
 
     def done() -> Response:
-        memory = engine.apart(caller.tenant, session, view.profile, view.budget)
-        if not exists(memory):
-            raise absent(session)
+        memory = view.apart(caller, session)
         return answer(packed(asdict(memory.ask(body.question, model=engine.endpoint))))
 
     return await engine.ask(done)
