@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import httpx
 
+from benchmarks.service.redis_process import free_port
+
 
 class Service:
     """A service on a store, at a port of its own."""
 
     def __init__(self, store: str, **settings: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         given = {"store": store, "port": str(self.port), "renderer": "dense", **settings}
         self._environment = os.environ | {f"OPTICAL_MEMORY_{name.upper()}": value for name, value in given.items()}

@@ -47,7 +47,7 @@ def _mixed(key: str, tenth: int) -> Iterator[bytes]:
     for number in itertools.count():
         session = f"session-{number % SESSIONS}"
         if number % 500 == 499:
-            yield _delete(f"/v1/sessions/read-{number // 500 % 5}", key)
+            yield wire.get(f"/v1/sessions/read-{number // 500 % 5}", key, method="DELETE")
         elif number % _DRAWN == _DRAWN - 1:
             yield wire.get(f"/v1/sessions/session-{number // _DRAWN % 5}/messages", key)
         else:
@@ -56,18 +56,13 @@ def _mixed(key: str, tenth: int) -> Iterator[bytes]:
             yield wire.post(path, key, body, Idempotency_Key=uuid.uuid4().hex)
 
 
-def _delete(path: str, key: str) -> bytes:
-    return f"DELETE {path} HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
-
-
 def _sample(service: Service, part: wire.Load) -> dict[str, Any]:
     parent = psutil.Process(service.process.pid)
     tree = [parent, *parent.children(recursive=True)]
-    times = sorted(part.times)
     return {
         "at": time.strftime("%H:%M:%S"),
         "memory_mib": sum(one.memory_info().rss for one in tree) >> 20,
         "handles": sum(one.num_fds() for one in tree),
         "threads": sum(one.num_threads() for one in tree),
-        "p99_ms": round(times[int(len(times) * 0.99)] * 1e3, 1),
+        "p99_ms": figures(part)["p99_ms"],
     }

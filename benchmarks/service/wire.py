@@ -70,9 +70,9 @@ def post(path: str, key: str, body: object, **headers: str) -> bytes:
     return "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data
 
 
-def get(path: str, key: str) -> bytes:
-    """Return the bytes of a request."""
-    return f"GET {path} HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
+def get(path: str, key: str, *, method: str = "GET") -> bytes:
+    """Return the bytes of a request without a body."""
+    return f"{method} {path} HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
 
 @dataclass
