@@ -65,9 +65,8 @@ class Engine:
         self.rates = Rates(self.records, of_key=of_key, of_tenant=of_tenant)
         self.switch = Switch(self.records, settings.proxy or "off", seconds=settings.key_cache_seconds)
         self.tenant_keys = None if master is None else TenantKeys(self.records, master)
-        codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
-        self.codec = codec
-        self.store = open_store(url, codec=codec)
+        self.codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
+        self.store = open_store(url, codec=self.codec)
         self.renderer = renderer_of(settings)
         if settings.otel:
             self.store, self.renderer = tracing.TracedStore(self.store), tracing.TracedRenderer(self.renderer)

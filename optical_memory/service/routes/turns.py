@@ -108,7 +108,7 @@ async def follow(
 
     def done(memory: OpticalMemory) -> Response:
         if repeat is not None and (before := repeat.answer()) is not None:
-            return _again(before, 200)
+            return _again(before)
         try:
             followed = memory.follow(body.messages, format=body.format, expected=expected)
         except ConflictError as error:
@@ -161,8 +161,8 @@ async def _stored(
     return response
 
 
-def _again(before: bytes, status: int) -> Response:
-    response = answer(before, status=status, revision=json.loads(before)["revision"])
+def _again(before: bytes) -> Response:
+    response = answer(before, revision=json.loads(before)["revision"])
     response.headers[REPLAYED] = "true"
     return response
 
