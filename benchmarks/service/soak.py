@@ -47,7 +47,7 @@ def _mixed(key: str, tenth: int) -> Iterator[bytes]:
     for number in itertools.count():
         session = f"session-{number % SESSIONS}"
         if number % 500 == 499:
-            yield wire.get(f"/v1/sessions/read-{number // 500 % 5}", key, method="DELETE")
+            yield wire.delete(f"/v1/sessions/read-{number // 500 % 5}", key)
         elif number % _DRAWN == _DRAWN - 1:
             yield wire.get(f"/v1/sessions/session-{number // _DRAWN % 5}/messages", key)
         else:

@@ -70,8 +70,17 @@ def post(path: str, key: str, body: object, **headers: str) -> bytes:
     return "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data
 
 
-def get(path: str, key: str, *, method: str = "GET") -> bytes:
-    """Return the bytes of a request without a body."""
+def get(path: str, key: str) -> bytes:
+    """Return the bytes of a request."""
+    return _bare("GET", path, key)
+
+
+def delete(path: str, key: str) -> bytes:
+    """Return the bytes of a request."""
+    return _bare("DELETE", path, key)
+
+
+def _bare(method: str, path: str, key: str) -> bytes:
     return f"{method} {path} HTTP/1.1\r\nHost: service\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
 
