@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from optical_memory.client import calls
+from optical_memory.client import calls, routes
 from optical_memory.client.calls import Call
 from optical_memory.formats.keywords import When
 
@@ -52,26 +52,26 @@ class AsyncOpticalMemoryClient:
         if_match: str | None = None,
     ) -> Json:
         """Store one turn; see :meth:`optical_memory.OpticalMemory.add`. Returns the service's answer."""
-        fields = {
-            "id": id,
-            "name": name,
-            "pin": pin,
-            "importance": importance,
-            "tool_calls": tool_calls,
-            "tool_call_id": tool_call_id,
-            "created_at": created_at,
-        }
-        return await self.add_turns(session, [calls.turn_body(role, content, fields)], if_match=if_match)
+        turn = routes.turn(
+            role,
+            content,
+            id=id,
+            name=name,
+            pin=pin,
+            importance=importance,
+            tool_calls=tool_calls,
+            tool_call_id=tool_call_id,
+            created_at=created_at,
+        )
+        return await self.add_turns(session, [turn], if_match=if_match)
 
     async def add_turns(self, session: str, turns: Sequence[Mapping[str, Any]], *, if_match: str | None = None) -> Json:
         """Store turns, all or none: dicts with the arguments of :meth:`add`. ``if_match``: a revision."""
-        path = calls.session_path(session, "/turns")
-        return await self._json(calls.adding("POST", path, calls.listed(turns), if_match=if_match))
+        return await self._json(routes.add_turns(session, turns, if_match=if_match))
 
     async def extend(self, session: str, messages: Sequence[Mapping[str, Any]], *, format: str | None = None) -> Json:
         """Store messages of a provider's shape, exactly."""
-        path = calls.session_path(session, "/messages")
-        return await self._json(calls.adding("POST", path, calls.listed(messages), params={"format": format}))
+        return await self._json(routes.extend(session, messages, format=format))
 
     async def follow(
         self,
@@ -82,8 +82,7 @@ class AsyncOpticalMemoryClient:
         if_match: str | None = None,
     ) -> Json:
         """Make the visible history equal this list, with ``if_match`` only where the session has this revision."""
-        body = {"messages": calls.listed(messages), "format": format}
-        return await self._json(calls.adding("PUT", calls.session_path(session, "/messages"), body, if_match=if_match))
+        return await self._json(routes.follow(session, messages, format=format, if_match=if_match))
 
     async def request(
         self,
@@ -95,25 +94,22 @@ class AsyncOpticalMemoryClient:
         budget: int | None = None,
     ) -> Json:
         """Return everything that a provider's client takes but for the model's name."""
-        params = calls.view(profile, budget, format=format, recall=recall)
-        return await self._json(Call(method="GET", path=calls.session_path(session, "/request"), params=params))
+        return await self._json(routes.request(session, format, recall=recall, profile=profile, budget=budget))
 
     async def messages(
         self, session: str, format: str = "openai", *, profile: str | None = None, budget: int | None = None
     ) -> list[Json]:
         """Return the context as messages of a provider."""
-        params = calls.view(profile, budget, format=format)
-        found = await self._json(Call(method="GET", path=calls.session_path(session, "/messages"), params=params))
+        found = await self._json(routes.messages(session, format, profile=profile, budget=budget))
         return list(found["messages"])
 
     async def context(self, session: str, *, profile: str | None = None, budget: int | None = None) -> Json:
         """Return the context as figures, pages and recent turns."""
-        path = calls.session_path(session, "/context")
-        return await self._json(Call(method="GET", path=path, params=calls.view(profile, budget)))
+        return await self._json(routes.context(session, profile=profile, budget=budget))
 
     async def page(self, session: str, page: Mapping[str, Any] | str) -> bytes:
         """Return the PNG of a page: one of a context's ``pages``, or its id."""
-        return (await self._send(Call(method="GET", path=calls.page_path(session, page)))).content
+        return (await self._send(routes.page(session, page))).content
 
     async def recall(
         self,
@@ -127,15 +123,13 @@ class AsyncOpticalMemoryClient:
         superseded: bool = False,
     ) -> list[Json]:
         """Return exact turns; see :meth:`optical_memory.OpticalMemory.recall`."""
-        fields = {"k": k, "turn_id": turn_id, "page": page, "line": line, "superseded": superseded}
-        params = calls.recall_params(question, fields)
-        found = await self._json(Call(method="GET", path=calls.session_path(session, "/recall"), params=params))
+        call = routes.recall(session, question, k=k, turn_id=turn_id, page=page, line=line, superseded=superseded)
+        found = await self._json(call)
         return list(found["turns"])
 
     async def ask(self, session: str, question: str) -> Json:
         """Return an answer from the session, where the service has a model."""
-        path = calls.session_path(session, "/ask")
-        return await self._json(Call(method="POST", path=path, json={"question": question}))
+        return await self._json(routes.ask(session, question))
 
     async def fidelity(
         self,
@@ -151,45 +145,42 @@ class AsyncOpticalMemoryClient:
         It takes seconds for each page: give the client a ``timeout_seconds`` to match. StoreUnavailableError where
         the service has not installed the reader's packages: it says which.
         """
-        body = {"reader": reader, "pages": pages}
-        path = calls.session_path(session, "/fidelity")
-        return await self._json(Call(method="POST", path=path, params=calls.view(profile, budget), json=body))
+        call = routes.fidelity(session, reader=reader, pages=pages, profile=profile, budget=budget)
+        return await self._json(call)
 
     async def last_fidelity(
         self, session: str, *, reader: str = "mini", profile: str | None = None, budget: int | None = None
     ) -> Json:
         """Return what :meth:`fidelity` returned last, within a day. NotFoundError where nothing was read."""
-        path = calls.session_path(session, "/fidelity")
-        return await self._json(Call(method="GET", path=path, params=calls.view(profile, budget, reader=reader)))
+        return await self._json(routes.last_fidelity(session, reader=reader, profile=profile, budget=budget))
 
     async def forget(
         self, session: str, *, turn_id: str | None = None, before: float | None = None, everything: bool = False
     ) -> Json:
         """Really delete turns; return the receipt."""
-        body = {"turn_id": turn_id, "before": before, "everything": everything}
-        return await self._json(Call(method="POST", path=calls.session_path(session, "/forget"), json=body))
+        call = routes.forget(session, turn_id=turn_id, before=before, everything=everything)
+        return await self._json(call)
 
     async def delete(self, session: str) -> Json:
         """Really delete a session; return the receipt. NotFoundError where an earlier try deleted it."""
-        return await self._json(Call(method="DELETE", path=calls.session_path(session)))
+        return await self._json(routes.delete(session))
 
     async def sessions(self, prefix: str = "") -> AsyncIterator[Json]:
         """Yield the sessions whose ids begin with ``prefix``, page by page."""
         after: str | None = ""
         while after is not None:
-            params = {"prefix": prefix, "after": after}
-            found = await self._json(Call(method="GET", path="/v1/sessions", params=params))
+            found = await self._json(routes.sessions(prefix, after))
             for session in found["sessions"]:
                 yield session
             after = found["next"]
 
     async def export(self, session: str) -> bytes:
         """Return a session as a file of JSON lines."""
-        return (await self._send(Call(method="GET", path=calls.session_path(session, "/export")))).content
+        return (await self._send(routes.export(session))).content
 
     async def load(self, session: str, file: bytes) -> Json:
         """Store an exported session under this id."""
-        return await self._json(Call(method="POST", path=calls.session_path(session, "/import"), content=file))
+        return await self._json(routes.load(session, file))
 
     async def compress(
         self,
@@ -201,8 +192,8 @@ class AsyncOpticalMemoryClient:
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> Json:
         """Return the request that says what the messages say within a budget; nothing is stored."""
-        body = calls.view(profile, budget, messages=calls.listed(messages), format=format, tools=calls.listed(tools))
-        return await self._json(Call(method="POST", path="/v1/compress", json=body))
+        call = routes.compress(messages, format=format, tools=tools, profile=profile, budget=budget)
+        return await self._json(call)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from optical_memory.errors import (
     AccessError,
@@ -86,42 +86,12 @@ class Settings:
         return {"base_url": self.url.rstrip("/"), "headers": headers, "timeout": self.timeout_seconds}
 
 
-def session_path(session: str, rest: str = "") -> str:
-    """Return the path of a session. Raises InputError for an id that no path can hold."""
-    if not session or "/" in session or session in (".", ".."):
-        raise InputError(f"over HTTP a session id is not empty, without '/', and not '.' or '..'; not {session!r}")
-    return f"/v1/sessions/{quote(session, safe='')}{rest}"
-
-
 def adding(
     method: str, path: str, json: Any, *, if_match: str | None = None, params: Mapping[str, Any] | None = None
 ) -> Call:
     """Return a call that adds something, under an Idempotency-Key of its own."""
     headers = {"Idempotency-Key": uuid.uuid4().hex} | ({"If-Match": f'"{if_match}"'} if if_match else {})
     return Call(method=method, path=path, json=json, headers=headers, params=params or {})
-
-
-def turn_body(role: str, content: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body of one turn; fields that are None are left out."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    if (when := given.get("created_at")) is not None and hasattr(when, "timestamp"):
-        given["created_at"] = when.timestamp()
-    return {"role": role, "content": content} | given
-
-
-def view(profile: str | None, budget: int | None, **more: Any) -> dict[str, Any]:
-    """Return query parameters of a view."""
-    return {"profile": profile, "budget": budget} | more
-
-
-def recall_params(question: str | None, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return query parameters of a recall."""
-    return {"q": question, **fields}
-
-
-def page_path(session: str, page: Mapping[str, Any] | str) -> str:
-    """Return where the pixels of a page are: a page of a context, or its id."""
-    return session_path(session, f"/pages/{page}.png") if isinstance(page, str) else str(page["url"])
 
 
 def checked(response: httpx.Response) -> httpx.Response:
@@ -158,8 +128,3 @@ def wait_seconds(attempt: int, response: httpx.Response | None) -> float:
 def gave_up(call: Call, tries: int, error: Exception) -> StoreUnavailableError:
     """Return the error of a call that got no answer."""
     return StoreUnavailableError(f"no answer to {call.method} {call.path} after {tries} tries: {error!r}")
-
-
-def listed(turns: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return turns as a list that JSON can hold."""
-    return [dict(turn) for turn in turns]

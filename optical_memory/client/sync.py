@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from optical_memory.client import calls
+from optical_memory.client import calls, routes
 from optical_memory.client.calls import Call
 from optical_memory.formats.keywords import When
 
@@ -52,26 +52,26 @@ class OpticalMemoryClient:
         if_match: str | None = None,
     ) -> Json:
         """Store one turn; see :meth:`optical_memory.OpticalMemory.add`. Returns the service's answer."""
-        fields = {
-            "id": id,
-            "name": name,
-            "pin": pin,
-            "importance": importance,
-            "tool_calls": tool_calls,
-            "tool_call_id": tool_call_id,
-            "created_at": created_at,
-        }
-        return self.add_turns(session, [calls.turn_body(role, content, fields)], if_match=if_match)
+        turn = routes.turn(
+            role,
+            content,
+            id=id,
+            name=name,
+            pin=pin,
+            importance=importance,
+            tool_calls=tool_calls,
+            tool_call_id=tool_call_id,
+            created_at=created_at,
+        )
+        return self.add_turns(session, [turn], if_match=if_match)
 
     def add_turns(self, session: str, turns: Sequence[Mapping[str, Any]], *, if_match: str | None = None) -> Json:
         """Store turns, all or none: dicts with the arguments of :meth:`add`. ``if_match``: a revision."""
-        path = calls.session_path(session, "/turns")
-        return self._json(calls.adding("POST", path, calls.listed(turns), if_match=if_match))
+        return self._json(routes.add_turns(session, turns, if_match=if_match))
 
     def extend(self, session: str, messages: Sequence[Mapping[str, Any]], *, format: str | None = None) -> Json:
         """Store messages of a provider's shape, exactly."""
-        path = calls.session_path(session, "/messages")
-        return self._json(calls.adding("POST", path, calls.listed(messages), params={"format": format}))
+        return self._json(routes.extend(session, messages, format=format))
 
     def follow(
         self,
@@ -82,8 +82,7 @@ class OpticalMemoryClient:
         if_match: str | None = None,
     ) -> Json:
         """Make the visible history equal this list, with ``if_match`` only where the session has this revision."""
-        body = {"messages": calls.listed(messages), "format": format}
-        return self._json(calls.adding("PUT", calls.session_path(session, "/messages"), body, if_match=if_match))
+        return self._json(routes.follow(session, messages, format=format, if_match=if_match))
 
     def request(
         self,
@@ -95,25 +94,22 @@ class OpticalMemoryClient:
         budget: int | None = None,
     ) -> Json:
         """Return everything that a provider's client takes but for the model's name."""
-        params = calls.view(profile, budget, format=format, recall=recall)
-        return self._json(Call(method="GET", path=calls.session_path(session, "/request"), params=params))
+        return self._json(routes.request(session, format, recall=recall, profile=profile, budget=budget))
 
     def messages(
         self, session: str, format: str = "openai", *, profile: str | None = None, budget: int | None = None
     ) -> list[Json]:
         """Return the context as messages of a provider."""
-        params = calls.view(profile, budget, format=format)
-        found = self._json(Call(method="GET", path=calls.session_path(session, "/messages"), params=params))
+        found = self._json(routes.messages(session, format, profile=profile, budget=budget))
         return list(found["messages"])
 
     def context(self, session: str, *, profile: str | None = None, budget: int | None = None) -> Json:
         """Return the context as figures, pages and recent turns."""
-        path = calls.session_path(session, "/context")
-        return self._json(Call(method="GET", path=path, params=calls.view(profile, budget)))
+        return self._json(routes.context(session, profile=profile, budget=budget))
 
     def page(self, session: str, page: Mapping[str, Any] | str) -> bytes:
         """Return the PNG of a page: one of a context's ``pages``, or its id."""
-        return (self._send(Call(method="GET", path=calls.page_path(session, page)))).content
+        return self._send(routes.page(session, page)).content
 
     def recall(
         self,
@@ -127,15 +123,13 @@ class OpticalMemoryClient:
         superseded: bool = False,
     ) -> list[Json]:
         """Return exact turns; see :meth:`optical_memory.OpticalMemory.recall`."""
-        fields = {"k": k, "turn_id": turn_id, "page": page, "line": line, "superseded": superseded}
-        params = calls.recall_params(question, fields)
-        found = self._json(Call(method="GET", path=calls.session_path(session, "/recall"), params=params))
+        call = routes.recall(session, question, k=k, turn_id=turn_id, page=page, line=line, superseded=superseded)
+        found = self._json(call)
         return list(found["turns"])
 
     def ask(self, session: str, question: str) -> Json:
         """Return an answer from the session, where the service has a model."""
-        path = calls.session_path(session, "/ask")
-        return self._json(Call(method="POST", path=path, json={"question": question}))
+        return self._json(routes.ask(session, question))
 
     def fidelity(
         self,
@@ -151,44 +145,41 @@ class OpticalMemoryClient:
         It takes seconds for each page: give the client a ``timeout_seconds`` to match. StoreUnavailableError where
         the service has not installed the reader's packages: it says which.
         """
-        body = {"reader": reader, "pages": pages}
-        path = calls.session_path(session, "/fidelity")
-        return self._json(Call(method="POST", path=path, params=calls.view(profile, budget), json=body))
+        call = routes.fidelity(session, reader=reader, pages=pages, profile=profile, budget=budget)
+        return self._json(call)
 
     def last_fidelity(
         self, session: str, *, reader: str = "mini", profile: str | None = None, budget: int | None = None
     ) -> Json:
         """Return what :meth:`fidelity` returned last, within a day. NotFoundError where nothing was read."""
-        path = calls.session_path(session, "/fidelity")
-        return self._json(Call(method="GET", path=path, params=calls.view(profile, budget, reader=reader)))
+        return self._json(routes.last_fidelity(session, reader=reader, profile=profile, budget=budget))
 
     def forget(
         self, session: str, *, turn_id: str | None = None, before: float | None = None, everything: bool = False
     ) -> Json:
         """Really delete turns; return the receipt."""
-        body = {"turn_id": turn_id, "before": before, "everything": everything}
-        return self._json(Call(method="POST", path=calls.session_path(session, "/forget"), json=body))
+        call = routes.forget(session, turn_id=turn_id, before=before, everything=everything)
+        return self._json(call)
 
     def delete(self, session: str) -> Json:
         """Really delete a session; return the receipt. NotFoundError where an earlier try deleted it."""
-        return self._json(Call(method="DELETE", path=calls.session_path(session)))
+        return self._json(routes.delete(session))
 
     def sessions(self, prefix: str = "") -> Iterator[Json]:
         """Yield the sessions whose ids begin with ``prefix``, page by page."""
         after: str | None = ""
         while after is not None:
-            params = {"prefix": prefix, "after": after}
-            found = self._json(Call(method="GET", path="/v1/sessions", params=params))
+            found = self._json(routes.sessions(prefix, after))
             yield from found["sessions"]
             after = found["next"]
 
     def export(self, session: str) -> bytes:
         """Return a session as a file of JSON lines."""
-        return (self._send(Call(method="GET", path=calls.session_path(session, "/export")))).content
+        return self._send(routes.export(session)).content
 
     def load(self, session: str, file: bytes) -> Json:
         """Store an exported session under this id."""
-        return self._json(Call(method="POST", path=calls.session_path(session, "/import"), content=file))
+        return self._json(routes.load(session, file))
 
     def compress(
         self,
@@ -200,15 +191,15 @@ class OpticalMemoryClient:
         tools: Sequence[Mapping[str, Any]] = (),
     ) -> Json:
         """Return the request that says what the messages say within a budget; nothing is stored."""
-        body = calls.view(profile, budget, messages=calls.listed(messages), format=format, tools=calls.listed(tools))
-        return self._json(Call(method="POST", path="/v1/compress", json=body))
+        call = routes.compress(messages, format=format, tools=tools, profile=profile, budget=budget)
+        return self._json(call)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def _json(self, call: Call) -> Json:
-        found: Json = (self._send(call)).json()
+        found: Json = self._send(call).json()
         return found
 
     def _send(self, call: Call) -> httpx.Response:
