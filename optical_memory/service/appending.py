@@ -53,7 +53,7 @@ class Appending:
         running.add_done_callback(lambda done: self._done(loop, group, done))
 
     def _group(self) -> list[tuple[Append, asyncio.Future[Appended]]]:
-        group, turns = [self._waiting.popleft()], 0
+        group = [self._waiting.popleft()]
         turns = len(group[0][0].turns)
         while self._waiting and len(group) < MOST_TOGETHER:
             turns += len(self._waiting[0][0].turns)

@@ -177,11 +177,14 @@ class Quotas:
 
     def headers(self, tenant: str) -> dict[str, str]:
         """Return headers that say what remains, as this process last saw it; none where there are no limits."""
-        used, found = self._seen.get(tenant), {}
-        for kind, limit in zip(KINDS, self.of(tenant).limits, strict=True) if used is not None else ():
-            if limit is not None and used is not None:
+        used = self._seen.get(tenant)
+        if used is None:
+            return {}
+        found = {}
+        for kind, held, limit in zip(KINDS, used.amounts, self.of(tenant).limits, strict=True):
+            if limit is not None:
                 found[f"Quota-{kind.title()}-Limit"] = str(limit)
-                found[f"Quota-{kind.title()}-Remaining"] = str(max(limit - getattr(used, kind), 0))
+                found[f"Quota-{kind.title()}-Remaining"] = str(max(limit - held, 0))
         return found
 
     def recount(self, tenant: str) -> Usage:
