@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from optical_memory.stores.appends import Append, Appended
+from optical_memory.stores.appends import Append, Appended, Commit, Result
 
 MOST_TOGETHER = 128
 """Most appends of one group: so long nobody waits for others' appends."""
 MOST_TURNS = 512
 """Most turns of one group, unless one append alone has more."""
-Result = Appended | Exception
-Commit = Callable[[Sequence[Append]], Sequence[Result]]
 
 
 class Appending:

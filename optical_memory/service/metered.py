@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from optical_memory.errors import QuotaError, StoreUnavailableError
 from optical_memory.service.quotas import Quotas, Usage, kept_by, of_turns
-from optical_memory.stores.appends import Append, Appended
+from optical_memory.stores.appends import Append, Commit, Result
 from optical_memory.stores.base import Head, State, Store
 from optical_memory.stores.scoped import ScopedStore, split_id
 from optical_memory.turns import Turn
 
 _MOST_KNOWN = 100_000
-Commit = Callable[[Sequence[Append]], Sequence[Appended | Exception]]
 
 
 class MeteredStore(ScopedStore):
@@ -93,7 +92,7 @@ class Metered:
         self._commit, self._store, self._quotas = commit, store, quotas
         self._known: set[str] = set()
 
-    def __call__(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+    def __call__(self, appends: Sequence[Append]) -> list[Result]:
         """Return what became of each append; QuotaError for those for which there is no room."""
         found = [self._wanted(append) for append in appends]
         refused = {place: one for place, one in enumerate(found) if isinstance(one, Exception)}
@@ -161,7 +160,7 @@ class Metered:
         except Exception as error:
             refused[place] = error
 
-    def _used(self, append: Append, taken: Usage, done: Appended | Exception) -> Usage:
+    def _used(self, append: Append, taken: Usage, done: Result) -> Usage:
         if isinstance(done, Exception):
             return taken if isinstance(done, StoreUnavailableError) else Usage()
         if len(self._known) >= _MOST_KNOWN:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from optical_memory.errors import ConflictError
 from optical_memory.service.records import Records, answer_kept, keep_answer
-from optical_memory.stores.appends import Append, Appended, Once
+from optical_memory.stores.appends import Append, Appended, Commit, Once, Result
 from optical_memory.stores.base import Head, Store
 from optical_memory.turns import Turn
 
-Result = Appended | Exception
 
-
-def append_all(store: Store, records: Records) -> Callable[[Sequence[Append]], Sequence[Result]]:
+def append_all(store: Store, records: Records) -> Commit:
     """Return what does many appends to a store, each atomic for itself and done once (see ``Once``)."""
-    together: Callable[[Sequence[Append]], Sequence[Result]] | None = getattr(store, "append_all", None)
+    together: Commit | None = getattr(store, "append_all", None)
     if together is not None:
         return together
 

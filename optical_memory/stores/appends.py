@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,10 +48,16 @@ class Appended:
     replayed: bool = False
 
 
+Result = Appended | Exception
+"""What became of one append of many."""
+Commit = Callable[[Sequence[Append]], Sequence[Result]]
+"""Does many appends, each atomic for itself."""
+
+
 class GroupStore(Protocol):
     """A store that takes many appends together."""
 
-    def append_all(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+    def append_all(self, appends: Sequence[Append]) -> list[Result]:
         """Do appends in order, and return what became of each: an error of one leaves the others alone.
 
         The errors are those of :meth:`optical_memory.stores.base.Store.append`, and RepeatError where another request

@@ -10,7 +10,7 @@ from typing import Any
 
 from optical_memory.errors import InputError, StoreUnavailableError
 from optical_memory.stores import record, redis_scripts, redis_server
-from optical_memory.stores.appends import Append, Appended
+from optical_memory.stores.appends import Append, Result
 from optical_memory.stores.base import Head, State
 from optical_memory.stores.codec import PLAIN, Codec, Coder
 from optical_memory.stores.index import Mirror
@@ -74,7 +74,7 @@ class RedisStore:
             raise found
         return list(found.turns)
 
-    def append_all(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+    def append_all(self, appends: Sequence[Append]) -> list[Result]:
         """Do many appends in one round trip; see :class:`optical_memory.stores.appends.GroupStore`."""
         return self._appends.send(appends)
 

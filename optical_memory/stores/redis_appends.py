@@ -18,7 +18,7 @@ from optical_memory.errors import (
     StoreUnavailableError,
 )
 from optical_memory.stores import record, redis_scripts, redis_server
-from optical_memory.stores.appends import Append, Appended
+from optical_memory.stores.appends import Append, Appended, Result
 from optical_memory.stores.base import Head
 from optical_memory.stores.codec import Coder
 from optical_memory.stores.redis_names import Keys, Names
@@ -38,7 +38,7 @@ class Appends:
     coder: Coder
     use: Callable[[], AbstractContextManager[Any]]
 
-    def send(self, appends: Sequence[Append]) -> list[Appended | Exception]:
+    def send(self, appends: Sequence[Append]) -> list[Result]:
         """Do appends in order and return what became of each; errors of the connection are those of all."""
         coded = [self._coded(append) for append in appends]
         sent = [(append, made) for append, made in zip(appends, coded, strict=True) if not isinstance(made, Exception)]
@@ -55,7 +55,7 @@ class Appends:
         except Exception as error:  # also one that nobody expected spoils its own append alone
             return error
 
-    def _answers(self, sent: Sequence[tuple[Append, dict[str, record.Record]]]) -> list[Appended | Exception]:
+    def _answers(self, sent: Sequence[tuple[Append, dict[str, record.Record]]]) -> list[Result]:
         """List the sessions, append, and list again those that were made: see ``RedisStore._make``."""
         if not sent:
             return []
@@ -85,7 +85,7 @@ class Appends:
         fields = [part for found in records.values() for part in (found.id, found.digest.hex(), found.body)]
         return ("EVAL", redis_scripts.APPEND, len(names), *names, uuid.uuid4().bytes, *stamps, *once, *fields)
 
-    def _answer(self, append: Append, records: dict[str, record.Record], reply: Any) -> Appended | Exception:
+    def _answer(self, append: Append, records: dict[str, record.Record], reply: Any) -> Result:
         try:
             if isinstance(reply, Exception):
                 with redis_server.errors(self.url):
