@@ -29,7 +29,7 @@ from optical_memory.service.master import KEY_BYTES, NONCE_BYTES, MasterKey
 from optical_memory.service.records import Records
 from optical_memory.stores import record
 from optical_memory.stores.codec import Kind
-from optical_memory.stores.scoped import scoped_id, split_id
+from optical_memory.stores.scoped import check_scope, split_id
 
 CACHE_SECONDS = 5.0
 """How long a replica works with a tenant's keys before it reads again whether they are still there."""
@@ -151,7 +151,7 @@ class TenantKeys:
         read with the master key. What was destroyed stays so: a second call returns the first time.
         """
         now = time.time()
-        scoped_id(tenant, "any")
+        check_scope(tenant)
         gone = self._change(tenant, lambda held: Wrapped(destroyed_at=now), lost=True)
         self._records.scrub(_RECORDS + tenant)
         return gone.destroyed_at or now

@@ -18,7 +18,7 @@ from typing import Any
 
 from optical_memory.errors import AccessError, ConflictError, InputError, NotFoundError, StoreCorruptError
 from optical_memory.service.records import Records
-from optical_memory.stores.scoped import scoped_id
+from optical_memory.stores.scoped import check_scope
 
 SCOPES = ("read", "write", "forget", "admin")
 """What a key may do: read; add turns; delete; see to keys and to the tenant's encryption."""
@@ -80,7 +80,7 @@ class Keyring:
         Errors: InputError, the records' own.
 
         """
-        scoped_id(tenant, "any")
+        check_scope(tenant)
         wanted = set(scopes)
         if not wanted or wanted - set(SCOPES):
             raise InputError(f"scopes are one or more of {', '.join(SCOPES)}, not {sorted(wanted)!r}")

@@ -17,7 +17,7 @@ from optical_memory.errors import ConflictError, InputError, QuotaError, StoreCo
 from optical_memory.service.records import Records
 from optical_memory.stores import record
 from optical_memory.stores.base import Store
-from optical_memory.stores.scoped import ScopedStore, scoped_id
+from optical_memory.stores.scoped import ScopedStore, check_scope
 from optical_memory.turns import Turn
 
 _log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class Quotas:
 
         Raises InputError, ConflictError.
         """
-        scoped_id(tenant, "any")
+        check_scope(tenant)
         for kind, limit in asdict(quota).items():
             if limit is not None and not 0 <= limit < 1 << 50:
                 raise InputError(f"a quota of {kind} is a number from 0, or none, not {limit!r}")

@@ -17,7 +17,7 @@ except ImportError as error:
 from optical_memory.service.master import MasterKey, parse_master_keys, read_master_keys
 from optical_memory.service.proxy.switch import Mode
 from optical_memory.service.quotas import Quota
-from optical_memory.stores.scoped import scoped_id
+from optical_memory.stores.scoped import check_scope
 
 PREFIX = "OPTICAL_MEMORY_"
 """What the name of every environment variable begins with."""
@@ -102,7 +102,7 @@ class ServiceSettings(BaseSettings):
     def check_proxy(self) -> None:
         """Raise InputError for requests without a key where others can reach the service."""
         if self.proxy_tenant is not None:
-            scoped_id(self.proxy_tenant, "any")
+            check_scope(self.proxy_tenant)
             if not self.is_loopback:
                 raise InputError(
                     f"{PREFIX}PROXY_TENANT is for loopback alone: at {self.host} every request needs a key"

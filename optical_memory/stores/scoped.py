@@ -18,14 +18,19 @@ _SCOPE = re.compile(rf"[A-Za-z0-9_.~-]{{1,{SCOPE_CHARACTERS}}}")
 _SEPARATOR = "/"
 
 
+def check_scope(scope: str) -> None:
+    """Raise InputError for an impossible scope."""
+    if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
+        raise InputError(f"a scope is 1 to {SCOPE_CHARACTERS} ASCII letters, digits and _.~-, not {scope!r}")
+
+
 def scoped_id(scope: str, session: str) -> str:
     """Return the id under which the store itself knows a session of a scope.
 
     A scope holds no separator, so the first one ends it: two scopes share no id, and none begins like another's. Raises
     InputError for an impossible scope, LimitError for a session id that is too long.
     """
-    if not isinstance(scope, str) or not _SCOPE.fullmatch(scope):
-        raise InputError(f"a scope is 1 to {SCOPE_CHARACTERS} ASCII letters, digits and _.~-, not {scope!r}")
+    check_scope(scope)
     record.name("session id", session)
     if len(session) > SESSION_CHARACTERS:
         raise LimitError(
@@ -53,7 +58,7 @@ class ScopedStore:
     """
 
     def __init__(self, store: Store, scope: str) -> None:
-        scoped_id(scope, "any")
+        check_scope(scope)
         self.scope = scope
         self._store = store
         self._closed = False
