@@ -90,16 +90,19 @@ def _store(settings: ServiceSettings) -> Finding:
     if not there:
         return Finding(about="store", state="wrong", found=f"what was written was not read back: {described}")
     found = f"written to, and read back: {described}"
-    if "without TLS" in described and not _is_near(settings.store):
+    if "without TLS" in described and not is_near(settings.store):
         way_out = "rediss:// or rediss+sentinel://, with ?ssl_ca_certs=CA.pem where the certificate is of your own CA"
         return Finding(about="store", state="warning", found=f"{found}: turns pass in clear", way_out=way_out)
     return Finding(about="store", state="ok", found=found)
 
 
-def _is_near(store: str) -> bool:
-    """Whether all hosts of a URL are this machine."""
-    hosts = urlsplit(store).netloc.rpartition("@")[2].split(",")
-    return all(host.rpartition(":")[0].strip("[]") in ("127.0.0.1", "::1", "localhost") for host in hosts)
+def is_near(store: str) -> bool:
+    """Whether all hosts of a Redis URL are this machine."""
+    from optical_memory.stores.redis_url import parse_redis_url
+
+    url = parse_redis_url(store)
+    hosts = [host for host, _ in url.sentinels] or [urlsplit(url.url).hostname]
+    return all(host in ("127.0.0.1", "::1", "localhost") for host in hosts)
 
 
 def _durability(settings: ServiceSettings) -> Finding:

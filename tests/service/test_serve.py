@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from benchmarks.service.chaos import crash
 from benchmarks.service.process import Service
 from optical_memory.cli import app
+from optical_memory.cli.doctor import is_near
 from optical_memory.cli.serve import prepare
 from optical_memory.client import OpticalMemoryClient
 from optical_memory.errors import InputError
@@ -120,6 +121,22 @@ def test_the_doctor_looks_at_everything_and_says_the_way_out(store_url: str, mon
     assert run("--store", store_url)["master key"]["state"] == "wrong"
     gone = run("--store", "redis://127.0.0.1:9/0")
     assert gone["store"]["state"] == "wrong" and gone["store"]["way_out"]
+
+
+@pytest.mark.parametrize(
+    ("store", "near"),
+    [
+        ("redis://localhost/0", True),
+        ("redis://:secret@127.0.0.1:6379/0", True),
+        ("redis://[::1]:6379", True),
+        ("redis+sentinel://localhost,127.0.0.1:26379/memories/0", True),
+        ("redis+sentinel://localhost,cache:26379/memories/0", False),
+        ("redis://cache:6379/0", False),
+        ("redis://localhost@cache/0", False),
+    ],
+)
+def test_the_doctor_tells_this_machine_from_others(store: str, near: bool) -> None:
+    assert is_near(store) == near
 
 
 def test_the_table_of_settings_in_the_documentation_is_generated() -> None:
