@@ -36,7 +36,8 @@ class MeteredStore(ScopedStore):
             raise
         else:
             fresh = {turn.id: turn for turn in stored if turn.seq >= before.length}
-            used = of_turns(list(fresh.values())) + Usage(sessions=1 if turns and not before.birth else 0)
+            made = not before.birth and any(turn.seq == 0 for turn in fresh.values())
+            used = of_turns(list(fresh.values())) + Usage(sessions=1 if made else 0)
         finally:
             self._quotas.give_back(self.scope, wanted - used)
         return stored

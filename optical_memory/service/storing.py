@@ -50,7 +50,8 @@ def _done(store: Store, append: Append) -> Appended:
         stored = [by_id[turn.id] for turn in append.turns]
     after = store.head(append.session)
     fresh = {turn.id: turn for turn in stored if turn.seq >= before.length or after.birth != before.birth}
-    made = after.birth != before.birth
+    # Of appends that found no session at the same time, the one that stored its first turn made it.
+    made = after.birth != before.birth and any(turn.seq == 0 for turn in fresh.values())
     return Appended(turns=tuple(stored), head=after, fresh=tuple(fresh.values()), made=made)
 
 

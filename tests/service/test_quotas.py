@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +16,15 @@ from typer.testing import CliRunner
 from optical_memory.cli import app
 from optical_memory.client import OpticalMemoryClient
 from optical_memory.errors import QuotaError
-from optical_memory.service.quotas import Quota, Usage, of_turns
+from optical_memory.service.metered import Metered, MeteredStore
+from optical_memory.service.quotas import Quota, Quotas, Usage, of_turns
+from optical_memory.service.records import open_records
+from optical_memory.service.storing import append_all
+from optical_memory.stores import SqliteStore
+from optical_memory.stores.appends import Append, Appended
+from optical_memory.stores.base import Head
+from optical_memory.stores.scoped import scoped_id
+from optical_memory.turns import Turn
 
 LONG = [{"role": ("user", "assistant")[n % 2], "content": f"Line {n} " + "and so on " * 20} for n in range(30)]
 
@@ -54,6 +64,43 @@ def test_the_count_is_right_after_all_that_stores_and_deletes(service: Served) -
         for name in "bc":
             client.delete(f"/v1/sessions/{name}")
         assert counted(service) == Usage()
+
+
+class Overtaken(SqliteStore):
+    """A store in which another append makes the session just before the first one that found none."""
+
+    other: Callable[[], object] | None = None
+
+    def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
+        other, self.other = self.other, None
+        if other is not None:
+            other()
+        return super().append(session, turns, expected=expected)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_session_that_two_replicas_make_at_once_is_counted_once(tmp_path: Path, together: bool) -> None:
+    file = tmp_path / "memory.db"
+    records, store = open_records(f"sqlite:///{file}"), Overtaken(file)
+    try:
+        quotas = Quotas(records, store, default=Quota(), cache_seconds=0.0)
+
+        def add(text: str) -> None:
+            turn = Turn(id=text, role="user", text=text)
+            if together:
+                metered = Metered(append_all(store, records), store, quotas)
+                (done,) = metered([Append(session=scoped_id("acme", "s"), turns=[turn])])
+                assert isinstance(done, Appended)
+            else:
+                MeteredStore(store, "acme", quotas).append("s", [turn])
+
+        store.other = lambda: add("first")
+        add("second")
+        assert [turn.text for turn in MeteredStore(store, "acme", quotas).turns("s")] == ["first", "second"]
+        assert quotas.usage("acme") == quotas.recount("acme")
+    finally:
+        store.close()
+        records.close()
 
 
 def test_past_a_quota_nothing_is_stored_and_the_answer_says_what_remains(service: Served) -> None:
