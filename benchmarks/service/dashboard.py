@@ -11,9 +11,8 @@ from typing import Any
 
 import httpx
 
+from benchmarks.service.load import make_key
 from benchmarks.service.process import Service
-from optical_memory.service.keys import SCOPES, Keyring
-from optical_memory.service.records import open_records
 
 TALKS = Path(__file__).parents[2] / "tests" / "data" / "airline.jsonl"
 STEP = 20
@@ -22,9 +21,7 @@ STEP = 20
 
 def dashboard(store: str, *, turns: int) -> dict[str, float]:
     """Store ``turns`` real turns with an agent's requests in between; return seconds of each step of looking."""
-    records = open_records(store)
-    key = Keyring(records).create("acme", SCOPES)[1]
-    records.close()
+    key = make_key(store, "acme")
     service = Service(store, profile="gpt-5", budget="8000")
     try:
         _fill(service.url, key, turns)

@@ -15,7 +15,7 @@ import psutil
 from benchmarks.service import wire
 from benchmarks.service.process import Service
 from benchmarks.service.redis_process import RedisProcess
-from optical_memory.service.keys import Keyring
+from optical_memory.service.keys import SCOPES, Keyring
 from optical_memory.service.records import open_records
 
 SESSIONS = 1_000
@@ -47,7 +47,7 @@ def load(folder: Path, *, seconds: float, workers: int, store: str | None = None
     return found
 
 
-def make_key(store: str, tenant: str, scopes: Sequence[str] = ("read", "write", "forget", "admin")) -> str:
+def make_key(store: str, tenant: str, scopes: Sequence[str] = SCOPES) -> str:
     """Return the text of a new key."""
     with closing(open_records(store)) as records:
         return Keyring(records).create(tenant, scopes)[1]
