@@ -101,7 +101,7 @@ def is_near(store: str) -> bool:
     from optical_memory.stores.redis_url import parse_redis_url
 
     url = parse_redis_url(store)
-    hosts = [host for host, _ in url.sentinels] or [urlsplit(url.url).hostname]
+    hosts = [host for host, _ in url.sentinels] or [urlsplit(url.url).hostname or ""]
     return all(host in ("127.0.0.1", "::1", "localhost") for host in hosts)
 
 
