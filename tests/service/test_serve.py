@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
@@ -70,26 +71,18 @@ def test_a_shutdown_lets_requests_under_way_end(tmp_path: Path) -> None:
     key = Keyring(records).create("acme")[1]
     records.close()
     service = Service(store)
-    begun, answers = threading.Event(), []
-
-    def slowly() -> None:
-        def body() -> object:
-            yield b'{"role": "user", '
-            begun.set()
-            ended.wait(60)
-            yield b'"content": "on the way"}'
-
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        answers.append(httpx.post(f"{service.url}/v1/sessions/s/turns", content=body(), headers=headers, timeout=60))
-
-    ended = threading.Event()
-    sending = threading.Thread(target=slowly)
-    sending.start()
-    assert begun.wait(60)
-    threading.Timer(1.0, ended.set).start()
+    body = b'{"role": "user", "content": "on the way"}'
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "Content-Length": str(len(body))}
+    connection = HTTPConnection("127.0.0.1", service.port, timeout=60)
+    connection.putrequest("POST", "/v1/sessions/s/turns")
+    for name, value in (headers | {"Expect": "100-continue"}).items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    assert connection.sock.recv(1_000) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it waits for the body: it is under way
+    threading.Timer(1.0, connection.send, [body]).start()
     service.stop()
-    sending.join(60)
-    assert [answer.status_code for answer in answers] == [201]
+    assert connection.getresponse().status == 201
+    connection.close()
 
 
 def test_killed_under_load_it_loses_and_doubles_nothing(store_url: str) -> None:
