@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Mapping
 
@@ -24,7 +23,6 @@ from optical_memory.service.settings import ServiceSettings
 
 KEY_HEADER = "x-optical-memory-key"
 """Carries the key of the service; the provider's own key stays where its client puts it."""
-_log = logging.getLogger(__name__)
 
 
 class ProxyError(Exception):

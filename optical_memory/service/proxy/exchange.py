@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,11 +26,8 @@ from optical_memory.service.proxy.upstream import Headers, Sending, Upstream, Up
 from optical_memory.service.proxy.usage import usage_of
 from optical_memory.service.settings import ServiceSettings
 
-_log = logging.getLogger(__name__)
 REFUSALS = (400, 413, 422)
 """Answers after which the original goes instead of what was made of it."""
-MOST_ANSWER = 64 << 20
-"""Bytes of an answer that is read whole, because the recall tool was offered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from optical_memory.budget import Price
-from optical_memory.budget.advice import seal_pays
+from optical_memory.budget.advice import request_dollars, seal_pays
 
 Sent = tuple[tuple[int, int], ...]
 """The messages of a request as they left: a hash and the tokens of each."""
@@ -50,7 +50,6 @@ class Course:
     sent: Sent = ()
     asked: int = 0
     refused: bool = False
-    requests: int = 0
     saved: float = 0.0
 
     def waits(self, characters: int) -> bool:
@@ -63,9 +62,7 @@ class Course:
 
     def goes(self, sizes: Sizes, sent: Sent, saved: float) -> Course:
         """Return the course after a compressed request."""
-        return replace(
-            self, begun=True, text=sizes.before, sent=sent, requests=self.requests + 1, saved=self.saved + saved
-        )
+        return replace(self, begun=True, text=sizes.before, sent=sent, saved=self.saved + saved)
 
     def read(self, sent: Sent) -> int:
         """Return the tokens of a list that stand as they stood in the request before, from its beginning on."""
@@ -107,5 +104,4 @@ def uncached(price: Price) -> Price:
 
 
 def _dollars(price: Price, read: int, total: int) -> float:
-    at = price.at(total)
-    return (read * at.cached + (total - read) * max(at.written, at.fresh)) / 1e6
+    return request_dollars(price, read=read, written=total - read)
