@@ -14,7 +14,7 @@ from typing import Any
 from optical_memory.formats import from_turns
 from optical_memory.memory import OpticalMemory
 from optical_memory.service.proxy.body import Item
-from optical_memory.service.proxy.sessions import Tips
+from optical_memory.service.records import Records
 
 CHAIN_SECONDS = 30 * 86_400.0
 """How long a response's id is known: as long as OpenAI keeps responses (platform.openai.com, 2026-11)."""
@@ -34,7 +34,7 @@ class Chain:
 class Chains:
     """Finds and keeps chains by tenant and response id."""
 
-    def __init__(self, records: Tips) -> None:
+    def __init__(self, records: Records) -> None:
         self._records = records
 
     def find(self, tenant: str, response_id: str) -> Chain | None:

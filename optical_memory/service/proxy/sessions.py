@@ -8,10 +8,11 @@ import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from optical_memory.service.proxy.body import Body, Item
 from optical_memory.service.proxy.markers import unmarked
+from optical_memory.service.records import Records
 
 HEADER = "x-optical-memory-session"
 """Names a session. Its value is the session's id."""
@@ -24,16 +25,6 @@ MOST_TIPS = 65_536
 TIP_SECONDS = 7 * 86_400.0
 LOOK_BACK = 8
 """Most beginnings of a list that are looked up in the shared records: the request before ended a few messages ago."""
-
-
-class Tips(Protocol):
-    """Where all replicas find what lists were seen: see :class:`optical_memory.service.records.Records`."""
-
-    def get(self, name: str) -> bytes | None:
-        """Return a record, or None."""
-
-    def put(self, name: str, data: bytes, *, seconds: float) -> None:
-        """Keep a record for so many seconds."""
 
 
 def named(headers: Mapping[str, str], body: Body) -> str | None:
@@ -114,7 +105,7 @@ class Lineages:
     may be called on any.
     """
 
-    def __init__(self, records: Tips) -> None:
+    def __init__(self, records: Records) -> None:
         self._records = records
         self._tips: OrderedDict[str, str] = OrderedDict()
 

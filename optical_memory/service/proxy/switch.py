@@ -8,25 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal
 
 from optical_memory.errors import ConflictError, InputError
+from optical_memory.service.records import Records
 
 Mode = Literal["on", "dry-run", "off"]
 MODES: tuple[Mode, ...] = ("off", "dry-run", "on")
 """From the least to the most that the proxy does."""
 _NAME = "proxy/mode"
 _ATTEMPTS = 8
-
-
-class Held(Protocol):
-    """Where all replicas find the switch: see :class:`optical_memory.service.records.Records`."""
-
-    def get(self, name: str) -> bytes | None:
-        """Return a record, or None."""
-
-    def swap(self, name: str, data: bytes, *, expected: bytes | None) -> bool:
-        """Replace a record where it is as expected."""
 
 
 def lowest(*modes: Mode) -> Mode:
@@ -38,7 +29,7 @@ class Switch:
     """Reads and sets the modes in the store. ``setting`` is the most allowed; a mode is believed for ``seconds``."""
 
     def __init__(
-        self, records: Held, setting: Mode, *, seconds: float, clock: Callable[[], float] = time.monotonic
+        self, records: Records, setting: Mode, *, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._records, self._setting, self._seconds, self._clock = records, setting, seconds, clock
         self._cache: dict[str, tuple[float, Mode]] = {}
