@@ -98,7 +98,7 @@ class Ledger:
     def is_consistent(self, count: Count) -> bool:
         """Whether what is shown is made of the values, and costs what is said."""
         known = {str(value) for value in self.values}
-        items = _items(self.shown)
+        items = items_in(self.shown)
         return (
             self.shown == _written(items)
             and known.issuperset(items)
@@ -115,7 +115,7 @@ class Ledger:
         if left == list(self.values):
             return self
         gone = {str(value) for value in self.values} - {str(value) for value in left}
-        kept = [item for item in _items(self.shown) if item not in gone]
+        kept = [item for item in items_in(self.shown) if item not in gone]
         text = _written(kept)
         return Ledger(values=tuple(left), shown=text, tokens=count(text) if text else 0)
 
@@ -134,7 +134,8 @@ def _written(items: Sequence[str]) -> str:
     return "\n".join([wording.VALUES, wording.BETWEEN.join(items)]) if items else ""
 
 
-def _items(shown: str) -> list[str]:
+def items_in(shown: str) -> list[str]:
+    """Return the values that a ledger's text shows, in its order."""
     return shown.partition("\n")[2].split(wording.BETWEEN) if shown else []
 
 

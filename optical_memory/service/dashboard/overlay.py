@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from optical_memory.errors import ConflictError, StoreUnavailableError
 from optical_memory.stores.base import Head, State, Store
@@ -32,8 +33,8 @@ class Overlay:
         on_state: Callable[[bytes], object] | None = None,
     ) -> None:
         """Show the session of ``head`` up to ``last``; ``state`` is what a memory finds, None where there is none."""
-        self.last = last
-        self._store, self._session, self._head = store, session, head
+        self.last, self.session = last, session
+        self._store, self._head = store, head
         self._state = None if state is None else State(version=1, data=state)
         self._on_state = on_state
         self._window: list[Turn] = []
@@ -41,9 +42,8 @@ class Overlay:
 
     def grow(self, last: int, length: int) -> None:
         """Show the session up to the place ``last``; the store's own has ``length`` places by now."""
-        head = self._head
         self.last = last
-        self._head = Head(birth=head.birth, length=length, version=head.version, forgotten=head.forgotten)
+        self._head = replace(self._head, length=length)
 
     def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Refuse."""
@@ -69,8 +69,7 @@ class Overlay:
     def head(self, session: str) -> Head:
         """Return where the session stood."""
         version = 0 if self._state is None else self._state.version
-        head = self._head
-        return Head(birth=head.birth, length=self.last + 1, version=version, forgotten=head.forgotten)
+        return replace(self._head, length=self.last + 1, version=version)
 
     def count(self, session: str) -> int:
         """Return the number of turns up to the age."""
@@ -123,8 +122,8 @@ class Overlay:
 
     def sessions(self, prefix: str = "", after: str = "", limit: int | None = None) -> list[str]:
         """Return the one session."""
-        is_asked = self._session.startswith(prefix) and self._session > after
-        return [self._session] if is_asked and limit != 0 else []
+        is_asked = self.session.startswith(prefix) and self.session > after
+        return [self.session] if is_asked and limit != 0 else []
 
     def close(self) -> None:
         """Release nothing: the store is another's."""

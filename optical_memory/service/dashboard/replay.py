@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 
 from optical_memory.budget import Profile, count_message
 from optical_memory.context.base import Context, Piece
-from optical_memory.context.lineage import Lineage, Ranges, within
+from optical_memory.context.lineage import Lineage, Ranges, clipped, within
 from optical_memory.context.state import SessionState
 from optical_memory.errors import BudgetError
 from optical_memory.memory import OpticalMemory
@@ -38,6 +39,18 @@ class Setting:
     profile: Profile
     budget: int
     renderer: Renderer
+
+    def memory(self, overlay: Overlay, clock: Callable[[], float] = time.time) -> OpticalMemory:
+        """Return a memory of what an overlay shows, which draws nothing before it is asked."""
+        return OpticalMemory(
+            overlay.session,
+            store=overlay,
+            profile=self.profile,
+            budget=self.budget,
+            renderer=self.renderer,
+            clock=clock,
+            draw_ahead=False,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,7 +101,7 @@ class Replay:
         self._bytes = 0
         self._at = 0.0
         self._overlay = Overlay(store, session, head, last=-1, state=self._base, on_state=self._keep)
-        self._memory = self.memory(self._overlay)
+        self._memory = setting.memory(self._overlay, self._clock)
         self._before: tuple[Piece, ...] = ()
         self._said: set[str] = set()
 
@@ -97,7 +110,7 @@ class Replay:
         path = state.lineage.path(head.length)
         through = self.figures.seq[-1] if self.figures.seq else -1
         same = (head.birth, head.forgotten, dict(state.doomed)) == (self.birth, self.forgotten, self.doomed)
-        if not same or _clip(path, through) != _clip(self.path, through):
+        if not same or clipped(path, 0, through) != clipped(self.path, 0, through):
             return False
         self.path, self.length = path, head.length
         return True
@@ -168,30 +181,18 @@ class Replay:
 
     def at(self, turns: int) -> OpticalMemory:
         """Return a memory of the session after so many turns (1 to :attr:`turns`)."""
-        return self.memory(self.overlay_at(turns))
-
-    def overlay_at(self, turns: int) -> Overlay:
-        """Return the session after so many turns, with the state that the replay had then."""
         head = Head(birth=self.birth, length=self.length, version=1, forgotten=self.forgotten)
-        return Overlay(self.store, self.session, head, last=self.figures.seq[turns - 1], state=self.state_at(turns))
+        last, state = self.figures.seq[turns - 1], self.state_at(turns)
+        overlay = Overlay(self.store, self.session, head, last=last, state=state)
+        return self.setting.memory(overlay, self._clock)
 
     def state_at(self, turns: int) -> bytes:
         """Return the state after so many turns."""
         place = bisect_right(self.saved, turns, key=lambda saved: saved.turns)
         return self.saved[place - 1].state if place else self._base
 
-    def memory(self, overlay: Overlay) -> OpticalMemory:
-        """Return a memory over an overlay, under this replay's setting."""
-        setting = self.setting
-        return OpticalMemory(
-            self.session,
-            store=overlay,
-            profile=setting.profile,
-            budget=setting.budget,
-            renderer=setting.renderer,
-            clock=lambda: self._at,
-            draw_ahead=False,
-        )
+    def _clock(self) -> float:
+        return self._at
 
 
 def base_state(state: SessionState, path: Ranges) -> bytes:
@@ -214,7 +215,3 @@ def _same(one: Piece, other: Piece) -> bool:
     """Whether two pieces leave as the same bytes: pixels follow from a page's id and tier."""
     pages = [None if piece.page is None else (piece.page.id, piece.page.tier) for piece in (one, other)]
     return pages[0] == pages[1] and replace(one, page=None, tokens=0) == replace(other, page=None, tokens=0)
-
-
-def _clip(path: Ranges, through: int) -> Ranges:
-    return tuple((first, min(last, through)) for first, last in path if first <= through)

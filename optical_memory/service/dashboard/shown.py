@@ -8,6 +8,8 @@ from typing import Any
 from optical_memory import wording
 from optical_memory.context.base import Context, Piece
 from optical_memory.context.epoch import Entry, Epoch
+from optical_memory.context.ledger import items_in
+from optical_memory.context.lineage import ranges_of
 from optical_memory.context.state import SessionState
 from optical_memory.renderers.base import Page
 from optical_memory.stores.base import State
@@ -84,13 +86,7 @@ def page_data(page: Page) -> dict[str, Any]:
 def places_of(page: Page) -> list[list[int]]:
     """Return the places (from 1) of the turns on a page as inclusive ranges."""
     places = sorted({span.place + 1 for span in page.layout.spans if span.place is not None})
-    out: list[list[int]] = []
-    for place in places:
-        if out and out[-1][1] == place - 1:
-            out[-1][1] = place
-        else:
-            out.append([place, place])
-    return out
+    return [list(found) for found in ranges_of(places)]
 
 
 def epoch_in(state: bytes | None, view: str) -> Epoch:
@@ -147,13 +143,8 @@ def _within(entry: Entry, gist: Entry) -> bool:
 
 def _values(before: Epoch, after: Epoch) -> dict[str, Sequence[str]]:
     """Return the exact values that came into the ledger as it is shown, and those that left it."""
-    old, new = (_shown(epoch.notes.ledger.shown) for epoch in (before, after))
+    old, new = (items_in(epoch.notes.ledger.shown) for epoch in (before, after))
     return {
         "came": [value for value in new if value not in old][:MOST_NAMED],
         "left": [value for value in old if value not in new][:MOST_NAMED],
     }
-
-
-def _shown(ledger: str) -> list[str]:
-    body = ledger.removeprefix(wording.VALUES).strip()
-    return [value.strip() for value in body.split(wording.BETWEEN) if value.strip()]

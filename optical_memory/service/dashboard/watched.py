@@ -84,16 +84,8 @@ class Watched:
         return self._age(("now", head.birth, head.length, head.version, head.forgotten), lambda: self._stands(known))
 
     def _stands(self, known: Known) -> OpticalMemory:
-        head, setting = known.head, self.setting
-        overlay = Overlay(self.store, self.session, head, last=head.length - 1, state=known.state.pack())
-        return OpticalMemory(
-            self.session,
-            store=overlay,
-            profile=setting.profile,
-            budget=setting.budget,
-            renderer=setting.renderer,
-            draw_ahead=False,
-        )
+        last, state = known.head.length - 1, known.state.pack()
+        return self.setting.memory(Overlay(self.store, self.session, known.head, last=last, state=state))
 
     def _age(self, key: tuple[Any, ...], make: Callable[[], OpticalMemory]) -> OpticalMemory:
         with self._lock:
