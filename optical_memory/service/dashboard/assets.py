@@ -1,4 +1,4 @@
-"""The dashboard's own files, and the headers under which a browser runs them: nothing inline or from elsewhere."""
+"""The dashboard's own files and answers, and the headers under which a browser takes them: nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Any
 
 from starlette.responses import Response
+
+from optical_memory.service.answers import answer, packed
 
 SHELL = "index.html"
 TYPES = {
@@ -71,3 +74,14 @@ def file_response(name: str, if_none_match: str | None) -> Response | None:
     if if_none_match is not None and asset.etag in if_none_match:
         return Response(status_code=304, headers=headers)
     return Response(asset.data, media_type=asset.media_type, headers=headers)
+
+
+def private(said: Any) -> Response:
+    """Return data that browsers neither keep nor show as anything else."""
+    return secured(answer(packed(said)))
+
+
+def secured(response: Response) -> Response:
+    """Return a response with the headers of the dashboard's pages."""
+    response.headers.update(HEADERS | {"Cache-Control": "no-store"})
+    return response
