@@ -192,6 +192,25 @@ def test_pages_are_at_their_true_size_and_say_what_they_hold(chromium: Browser, 
         )
 
 
+def test_pages_are_read_when_asked_and_the_figures_are_shown_by_tier(chromium: Browser, service: Served) -> None:
+    phone = {"width": 360, "height": 740}
+    with opened(chromium, service, PATHS[5], viewport=phone) as page, service.client("acme") as api:
+        tab = page.get_by_role("tab", name="Fidelity")
+        assert tab.evaluate("each => each.getBoundingClientRect().right <= innerWidth"), "the chosen tab is seen"
+        expect(page.get_by_role("heading", name="Not read yet")).to_be_visible()
+        page.get_by_label("Newest pages").fill("1")
+        page.get_by_role("button", name="Read the pages").click()
+        rows = page.get_by_role("table", name="What was read at each tier").locator("tbody tr")
+        expect(rows.first).to_be_visible(timeout=120_000)
+        tiers = api.get("/v1/sessions/desk/fidelity").json()["tiers"]
+        figures = [[tier, f"{score['precision'] * 100:.1f} %"] for tier, score in tiers.items()]
+        shown = [[row.locator("th").inner_text(), row.locator("td").first.inner_text()] for row in rows.all()]
+        assert shown == figures and len(shown) > 2 and tiers[shown[0][0]]["precision"] > 0.9
+        assert page.evaluate(CHECKS) == []
+        page.reload()
+        expect(rows).to_have_count(len(shown))
+
+
 def test_recall_marks_the_line(chromium: Browser, service: Served) -> None:
     with opened(chromium, service, PATHS[3]) as page, service.client("acme") as api:
         shown = api.get("/v1/sessions/desk/context").json()["pages"][-1]["id"]

@@ -2,7 +2,7 @@
 
 import { s } from "./dom.js";
 
-export const HEIGHT = 168;
+const HEIGHT = 168;
 const LEFT = 46;
 const RIGHT = 12;
 const TOP = 10;
@@ -15,8 +15,8 @@ export function ceiling(value) {
 }
 
 export function brief(value) {
-  if (value >= 1e6) return `${+(value / 1e6).toFixed(1)}M`;
-  if (value >= 1e3) return `${+(value / 1e3).toFixed(1)}k`;
+  if (value >= 1e6) return `${+(value / 1e6).toFixed(2)}M`;
+  if (value >= 1e3) return `${+(value / 1e3).toFixed(2)}k`;
   return `${+value.toFixed(value < 1 ? 3 : 1)}`;
 }
 

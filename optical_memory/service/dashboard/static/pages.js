@@ -64,7 +64,7 @@ export async function openPage(state, page, turn, lines = []) {
   dialog(`${page.kind === "gist" ? "Excerpt" : "Page"} ${short(page.id)}`,
     h("p", { class: "hint" }, `Tier ${page.tier}: ${page.size[0]}×${page.size[1]} px at true size, ${plural(page.tokens, "token")} of image. Turns ${ranges(page.places, 40) || "–"}.`),
     h("div", { class: "true-size", tabindex: 0, role: "group", "aria-label": "The page at its true size" }, marked(page, imageUrl(state, page, turn), lines)),
-    page.facts && h("p", { class: "facts all" }, visible(page.facts)),
+    page.facts && [h("h3", {}, "Exact values beside it, as text"), h("p", { class: "facts all" }, visible(page.facts))],
     h("h3", {}, "What a perfect reader reads off it"), text);
   try {
     const whole = await get("page", { ...view(state), page: page.id, tier: page.tier, turn }, state.signal);

@@ -57,6 +57,7 @@ function opened(main, state, about, go) {
       tabs[place].tabIndex = chosen ? 0 : -1;
       document.getElementById(`panel-${each}`).hidden = !chosen;
     }
+    inSight(tabs[TABS.findIndex(([each]) => each === name)]);
     remember({ tab: name === "sees" ? null : name });
     panels.find(([each]) => each === name)[1].shown?.();
   }
@@ -81,6 +82,13 @@ function opened(main, state, about, go) {
   time.begin();
   const off = shortcuts({ "[": () => time.epoch(-1), "]": () => time.epoch(1), n: () => time.now(), 1: () => choose("sees"), 2: () => choose("recall"), 3: () => choose("costs"), 4: () => choose("fidelity") });
   return () => { off(); time.end(); };
+}
+
+// Moves a row that scrolls sideways so far that one of its elements is seen; the page stays where it is.
+function inSight(element) {
+  const row = element.parentElement.getBoundingClientRect();
+  const { left, right } = element.getBoundingClientRect();
+  element.parentElement.scrollLeft += left < row.left ? left - row.left : Math.max(right - row.right, 0);
 }
 
 function remember(changes) {
