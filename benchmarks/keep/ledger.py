@@ -10,28 +10,22 @@ values so far.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from unittest.mock import patch
 
 from benchmarks.keep.__main__ import cell, shares
 from benchmarks.keep.replay import Measured, replay
 from benchmarks.keep.sessions import Session, load
-from optical_memory.context import planning
+from optical_memory.context import plan, planning
 
 SHARES = (0.0, 0.02, 0.04, 0.0625, 0.09, 0.125, 0.18, 0.25)
 HEADS = ("asked text", "asked seen", "known text", "known seen", "turns/epoch")
 
 
-@contextmanager
-def ledger_of(share: float) -> Iterator[None]:
+def ledger_of(share: float) -> AbstractContextManager[plan.Shares]:
     """Let ledgers take this share of the budget, up to half of what the past has."""
-    before = planning.SHARES
-    planning.SHARES = replace(before, values=share, values_of_past=0.5)
-    try:
-        yield
-    finally:
-        planning.SHARES = before
+    return patch.object(planning, "SHARES", replace(plan.SHARES, values=share, values_of_past=0.5))
 
 
 def measure(sessions: list[Session], profile: str, budget: int, share: float) -> Measured:
