@@ -224,6 +224,21 @@ class PerThread(Generic[M]):
         self._bridge.close()
 
 
+def all_messages(messages: Sequence[M], call: tuple[Sequence[M], Sequence[M]]) -> list[M]:
+    """Return all messages where a framework's own list holds what was shown: those of the call, and what came since.
+
+    Args:
+        messages: the framework's list now.
+        call: of the call before, the whole list and what was shown in its place; twice nothing before the first.
+
+    A list that does not begin with what was shown, object by object, was made anew and is whole as it is.
+
+    """
+    given, shown = call
+    goes_on = len(messages) >= len(shown) and all(a is b for a, b in zip(shown, messages, strict=False))
+    return [*given, *messages[len(shown) :]] if goes_on else list(messages)
+
+
 def schemas(tools: Iterable[Any]) -> str:
     """Return tool schemas as the text that is counted for them."""
     return "\n".join(json.dumps(tool, ensure_ascii=False, default=str) for tool in tools)

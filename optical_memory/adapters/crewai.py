@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optical_memory.adapters import chat
-from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
+from optical_memory.adapters.base import Bridge, OnFailure, PerThread, all_messages, schemas
 from optical_memory.errors import MissingExtraError, OpticalMemoryError
 from optical_memory.formats import from_turns
 from optical_memory.memory import OpticalMemory
@@ -101,10 +101,7 @@ class OpticalRegistration(PerThread[Message]):
         self.close()
 
     def _whole(self, context: LLMCallHookContext) -> list[Message]:
-        messages = list(context.messages)
-        whole, shown = self._calls.get(id(context.executor), ([], []))
-        same = len(messages) >= len(shown) and all(a is b for a, b in zip(shown, messages, strict=False))
-        return [*whole, *messages[len(shown) :]] if same else messages
+        return all_messages(context.messages, self._calls.get(id(context.executor), ([], [])))
 
 
 def register_optical_memory(

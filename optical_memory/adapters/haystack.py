@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from optical_memory.adapters import chat
-from optical_memory.adapters.base import Bridge, OnFailure, PerThread, schemas
+from optical_memory.adapters.base import Bridge, OnFailure, PerThread, all_messages, schemas
 from optical_memory.asynchronous import on_worker
 from optical_memory.errors import MissingExtraError, OpticalMemoryError
 from optical_memory.memory import OpticalMemory
@@ -105,10 +105,7 @@ class OpticalMemoryHook(PerThread[ChatMessage]):
 
     def whole(self, state: State) -> list[ChatMessage]:
         """Return all messages of a run: those before the last model call as they were, and what came since."""
-        messages: list[ChatMessage] = list(state.data["messages"])
-        whole, shown = self._runs.get(state, ([], []))
-        same = len(messages) >= len(shown) and all(a is b for a, b in zip(shown, messages, strict=False))
-        return [*whole, *messages[len(shown) :]] if same else messages
+        return all_messages(state.data["messages"], self._runs.get(state, ([], [])))
 
     def restore(self, state: State) -> None:
         """Put all messages of the run into the state."""
