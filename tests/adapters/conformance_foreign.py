@@ -6,11 +6,23 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from driver import PROFILE, Chat, MakeDriver, calls_of_the_model, check_pairs, line_of, sent, spoken, stored, words
+from driver import (
+    PROFILE,
+    Chat,
+    Driver,
+    MakeDriver,
+    calls_of_the_model,
+    check_pairs,
+    line_of,
+    sent,
+    spoken,
+    stored,
+    words,
+)
 from redis_server import RedisServer
 
 from optical_memory.budget import count_tokens, get_profile
-from optical_memory.errors import BudgetError, StoreUnavailableError
+from optical_memory.errors import BudgetError, OpticalMemoryError, StoreUnavailableError
 
 BOTH = pytest.mark.parametrize("on_failure", ["raise", "send everything"])
 STRANGE = " ".join(f"ultramarine-{number}" for number in range(90))
@@ -29,6 +41,20 @@ def causes(error: BaseException | None) -> set[type[BaseException]]:
     return {type(one) for one in found.values()}
 
 
+async def check_failure(
+    driver: Driver, history: list[Chat], cause: type[OpticalMemoryError], says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """See that the memory's failure is what ``on_failure`` says: an error, or the full history and a warning."""
+    if driver.settings["on_failure"] == "raise":
+        with pytest.raises(driver.error, match=says) as caught:
+            await sent(driver, "t", history)
+        assert cause in causes(caught.value)
+    else:
+        call = await sent(driver, "t", history)
+        assert driver.chat(call.got) == driver.chat(call.given)
+        assert "whole history" in caplog.text
+
+
 @BOTH
 async def test_a_budget_that_is_too_small_is_an_error_or_the_full_history(
     on_failure: str,
@@ -39,14 +65,7 @@ async def test_a_budget_that_is_too_small_is_an_error_or_the_full_history(
 ) -> None:
     history = list(calls_of_the_model(spoken(airline_sessions[0])))[-1]
     driver = make_driver(**{**memory_settings, "budget": 8}, on_failure=on_failure)
-    if on_failure == "raise":
-        with pytest.raises(driver.error, match="budget") as caught:
-            await sent(driver, "t", history)
-        assert BudgetError in causes(caught.value)
-    else:
-        call = await sent(driver, "t", history)
-        assert driver.chat(call.got) == driver.chat(call.given)
-        assert "whole history" in caplog.text
+    await check_failure(driver, history, BudgetError, "budget", caplog)
     driver.close()
 
 
@@ -65,14 +84,7 @@ async def test_a_store_that_is_down_is_an_error_or_the_full_history(
     driver = make_driver(**{**memory_settings, "store": server.url}, on_failure=on_failure)
     await sent(driver, "t", histories[-3])
     server.kill()
-    if on_failure == "raise":
-        with pytest.raises(driver.error, match=str(server.port)) as caught:
-            await sent(driver, "t", histories[-2])
-        assert StoreUnavailableError in causes(caught.value)
-    else:
-        call = await sent(driver, "t", histories[-2])
-        assert driver.chat(call.got) == driver.chat(call.given)
-        assert "whole history" in caplog.text
+    await check_failure(driver, histories[-2], StoreUnavailableError, str(server.port), caplog)
     server.start()
     call = await sent(driver, "t", histories[-1])
     check_pairs(driver.chat(call.got))
