@@ -13,6 +13,12 @@ from optical_memory.renderers import DenseRenderer
 pytest.register_assert_rewrite("conformance", "conformance_foreign", "driver")
 
 
+@pytest.fixture(autouse=True)
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let CrewAI, which sends home what it does, send nothing."""
+    monkeypatch.setenv("CREWAI_DISABLE_TELEMETRY", "true")
+
+
 @pytest.fixture
 def memory_settings(tmp_path: Path) -> Iterator[dict[str, Any]]:
     """Settings of a memory on disk."""

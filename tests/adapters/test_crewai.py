@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-os.environ["CREWAI_DISABLE_TELEMETRY"] = os.environ["OTEL_SDK_DISABLED"] = "true"
-pytest.importorskip("crewai")
+with pytest.MonkeyPatch.context() as environment:
+    environment.setenv("CREWAI_DISABLE_TELEMETRY", "true")  # it is looked at when CrewAI is imported, too
+    pytest.importorskip("crewai")
 
 from conformance import *  # noqa: F403
 from crewai import Agent, BaseLLM, Crew, Task
