@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
-import socket
 import subprocess
 import time
 import uuid
@@ -14,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
+from benchmarks.service.ports import free_port
 
 
 class RedisServer:
@@ -25,19 +25,24 @@ class RedisServer:
             if os.environ.get("CI"):
                 pytest.fail("redis-server is missing")
             pytest.skip("redis-server is not installed")
-        self.port = _free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.folder = folder
-        address = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder), "--logfile", "redis.log")
-        self._command = [program, *address, *options]
-        self.start()
+        self.folder, self._program, self._options = folder, program, options
+        while True:
+            self.port = free_port()
+            self.url = f"redis://127.0.0.1:{self.port}/0"
+            try:
+                return self.start()
+            except ConnectionAbortedError:  # another program was faster at this port
+                if "Address already in use" not in (folder / "redis.log").read_text():
+                    raise
 
     def start(self) -> None:
+        """Start it at its port and wait for it. Raises ConnectionAbortedError where it ends instead."""
         import redis  # here: in some frameworks' environments it warns, which their tests allow
 
-        self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL)
+        address = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--logfile", "redis.log")
+        self._process = subprocess.Popen([self._program, *address, *self._options], stdout=subprocess.DEVNULL)
         with redis.Redis(port=self.port) as client:
-            self._wait(lambda: bool(client.ping()))
+            self._wait(lambda: client.info("server")["process_id"] == self._process.pid)
 
     def make_cluster(self) -> None:
         import redis
@@ -50,28 +55,29 @@ class RedisServer:
         self._process.kill()
         self._process.wait()
 
-    @staticmethod
-    def _wait(is_ready: Callable[[], bool], seconds: float = 120.0) -> None:
+    def _wait(self, is_ready: Callable[[], bool], seconds: float = 120.0) -> None:
         import redis
 
         deadline = time.monotonic() + seconds
         while True:
+            if self._process.poll() is not None:
+                raise ConnectionAbortedError(f"redis-server ended: {(self.folder / 'redis.log').read_text()[-2000:]}")
             try:
                 if is_ready():
                     return
-            except redis.ConnectionError:
-                pass  # not listening, or loading its files
+            except (redis.ConnectionError, redis.TimeoutError):
+                pass  # not listening, loading its files, or not a Redis
             if time.monotonic() > deadline:
                 raise TimeoutError("redis-server did not become ready")
             time.sleep(0.05)
 
 
-def _free_port() -> int:
-    while True:  # below the ports of outgoing connections, and of the cluster bus 10,000 above
-        port = random.randrange(12_000, 22_000)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a real redis-server of this test session's own, with an append-only file."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"), "--appendonly", "yes")
+    yield server.url
+    server.kill()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import time
 
 import httpx
 
-from benchmarks.service.redis_process import free_port
+from benchmarks.service.ports import free_port
 
 
 class Service:

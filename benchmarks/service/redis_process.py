@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -12,12 +11,7 @@ from typing import Any
 
 import redis
 
-
-def free_port() -> int:
-    """Return a port that nothing listens at."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+from benchmarks.service.ports import free_port
 
 
 class RedisProcess:

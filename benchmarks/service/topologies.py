@@ -10,7 +10,8 @@ from typing import Any
 
 import redis
 
-from benchmarks.service.redis_process import RedisProcess, free_port, program, wait_until_up
+from benchmarks.service.ports import free_port
+from benchmarks.service.redis_process import RedisProcess, program, wait_until_up
 
 SERVICE = "memories"
 
@@ -51,7 +52,7 @@ class Cluster:
     """Three nodes that share the slots."""
 
     def __init__(self, folder: Path) -> None:
-        ports = [_cluster_port() for _ in range(3)]
+        ports = [free_port() for _ in range(3)]
         self.nodes = [
             RedisProcess(folder / f"node-{port}", port=port, fsync="always", cluster_enabled="yes") for port in ports
         ]
@@ -113,12 +114,6 @@ def _sentinel(file: Path, port: int, master: int) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until_up(port, process)
     return process
-
-
-def _cluster_port() -> int:
-    while (port := free_port()) > 55_000:  # the cluster's bus is 10,000 above
-        pass
-    return port
 
 
 def _owns(client: Any, slot: int) -> bool:

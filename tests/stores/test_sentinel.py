@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from benchmarks.service.redis_process import RedisProcess, free_port, program
+from benchmarks.service.ports import free_port
+from benchmarks.service.redis_process import RedisProcess, program
 from benchmarks.service.topologies import Sentinels, until
 from optical_memory.errors import InputError, StoreUnavailableError
 from optical_memory.service.records import open_records
