@@ -23,7 +23,7 @@ test: .venv/.test check
 # contradict the others'; the rest are in the environment of `make test`, which tests their newest.
 LOWEST := $(subst $(COMMA), ,$(FRAMEWORKS)) $(APART)
 # What the tests of an adapter need beside its framework, each in a version that goes with it.
-BESIDE := pytest pytest-asyncio pytest-timeout hypothesis redis uvicorn openai anthropic google-genai
+BESIDE := pytest pytest-asyncio pytest-timeout hypothesis==6.170.17 redis uvicorn openai anthropic google-genai
 BESIDE_langchain := langchain-openai langchain-anthropic langchain-google-genai langgraph-checkpoint-sqlite deepagents
 
 TESTS_OF = tests/adapters/test_$(subst -,_,$*)*.py tests/adapters/test_adapter_docs.py \

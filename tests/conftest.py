@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 pytest_plugins = ["tiny_checkpoint", "transcripts", "provider_server", "redis_server", "tiny_qwen_vl"]
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")  # no example fails because the machine is busy
+ANY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", ANY_MACHINE)  # other examples each time: pytest --hypothesis-profile search
+settings.register_profile("same examples", ANY_MACHINE, derandomize=True)
+settings.load_profile("same examples")
+# Else examples hold what stands in the modules that are loaded so far, which the order of the tests decides.
+providers._get_local_constants = providers.Constants
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from optical_memory.errors import InputError
@@ -37,8 +37,6 @@ text = st.one_of(
     st.text(max_size=80),
     st.lists(st.sampled_from([*HOSTILE, *MARKS, "a", " ", "\n", "\t"]), max_size=60).map("".join),
 )
-settings.register_profile("renderers", deadline=None)
-settings.load_profile("renderers")
 flows = st.sampled_from(["reflow", "lines"])
 
 
