@@ -210,28 +210,41 @@ def test_other_wrong_requests_have_a_status(service: Served) -> None:
 
 
 def test_limits_hold_before_anything_is_parsed(tmp_path: Path) -> None:
-    limits: dict[str, Any] = {"max_body_bytes": 10_000, "max_import_bytes": 20_000, "body_seconds": 1.0}
-    with (
-        served(store=f"sqlite:///{tmp_path / 'memory.db'}", max_requests=3, **limits) as service,
-        service.client() as client,
-    ):
+    limits: dict[str, Any] = {"max_body_bytes": 10_000, "max_import_bytes": 20_000, "max_requests": 3}
+    with served(store=f"sqlite:///{tmp_path / 'memory.db'}", **limits) as service, service.client() as client:
         problem(client.post("/v1/sessions/s/turns", json={"role": "user", "content": "x" * 10_000}), 413)
         problem(client.post("/v1/sessions/s/turns", content=(b"x" * 1_000 for _ in range(11))), 413)
         problem(client.post("/v1/sessions/s/import", content=b"x" * 20_001), 413)
-        address = httpx.URL(service.url)
-        slow = []
-        for _ in range(3):
-            connection = socket.create_connection((address.host, address.port or 0))
-            head = f"Authorization: {client.headers['authorization']}\r\nContent-Type: application/json\r\n"
-            start = f"POST /v1/sessions/s/turns HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 500\r\n\r\n{{"
-            connection.sendall(start.encode())
-            slow.append(connection)
-        time.sleep(0.3)
+
+
+def begun(client: httpx.Client) -> socket.socket:
+    """A connection whose request is under way: the service has asked for its body, which does not come."""
+    connection = socket.create_connection((client.base_url.host, client.base_url.port or 0), timeout=120)
+    head = f"Authorization: {client.headers['authorization']}\r\nContent-Type: application/json\r\n"
+    head += "Host: x\r\nContent-Length: 500\r\nExpect: 100-continue\r\n"
+    connection.sendall(f"POST /v1/sessions/s/turns HTTP/1.1\r\n{head}\r\n".encode())
+    assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    return connection
+
+
+def test_past_the_most_requests_at_a_time_further_ones_are_503(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'memory.db'}"
+    with served(store=store, max_requests=3, body_seconds=600.0) as service, service.client() as client:
+        slow = [begun(client) for _ in range(3)]
         busy = client.get("/v1/sessions")
         problem(busy, 503)
         assert busy.headers["retry-after"] and client.get("/healthz").status_code == 200
         for connection in slow:
-            connection.settimeout(60)
+            connection.sendall(b"x" * 500)
+            assert connection.recv(100).startswith(b"HTTP/1.1 422")
+            connection.close()
+        assert client.get("/v1/sessions").status_code == 200
+
+
+def test_a_body_that_does_not_arrive_in_time_is_408(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'memory.db'}"
+    with served(store=store, max_requests=3, body_seconds=1.0) as service, service.client() as client:
+        for connection in [begun(client) for _ in range(3)]:
             assert connection.recv(100).startswith(b"HTTP/1.1 408")
             connection.close()
         assert client.get("/v1/sessions").status_code == 200
