@@ -60,7 +60,7 @@ def test_a_whole_memory_works_and_nothing_readable_is_stored(replica: Replica, t
         assert memory.messages() == before
     for file in tmp_path.iterdir():
         data = file.read_bytes()
-        assert b"QX7TT2" not in data and b"launch" not in data and b"\x89PNG" not in data, file
+        assert b"QX7TT2" not in data and b"launch" not in data and b"\x89PNG\r\n\x1a\n" not in data, file
 
 
 def test_values_are_read_after_rotation_also_by_a_replica_that_knew_only_the_old_key(replica: Replica) -> None:
