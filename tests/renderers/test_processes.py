@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -78,8 +79,8 @@ def test_one_killed_at_work_loses_no_page(layouts: Sequence[Layout]) -> None:
         renderer.close()
 
 
-def test_one_that_hangs_holds_up_nobody_else_and_is_replaced(layouts: Sequence[Layout]) -> None:
-    renderer = ProcessRenderer("dense", processes=2, seconds=20)
+def test_one_that_hangs_holds_up_nobody_else(layouts: Sequence[Layout]) -> None:
+    renderer = ProcessRenderer("dense", processes=2, seconds=600)
     wanted = expected("dense", layouts)
     drawn: list[list[bytes]] = []
     try:
@@ -91,7 +92,28 @@ def test_one_that_hangs_holds_up_nobody_else_and_is_replaced(layouts: Sequence[L
         while renderer._free.qsize() > 1:  # until the one that hangs has its job
             pass
         assert renderer.paint(layouts, size=SIZE) == wanted
-        assert hanging.is_alive()
+        assert hanging.is_alive() and drawn == []
+        os.kill(pid, signal.SIGCONT)
+        hanging.join()
+        assert drawn == [wanted]
+    finally:
+        renderer.close()
+
+
+def test_one_that_hangs_is_replaced_and_its_pages_are_drawn_again(layouts: Sequence[Layout]) -> None:
+    renderer = ProcessRenderer("dense", processes=1, seconds=600)
+    wanted = expected("dense", layouts)
+    drawn: list[list[bytes]] = []
+    try:
+        renderer.paint(layouts[:1], size=SIZE)
+        (pid,) = renderer.pids
+        os.kill(pid, signal.SIGSTOP)
+        renderer._seconds = 2.0
+        hanging = threading.Thread(target=lambda: drawn.append(renderer.paint(layouts, size=SIZE)))
+        hanging.start()
+        while pid in renderer.pids:
+            time.sleep(0.01)
+        renderer._seconds = 600.0  # the new one has the time to start, however busy the machine is
         hanging.join()
         assert drawn == [wanted] and pid not in renderer.pids
     finally:
