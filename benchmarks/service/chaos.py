@@ -28,7 +28,7 @@ def crash(store: str, *, kills: int, writers: int, most_seconds: float = 1.0, se
     """Kill the service (SIGKILL) and start it again ``kills`` times; return what was counted."""
     chance, service = random.Random(seed), Service(store)
 
-    def killing() -> None:
+    def killing(_: Prober) -> None:
         for _ in range(kills):
             time.sleep(chance.uniform(0.2, most_seconds))
             service.kill()
@@ -45,7 +45,7 @@ def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7) -> 
     chance, redis = random.Random(seed), RedisProcess(folder)
     service = _serving(redis, workers="2")
 
-    def killing() -> None:
+    def killing(_: Prober) -> None:
         for _ in range(kills):
             time.sleep(chance.uniform(0.1, 0.6))
             before = _workers(service)
@@ -64,7 +64,7 @@ def crash_redis(folder: Path, *, kills: int, writers: int, seed: int = 7) -> Rep
     chance, redis = random.Random(seed), RedisProcess(folder, fsync="always")
     service = _serving(redis)
 
-    def killing() -> None:
+    def killing(_: Prober) -> None:
         for _ in range(kills):
             time.sleep(chance.uniform(0.1, 0.6))
             redis.kill()
@@ -82,7 +82,7 @@ def pause(folder: Path, *, seconds: float, writers: int) -> Report:
     redis = RedisProcess(folder)
     service = _serving(redis)
 
-    def pausing() -> None:
+    def pausing(_: Prober) -> None:
         time.sleep(2)
         redis.pause()
         time.sleep(seconds)
@@ -96,14 +96,15 @@ def pause(folder: Path, *, seconds: float, writers: int) -> Report:
 
 
 def full(folder: Path, *, seconds: float, writers: int) -> Report:
-    """Let Redis have no more memory than it uses (noeviction) for so many seconds."""
+    """Let Redis have no more memory than it uses (noeviction) for so many seconds, and until a client was told so."""
     redis = RedisProcess(folder, maxmemory_policy="noeviction")
     service = _serving(redis)
 
-    def filling() -> None:
+    def filling(prober: Prober) -> None:
         time.sleep(2)
         redis.client().config_set("maxmemory", redis.client().info("memory")["used_memory"] // 2)
         time.sleep(seconds)
+        until(lambda: prober.statuses[503] > 0)
         redis.client().config_set("maxmemory", 0)
 
     try:
@@ -118,7 +119,7 @@ def failover(folder: Path, *, writers: int) -> Report:
     setup = Sentinels(folder)
     service = _serving(setup)
 
-    def failing() -> None:
+    def failing(_: Prober) -> None:
         time.sleep(2)
         before = setup.master_port()
         setup.master.kill()
@@ -139,7 +140,7 @@ def move_slots(folder: Path, *, moves: int, writers: int) -> Report:
     setup = Cluster(folder)
     service, keys, moved = _serving(setup), Keys(DEFAULT_PREFIX), 0
 
-    def moving() -> None:
+    def moving(_: Prober) -> None:
         nonlocal moved
         for number in range(moves):
             time.sleep(1)
@@ -163,11 +164,12 @@ def _serving(store: RedisProcess | Sentinels | Cluster, **settings: str) -> Serv
         raise
 
 
-def _under_load(store: str, service: Service, harm: Callable[[], None], writers: int) -> Report:
-    """Do harm while clients work, let them go on for a while, and return what was counted."""
+def _under_load(store: str, service: Service, harm: Callable[[Prober], None], writers: int) -> Report:
+    """Do harm as soon as all clients work, let them go on for a while, and return what was counted."""
     key = make_key(store, TENANT)
     with _working(service.url, key, writers) as (running, prober):
-        harm()
+        until(lambda: all(writer.shared for writer in running))
+        harm(prober)
         after = [len(writer.own) + len(writer.shared) for writer in running]
         until(lambda: prober.last == 201)
         until(lambda: all(len(w.own) + len(w.shared) > n for w, n in zip(running, after, strict=True)), 120)
