@@ -236,10 +236,12 @@ def killed_forgets(folder: Path, times: int, seed: int) -> int:
     return cut
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # of other tests
 def test_killed_at_random_moments_a_second_call_finishes(tmp_path: Path) -> None:
     killed_forgets(tmp_path, 8, seed=1)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # of other tests
 @pytest.mark.slow
 def test_killed_two_hundred_times(tmp_path: Path) -> None:
     assert killed_forgets(tmp_path, 200, seed=2) > 60

@@ -110,6 +110,7 @@ def test_many_processes_create_one_database_at_the_same_time(tmp_path: Path) -> 
         assert store.count("s") == 6
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # of other tests
 def test_a_store_does_not_survive_a_fork(tmp_path: Path) -> None:
     with closing(SqliteStore(tmp_path / "store.db")) as store:
         reader, writer = os.pipe()
