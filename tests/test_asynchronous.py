@@ -87,7 +87,7 @@ async def test_two_hundred_tasks_over_fifty_sessions_keep_their_order(tmp_path: 
             own = [text for text in texts if text.startswith(f"task {task} ")]
             assert own == [f"task {task} step {step}" for step in range(3)]
         await memory.close()
-    ours = [thread for thread in threading.enumerate() if thread.name.startswith("optical-memory")]
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("optical-memory_")]
     assert len(ours) <= THREADS
     store.close()
 
@@ -110,8 +110,8 @@ def test_two_hundred_threads_over_fifty_sessions_keep_their_order(tmp_path: Path
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=240)
-        assert not failures and not any(thread.is_alive() for thread in threads)
+            thread.join()
+        assert not failures
         assert len(pool) <= 10
     for number in range(50):
         texts = [turn.text for turn in store.turns(f"s{number}")]

@@ -293,7 +293,7 @@ for room in (5_000_000, 100_000_000, 160_000_000):
     except OutOfMemoryError as error:
         print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     lines = done.stdout.splitlines()
     assert len(lines) == 3, done.stderr[-2000:]
     for line in lines[:2]:

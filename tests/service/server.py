@@ -50,4 +50,4 @@ def served(**settings: Any) -> Iterator[Served]:
             yield Served(f"http://127.0.0.1:{listening.getsockname()[1]}", app.state.engine, app)
         finally:
             server.should_exit = True
-            thread.join(60)
+            thread.join()

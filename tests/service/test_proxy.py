@@ -55,6 +55,7 @@ def test_what_needs_no_change_passes_byte_for_byte(tmp_path: Path, format: str) 
             found.url + path + ("&" if "?" in path else "?") + "beta=true&q=%2F%20",
             content=sent,
             headers={**beta, **own, "content-type": "application/json", KEY: found.key},
+            timeout=120,
         )
         why = "not-understood" if format == "responses" else "short"  # it names a field twice
         assert answer.headers["x-optical-memory"] == f"passed; reason={why}"

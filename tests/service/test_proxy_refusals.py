@@ -44,7 +44,7 @@ def test_who_has_no_key_is_told_so_and_nothing_is_sent(tmp_path: Path, format: s
     with proxied(tmp_path, format=format) as found:
         weak = found.service.key("acme", ("read",))
         for headers, status in (({}, 401), ({KEY: "om_0000000000000000_" + "x" * 43}, 401), ({KEY: weak}, 403)):
-            answer = httpx.post(found.url + path_of(format), json=SHORT[format], headers=headers)
+            answer = httpx.post(found.url + path_of(format), json=SHORT[format], headers=headers, timeout=120)
             assert answer.status_code == status and is_error_of(format, answer), answer.text
             assert answer.headers["x-optical-memory"] == f"passed; reason=refused-{status}"
         assert found.provider.bodies == []
@@ -58,7 +58,7 @@ def test_the_services_key_goes_to_no_provider(tmp_path: Path, place: str) -> Non
         headers = {KEY: found.key} | ({} if query else {place: value})
         for format in FORMATS:
             path = path_of(format) + query
-            answer = httpx.post(found.url + path, json=SHORT[format], headers=headers)
+            answer = httpx.post(found.url + path, json=SHORT[format], headers=headers, timeout=120)
             assert answer.status_code == 401 and KEY in answer.json()["error"]["message"]
         assert found.provider.bodies == []
 
@@ -122,7 +122,9 @@ def test_a_provider_that_cannot_be_reached_is_502(tmp_path: Path, format: str) -
         nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
         urls = {f"proxy_{name}_url": nowhere for name in ("openai", "anthropic", "gemini")}
         with served(store=f"sqlite:///{tmp_path / 'm.db'}", proxy="on", **urls) as service:
-            answer = httpx.post(service.url + path_of(format), json=SHORT[format], headers={KEY: service.key("acme")})
+            answer = httpx.post(
+                service.url + path_of(format), json=SHORT[format], headers={KEY: service.key("acme")}, timeout=120
+            )
     assert answer.status_code == 502 and is_error_of(format, answer)
 
 
@@ -202,9 +204,9 @@ def test_unknown_paths_pass_or_say_why_not(tmp_path: Path) -> None:
         assert found.provider.heads[-1][0] == "/v1/files/f-1/content?x=1"
         lost = client.get("/v1/nothing-of-this-kind")
         assert lost.status_code == 404 and "which provider" in lost.json()["error"]["message"]
-        own = httpx.get(f"{found.url}/v1/nothing", headers={"authorization": f"Bearer {found.key}"})
+        bearer = {"authorization": f"Bearer {found.key}"}
+        own = httpx.get(f"{found.url}/v1/nothing", headers=bearer, timeout=120)
         assert own.status_code == 404 and own.headers["content-type"] == "application/problem+json"
-        assert httpx.get(f"{found.url}/v1/sessions", headers={"authorization": f"Bearer {found.key}"}).json() == {
-            "sessions": [], "next": None
-        }  # fmt: skip
+        listed = httpx.get(f"{found.url}/v1/sessions", headers=bearer, timeout=120)
+        assert listed.json() == {"sessions": [], "next": None}
         assert all(found.key not in str(head) for _, head in found.provider.heads)

@@ -40,14 +40,18 @@ def test_an_admin_turns_it_off_for_the_tenant_on_every_replica(coding_session: S
                 return str(answer.headers["x-optical-memory"])
 
             assert done(found.url, found.key) == "compressed"
-            said = httpx.put(f"{second.url}/v1/proxy", json={"mode": "off"}, headers=admin)
+            said = httpx.put(f"{second.url}/v1/proxy", json={"mode": "off"}, headers=admin, timeout=120)
             assert said.json() == {"mode": "off", "in_force": "off"}
             assert done(found.url, found.key) == "passed; reason=off" and found.provider.bodies[-1] == body
             assert done(found.url, second.key("other")) == "compressed", "other tenants go on"
-            assert httpx.put(f"{second.url}/v1/proxy", json={"mode": "up"}, headers=admin).status_code == 422
+            assert (
+                httpx.put(f"{second.url}/v1/proxy", json={"mode": "up"}, headers=admin, timeout=120).status_code == 422
+            )
             reader = {"Authorization": f"Bearer {second.key('acme', ('read', 'write'))}"}
-            assert httpx.put(f"{second.url}/v1/proxy", json={"mode": "on"}, headers=reader).status_code == 403
-            httpx.put(f"{second.url}/v1/proxy", json={"mode": "on"}, headers=admin)
+            assert (
+                httpx.put(f"{second.url}/v1/proxy", json={"mode": "on"}, headers=reader, timeout=120).status_code == 403
+            )
+            httpx.put(f"{second.url}/v1/proxy", json={"mode": "on"}, headers=admin, timeout=120)
             assert done(found.url, found.key) == "compressed"
             operator = CliRunner().invoke(app, ["proxy", "off", "--store", store])
             assert operator.exit_code == 0 and "all tenants: off" in operator.output
@@ -76,7 +80,7 @@ def test_models_that_are_not_allowed_pass(coding_session: Session, tmp_path: Pat
 def test_without_a_key_only_where_the_settings_name_a_tenant_on_loopback(tmp_path: Path) -> None:
     with proxied(tmp_path, proxy_tenant="solo") as found:
         body = {"model": "gpt-5", "messages": [{"role": "user", "content": "Hi"}]}
-        assert httpx.post(f"{found.url}/v1/chat/completions", json=body).status_code == 200
+        assert httpx.post(f"{found.url}/v1/chat/completions", json=body, timeout=120).status_code == 200
     with pytest.raises(InputError, match="loopback"):
         create_app(ServiceSettings(proxy="on", proxy_tenant="solo", host="0.0.0.0"))
 

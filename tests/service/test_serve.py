@@ -41,7 +41,9 @@ def test_with_no_settings_it_serves_on_sqlite_and_prints_a_key_and_a_url(tmp_pat
         with OpticalMemoryClient(url, key, retries=50) as client:
             client.add("first", "user", "hello")
             assert client.messages("first") == [{"role": "user", "content": "hello"}]
-        statuses = [httpx.post(f"{dashboard}/api/login", json={"link": link}).status_code for _ in range(2)]
+        statuses = [
+            httpx.post(f"{dashboard}/api/login", json={"link": link}, timeout=120).status_code for _ in range(2)
+        ]
         assert statuses == [200, 401], "the link logs in once"
         process.send_signal(signal.SIGTERM)
         _, log = process.communicate(timeout=120)

@@ -137,7 +137,7 @@ def test_a_server_that_is_not_there() -> None:
 
 def test_a_server_that_goes_and_comes_back(start_redis: StartRedis) -> None:
     server = start_redis("--appendonly", "yes", "--appendfsync", "always")
-    with closing(RedisStore(server.url, timeout=1.0)) as store:
+    with closing(RedisStore(server.url, timeout=30.0)) as store:
         store.append("s", [turn("a")])
         server.kill()
         calls: list[Callable[[], object]] = [
@@ -325,7 +325,7 @@ redis.RedisStore({server.url!r}).delete_turns("s", ["a"])
         monkeypatch.setattr(redis_names, "PATIENCE_SECONDS", 0.0)
         with closing(RedisStore(server.url)):
             assert bare.zcard("om:unpurged") == 0
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 120  # a rewrite takes as long as the machine is busy
         while b"zzsecret" in _files(server.folder) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert b"zzsecret" not in _files(server.folder)

@@ -15,6 +15,9 @@ from server import ALL, Served, served
 
 from optical_memory.renderers.executable import find_executable
 
+PATIENCE = 120_000
+"""Milliseconds: a busy machine takes its time, and what is wrong stays wrong."""
+expect.set_options(timeout=PATIENCE)
 CHECKS = (Path(__file__).parent / "checks.js").read_text("utf-8")
 HOSTILE = (
     "<script>window.pwned = 1</script><img src=x onerror='window.pwned = 2'><svg onload=window.pwned=3> "
@@ -46,7 +49,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(find_executable()))
+        browser = playwright.chromium.launch(executable_path=str(find_executable()), timeout=PATIENCE)
         yield browser
         browser.close()
 
@@ -55,6 +58,7 @@ def chromium() -> Iterator[Browser]:
 def opened(chromium: Browser, service: Served, path: str = "/dashboard", key: str = "", **given: Any) -> Iterator[Page]:
     """A page that is logged in; it fails on any error of its console but a refused key, and on any dialog."""
     context = chromium.new_context(**{"viewport": {"width": 1200, "height": 800}} | given)
+    context.set_default_timeout(PATIENCE)
     page = context.new_page()
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
@@ -64,9 +68,9 @@ def opened(chromium: Browser, service: Served, path: str = "/dashboard", key: st
     page.get_by_label("Key", exact=True).fill(key or service.key("acme"))
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
-    expect(page.locator(".waiting")).to_have_count(0, timeout=60_000)
+    expect(page.locator(".waiting")).to_have_count(0)
     if "session=" in path:
-        expect(page.get_by_text("Each stop is a turn")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Each stop is a turn")).to_be_visible()
     yield page
     assert not [each for each in wrong if "status of 401" not in each and "status of 403" not in each], wrong
     context.close()
@@ -135,7 +139,7 @@ def test_nothing_scrolls_sideways(chromium: Browser, service: Served, width: int
         for path in PATHS:
             page.goto(service.url + path)
             expect(page.get_by_role("heading", level=1)).to_be_visible()
-            expect(page.locator(".waiting, .bone")).to_have_count(0, timeout=60_000)
+            expect(page.locator(".waiting, .bone")).to_have_count(0)
             assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path
 
 
@@ -201,7 +205,7 @@ def test_pages_are_read_when_asked_and_the_figures_are_shown_by_tier(chromium: B
         page.get_by_label("Newest pages").fill("1")
         page.get_by_role("button", name="Read the pages").click()
         rows = page.get_by_role("table", name="What was read at each tier").locator("tbody tr")
-        expect(rows.first).to_be_visible(timeout=120_000)
+        expect(rows.first).to_be_visible()
         tiers = api.get("/v1/sessions/desk/fidelity").json()["tiers"]
         figures = [[tier, f"{score['precision'] * 100:.1f} %"] for tier, score in tiers.items()]
         shown = [[row.locator("th").inner_text(), row.locator("td").first.inner_text()] for row in rows.all()]

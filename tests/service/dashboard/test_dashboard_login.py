@@ -37,7 +37,7 @@ def browser(service: Served, key: str | None = None) -> Iterator[httpx.Client]:
 
 def sessions(service: Served, token: str) -> httpx.Response:
     """What a browser with this cookie gets."""
-    return httpx.get(f"{service.url}/dashboard/api/sessions", headers={"Cookie": f"{COOKIE}={token}"})
+    return httpx.get(f"{service.url}/dashboard/api/sessions", headers={"Cookie": f"{COOKIE}={token}"}, timeout=120)
 
 
 def test_the_cookie_is_opaque_and_closed_to_scripts_and_other_sites(service: Served) -> None:
@@ -76,7 +76,7 @@ def test_the_store_keeps_a_hash_of_the_token(tmp_path: Path) -> None:
 
 def test_with_tls_ahead_the_cookie_is_secure_and_of_this_host(tmp_path: Path) -> None:
     with served(store=f"sqlite:///{tmp_path / 'memory.db'}", host="0.0.0.0", plaintext=True) as service:
-        answer = httpx.post(f"{service.url}/dashboard/api/login", json={"key": service.key("acme")})
+        answer = httpx.post(f"{service.url}/dashboard/api/login", json={"key": service.key("acme")}, timeout=120)
         said = answer.headers["set-cookie"]
         assert said.startswith("__Host-optical-memory=") and {"Secure", "Path=/"} <= set(said.split("; "))
 

@@ -161,17 +161,17 @@ def test_keys_are_made_rotated_and_revoked(service: Served) -> None:
 
 def test_pages_run_under_a_policy_without_anything_inline(service: Served) -> None:
     for path in ("/dashboard", "/dashboard/", "/dashboard/session", "/dashboard/keys", "/dashboard/static/app.js"):
-        answer = httpx.get(service.url + path)
+        answer = httpx.get(service.url + path, timeout=120)
         policy = answer.headers["content-security-policy"]
         assert answer.status_code == 200 and "default-src 'none'" in policy and "unsafe" not in policy
         assert "frame-ancestors 'none'" in policy and "require-trusted-types-for 'script'" in policy
         assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"]
-        again = httpx.get(service.url + path, headers={"If-None-Match": answer.headers["etag"]})
+        again = httpx.get(service.url + path, headers={"If-None-Match": answer.headers["etag"]}, timeout=120)
         assert again.status_code == 304 and not again.content
-    shell = httpx.get(f"{service.url}/dashboard").text
+    shell = httpx.get(f"{service.url}/dashboard", timeout=120).text
     assert "style=" not in shell and "<script>" not in shell and "onclick" not in shell
     for name in ("none.js", "..%2frouters.py", "routes.py", "%2e%2e/__init__.py"):
-        assert httpx.get(f"{service.url}/dashboard/static/{name}").status_code == 404
+        assert httpx.get(f"{service.url}/dashboard/static/{name}", timeout=120).status_code == 404
 
 
 def test_looking_through_the_dashboard_leaves_the_session_as_it_is(service: Served) -> None:
