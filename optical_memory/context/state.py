@@ -48,9 +48,12 @@ class SessionState:
             return cls(birth=birth)
         try:
             unpacker = zlib.decompressobj()
-            data = json.loads(unpacker.decompress(state.data, most))
-            if unpacker.unconsumed_tail or not isinstance(data, dict):
-                raise ValueError("it is too large, or no object")
+            unpacked = unpacker.decompress(state.data, most)
+            if unpacker.unconsumed_tail:  # looked at first: as objects it would take thirty times its size
+                raise ValueError(f"it has more than {most:,} bytes")
+            data = json.loads(unpacked)
+            if not isinstance(data, dict):
+                raise ValueError("it is no object")
             if data.get("format") != FORMAT:
                 return cls(birth=birth, version=state.version)
             return cls(
