@@ -1,12 +1,13 @@
 """How the cost of a store's methods grows with the length of a session.
 
-    python -m benchmarks.stores [--json] [--turns 100000] [--kinds memory sqlite redis]
+    python -m benchmarks.stores [--json] [--turns 100000] [--kinds memory sqlite redis] [--processor]
 
 Each kind of store is filled twice, with 1,000 turns and with many; then each method is called on both by turns, and
 the medians are compared. What a turn of an agent costs (append, the last twenty turns or any twenty, state, get,
 count) should stay flat: the exit status is 1 where a ratio is above 1.5. Searching looks at every turn that has a
 word of the query, and forgetting rewrites the file, so both grow. Redis is a redis-server of the benchmark's own,
-with appendfsync always.
+with appendfsync always. With --processor, what is counted is the processor's time for the call: not that of disks and
+servers, nor that of other programs on a busy machine.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import argparse
 import json
 import random
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.service.ports import free_port
 from optical_memory.errors import StoreUnavailableError
 from optical_memory.stores import Store, open_store
 from optical_memory.turns import Turn
@@ -41,7 +42,11 @@ _BATCH = 500
 _WORDS = [f"{start}{end}" for start in "ba ke li mo nu pra ste tri vo zu".split() for end in "n r st lo mi da".split()]
 
 
-def measure(kinds: list[str], turns: int, rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+Clock = Callable[[], float]
+"""Seconds since some moment."""
+
+
+def measure(kinds: list[str], turns: int, rounds: int, clock: Clock) -> dict[str, dict[str, dict[str, float]]]:
     """Return, for each kind and method: milliseconds (median) on a short and a long session, and their ratio."""
     report: dict[str, dict[str, dict[str, float]]] = {}
     for kind in kinds:
@@ -51,18 +56,18 @@ def measure(kinds: list[str], turns: int, rounds: int) -> dict[str, dict[str, di
             for store, length in zip(stores, lengths, strict=True):
                 _fill(store, length, f"{kind}, {length:,} turns")
             calls = [_calls(store, length) for store, length in zip(stores, lengths, strict=True)]
-            report[kind] = {name: _compare([of[name] for of in calls], rounds) for name in calls[0]}
-            report[kind] |= {"forget": _compare([_forget(store) for store in stores], 3)}
+            report[kind] = {name: _compare([of[name] for of in calls], rounds, clock) for name in calls[0]}
+            report[kind] |= {"forget": _compare([_forget(store) for store in stores], 3, clock)}
     return report
 
 
-def _compare(calls: list[Callable[[], object]], rounds: int) -> dict[str, float]:
+def _compare(calls: list[Callable[[], object]], rounds: int, clock: Clock) -> dict[str, float]:
     seconds: list[list[float]] = [[], []]
     for _ in range(rounds):
         for call, own in zip(calls, seconds, strict=True):
-            started = time.perf_counter()
+            started = clock()
             call()
-            own.append(time.perf_counter() - started)
+            own.append(clock() - started)
     short, long = (1000 * statistics.median(own) for own in seconds)
     return {"short_ms": short, "long_ms": long, "ratio": long / short}
 
@@ -114,9 +119,7 @@ def _store(kind: str) -> Iterator[Store]:
 
 @contextmanager
 def _redis(folder: str) -> Iterator[Store]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     options = ["--port", str(port), "--dir", folder, "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
     with subprocess.Popen(["redis-server", *options], stdout=subprocess.DEVNULL) as server:
         try:
@@ -150,8 +153,10 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=101)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--processor", action="store_true", help="count the processor's time, not the clock's")
     options = parser.parse_args()
-    report = measure(options.kinds, options.turns, options.rounds)
+    clock = time.thread_time if options.processor else time.perf_counter
+    report = measure(options.kinds, options.turns, options.rounds, clock)
     if options.json:
         print(json.dumps(report))
     else:
