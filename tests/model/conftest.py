@@ -31,7 +31,7 @@ def recipe(parity: Path) -> Recipe:
     return module.tensor
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def full_encoder(parity: Path, recipe: Recipe) -> Any:
     """The model at its published sizes, its encoder filled by recipe (1.6 GB; its decoder takes no memory)."""
     from optical_memory.model import build
