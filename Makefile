@@ -11,6 +11,13 @@ APART := google-adk crewai
 COMMA := ,
 EXTRAS := chromium,redis,rapidocr,model,transformers,endpoint,service,pages,ray,$(FRAMEWORKS)
 
+# A network that falters for a moment fails nothing: pip and uv try each file again, and AGAIN the whole command.
+export PIP_RETRIES ?= 10
+export PIP_DEFAULT_TIMEOUT ?= 60
+export UV_HTTP_RETRIES ?= 10
+export UV_HTTP_TIMEOUT ?= 120
+AGAIN := scripts/again.sh
+
 .PHONY: demo test test-adapters test-slow check format bench clean
 
 demo: .venv/.demo
@@ -33,20 +40,21 @@ TESTS_OF = tests/adapters/test_$(subst -,_,$*)*.py tests/adapters/test_adapter_d
 test-adapters: $(APART:%=test-newest-%) $(LOWEST:%=test-lowest-%)
 
 test-newest-%: .venv-newest-%/.test
-	timeout 300 .venv-newest-$*/bin/python -m pytest -q $(TESTS_OF)
+	timeout 900 .venv-newest-$*/bin/python -m pytest -q $(TESTS_OF)
 
 test-lowest-%: .venv-lowest-%/.test
-	timeout 300 .venv-lowest-$*/bin/python -m pytest -q $(TESTS_OF)
+	timeout 900 .venv-lowest-$*/bin/python -m pytest -q $(TESTS_OF)
 
 .venv-newest-%/.test: pyproject.toml .venv/.test
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-newest-$*
-	$(BIN)/uv pip install -q --python .venv-newest-$*/bin/python -e '.[$*]' $(BESIDE) $(BESIDE_$*)
+	$(AGAIN) $(BIN)/uv pip install -q --python .venv-newest-$*/bin/python -e '.[$*]' $(BESIDE) $(BESIDE_$*)
 	touch $@
 
 .venv-lowest-%/.test: pyproject.toml .venv/.test
 	$(BIN)/uv venv -q --clear --python $(BIN)/python .venv-lowest-$*
-	$(BIN)/python scripts/lowest.py $* | $(BIN)/uv pip install -q --python .venv-lowest-$*/bin/python \
-		--constraints - -e '.[$*]' $(BESIDE) $(BESIDE_$*)
+	$(BIN)/python scripts/lowest.py $* > .venv-lowest-$*/lowest.txt
+	$(AGAIN) $(BIN)/uv pip install -q --python .venv-lowest-$*/bin/python \
+		--constraints .venv-lowest-$*/lowest.txt -e '.[$*]' $(BESIDE) $(BESIDE_$*)
 	touch $@
 
 test-slow: .venv/.test
@@ -68,18 +76,18 @@ bench: .venv/.test
 .venv/.torch:
 	scripts/system_packages.sh
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -q --upgrade pip
-	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install -q $(TORCH) || $(BIN)/pip install -q torch==2.13.0
+	$(AGAIN) $(BIN)/pip install -q --upgrade pip
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/pip install -q $(TORCH) || $(AGAIN) $(BIN)/pip install -q torch==2.13.0
 	touch $@
 
 .venv/.demo: .venv/.torch pyproject.toml
-	$(BIN)/pip install -q -e '.[chromium,rapidocr,model,demo]'
+	$(AGAIN) $(BIN)/pip install -q -e '.[chromium,rapidocr,model,demo]'
 	$(BIN)/python -m compileall -q optical_memory
 	touch $@
 
 .venv/.test: .venv/.torch pyproject.toml
 	scripts/system_packages.sh --test
-	$(BIN)/pip install -q -e '.[$(EXTRAS),demo,dev]'
+	$(AGAIN) $(BIN)/pip install -q -e '.[$(EXTRAS),demo,dev]'
 	$(BIN)/python -m compileall -q optical_memory
 	touch $@ .venv/.demo
 

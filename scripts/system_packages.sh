@@ -13,14 +13,16 @@ if [[ "${1:-}" == "--test" ]]; then
     [[ -d /usr/share/fonts/X11/misc ]] || missing+=(xfonts-base)
 fi
 python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
-run=()
-[[ $(id -u) -eq 0 ]] || run=(sudo)
+# Another apt at work is waited for, and each file is asked for again where the network falters.
+apt=(env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -o Acquire::Retries=5)
+run=("${apt[@]}")
+[[ $(id -u) -eq 0 ]] || run=(sudo "${apt[@]}")
 if [[ ${#missing[@]} -eq 0 ]]; then
     # Draws the same pixels as Chromium in less time. Wanted, not needed: Debian has it, Ubuntu does not.
     if ! command -v chromium-headless-shell >/dev/null && apt-cache show chromium-headless-shell >/dev/null 2>&1; then
-        [[ $(id -u) -eq 0 ]] || run=(sudo -n)
-        DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends --no-remove \
-            chromium-headless-shell || echo "Going on without chromium-headless-shell"
+        [[ $(id -u) -eq 0 ]] || run=(sudo -n "${apt[@]}")
+        "${run[@]}" install -y -qq --no-install-recommends --no-remove chromium-headless-shell \
+            || echo "Going on without chromium-headless-shell"
     fi
     exit 0
 fi
@@ -30,8 +32,9 @@ if ! command -v apt-get >/dev/null; then
     echo "apt-get is not here; install by hand: ${missing[*]}" >&2
     exit 1
 fi
-"${run[@]}" apt-get update -qq
+again="$(dirname "$0")/again.sh"
+"$again" "${run[@]}" update -qq || echo "Going on with the lists of packages that are here" >&2
 if [[ " ${missing[*]} " == *" chromium "* ]] && apt-cache show chromium-headless-shell >/dev/null 2>&1; then
     missing+=(chromium-headless-shell)
 fi
-DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}"
+"$again" "${run[@]}" install -y -qq --no-install-recommends "${missing[@]}"
