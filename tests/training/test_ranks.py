@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.service.ports import free_port
 from optical_memory.training import ranks
 
 PROGRAM = """
@@ -27,7 +28,8 @@ torch.distributed.destroy_process_group()
 def test_two_processes_share_weights_clock_and_gradients(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    address = ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
+    command = [sys.executable, "-m", "torch.distributed.run", *address, "--nproc_per_node", "2"]
     done = subprocess.run([*command, str(program), str(tmp_path / "out")], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     first, second = ((tmp_path / f"out{rank}").read_text().split(" ", 1)[1] for rank in (0, 1))
