@@ -398,11 +398,13 @@ def _flip(data: bytearray, chance: random.Random, bits: int) -> None:
 
 def test_120_damaged_databases_give_errors_of_ours_only(tmp_path: Path, coding_sessions: list[dict[str, Any]]) -> None:
     """Cut off, bits flipped, pages emptied: every call of a store and of a memory on it ends well or in our words."""
-    settings: dict[str, Any] = {"profile": "mini", "renderer": "dense", "budget": 2_000}
+    settings: dict[str, Any] = {"profile": "mini", "renderer": "dense", "budget": 2_000, "clock": lambda: 1e9}
+    # Ids and times are given, so that the damage strikes the same places each time.
+    messages = [message | {"id": f"m{n}"} for n, message in enumerate(coding_sessions[0]["messages"][:40])]
     sound = tmp_path / "sound.db"
     with OpticalMemory("s", store=f"sqlite:///{sound}", **settings) as memory:
         for start in range(0, 40, 10):
-            memory.extend(coding_sessions[0]["messages"][start : start + 10])
+            memory.extend(messages[start : start + 10])
             memory.messages()
         memory.forget(turn_id="#3")
     refused = 0
