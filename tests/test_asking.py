@@ -88,7 +88,7 @@ def test_an_endpoint_that_nobody_closes_leaves_no_connection(provider: Provider)
         warnings.simplefilter("always", ResourceWarning)
         Endpoint(f"{provider.url}/v1", model="m").complete(messages, max_tokens=9)
         gc.collect()
-    assert not [warning for warning in caught if provider.url.rpartition(":")[2] in str(warning.message)]
+    assert not [warning for warning in caught if f", {provider.url.rpartition(':')[2]})" in str(warning.message)]
     held = Endpoint(f"{provider.url}/v1", model="m")
     held.complete(messages, max_tokens=9)
     held.close()

@@ -300,7 +300,10 @@ def test_a_database_locked_for_too_long(tmp_path: Path) -> None:
 
 def test_a_write_waits_for_its_turn(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
-    with closing(SqliteStore(path)) as store, closing(sqlite3.connect(path, check_same_thread=False)) as other:
+    with (
+        closing(SqliteStore(path, timeout=600)) as store,
+        closing(sqlite3.connect(path, check_same_thread=False)) as other,
+    ):
         other.execute("BEGIN IMMEDIATE")
         threading.Timer(0.3, other.rollback).start()
         assert store.append("s", numbered(1))[0].seq == 0
