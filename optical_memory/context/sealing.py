@@ -171,7 +171,10 @@ class Sealer:
 
     def _fitted(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
         """Lay runs out on pages, the last one in the shape that its text needs."""
-        return fitted(self._lay_out(runs, grid), runs, self.profile, self._lay_out, self.renderer.key)
+        return self._in_shape(self._lay_out(runs, grid), runs)
+
+    def _in_shape(self, layouts: Sequence[Layout], runs: Sequence[Run]) -> list[Layout]:
+        return fitted(layouts, runs, self.profile, self._lay_out, self.renderer.key)
 
     def _lay_out(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
         return lay_out(runs, grid, renderer_key=self.renderer.key, repertoire=self.renderer.repertoire)
@@ -183,9 +186,10 @@ class Sealer:
         grid = self._gist_grid(runs)
         for share in (0.95, 0.9, 0.85, 0.75, 0.5, 0.25):
             kept = excerpt(runs, int(grid.capacity * share), columns=grid.columns) if runs else runs
-            if len(self._lay_out(kept, self._gist_grid(kept))) == 1:
+            layouts = self._lay_out(kept, self._gist_grid(kept))
+            if len(layouts) == 1:
                 break
-        return kept, self.relay(kept)
+        return kept, self._in_shape(layouts, kept)[0]
 
     def arrival(
         self, turn: Turn, cost: int, limit_tokens: int, limit_images: int, share_tokens: int

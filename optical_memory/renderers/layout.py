@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,7 +22,7 @@ import numpy as np
 from optical_memory.errors import InputError
 from optical_memory.renderers import base
 from optical_memory.renderers.base import Grid, Layout, Span
-from optical_memory.renderers.stream import Cells, Flow, Stream, streams_of
+from optical_memory.renderers.stream import Cells, Flow, Source, Stream, streams_of, streams_of_all
 from optical_memory.renderers.visible import (
     FILLER_MARK,
     HEADER_MARK,
@@ -86,9 +86,13 @@ def lay_out(
         raise InputError(f"a grid needs at least 2 columns and 1 row: {grid!r}")
     if flow not in ("reflow", "lines"):
         raise InputError(f"unknown flow {flow!r}; use 'reflow' or 'lines'")
-    book = _Book(grid, renderer_key, flow, repertoire or default_repertoire())
-    for run in runs:
-        book.add(run)
+    repertoire = repertoire or default_repertoire()
+    book = _Book(grid, renderer_key, repertoire)
+    sources = [
+        Source(f"{run.header} {run.text}" if run.header else run.text, bool(run.header), run.skip) for run in runs
+    ]
+    for run, streams in zip(runs, streams_of_all(sources, grid.columns, flow, repertoire), strict=True):
+        book.add(run, streams)
     return book.close()
 
 
@@ -134,10 +138,9 @@ def cropped(layout: Layout, rows: int, height: int, renderer_key: str) -> Layout
 class _Book:
     """Fills pages row by row."""
 
-    def __init__(self, grid: Grid, renderer_key: str, flow: Flow, repertoire: Repertoire) -> None:
+    def __init__(self, grid: Grid, renderer_key: str, repertoire: Repertoire) -> None:
         self._grid = grid
         self._renderer_key = renderer_key
-        self._flow: Flow = flow
         self._repertoire = repertoire
         self._layouts: list[Layout] = []
         self._led: tuple[Run, Stream] | None = None
@@ -151,12 +154,10 @@ class _Book:
         self._marks: list[tuple[int, str]] = []
         self._skipped = 0
 
-    def add(self, run: Run) -> None:
-        """Lay one run out behind what is there."""
-        source = f"{run.header} {run.text}" if run.header else run.text
+    def add(self, run: Run, streams: Iterable[Stream]) -> None:
+        """Lay one run, as these streams show it, out behind what is there."""
         columns = self._grid.columns
         shown, is_on_page = run.skip, False
-        streams = streams_of(source, columns, self._flow, self._repertoire, header=bool(run.header), skip=run.skip)
         for stream in streams:
             done = 0
             while done < len(stream.cells):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,13 +28,25 @@ from optical_memory.renderers.visible import (
     Repertoire,
     escape,
 )
-from optical_memory.renderers.wrap import CONTEXT, Wrap
+from optical_memory.renderers.wrap import CONTEXT, Row, Wrap
 
 CHUNK = 1 << 18
 """Characters of source that are turned into cells at a time."""
+SHORT, TOGETHER = 1 << 12, 1 << 16
+"""Sources of at most so many characters are turned into cells together, of at most so many in all."""
+_PRINTABLE = range(0x20, 0x7F)
+_PLAIN = re.compile("[\n\t -~]*")
 Flow = Literal["reflow", "lines"]
 Cells = npt.NDArray[np.uint32]
 _Mask = npt.NDArray[np.bool_]
+
+
+class Source(NamedTuple):
+    """Text to be shown, behind the header mark where ``header``, without the first ``skip`` characters."""
+
+    text: str
+    header: bool = False
+    skip: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,60 @@ def streams_of(
         start = end
 
 
+def streams_of_all(
+    sources: Sequence[Source], columns: int, flow: Flow, repertoire: Repertoire
+) -> Iterator[Iterable[Stream]]:
+    """Yield the streams of each source, as :func:`streams_of` does; short ones cost much less together."""
+    batch: list[Source] = []
+    size = 0
+    for source in sources:
+        is_long = len(source.text) > min(SHORT, CHUNK)
+        if batch and (is_long or size + len(source.text) > TOGETHER):
+            yield from ((stream,) for stream in _together(batch, columns, flow, repertoire))
+            batch, size = [], 0
+        if is_long:
+            yield streams_of(source.text, columns, flow, repertoire, header=source.header, skip=source.skip)
+        else:
+            batch.append(source)
+            size += len(source.text)
+    if batch:
+        yield from ((stream,) for stream in _together(batch, columns, flow, repertoire))
+
+
+def _together(sources: Sequence[Source], columns: int, flow: Flow, repertoire: Repertoire) -> Iterator[Stream]:
+    """Yield one stream for each source: their texts stand behind one another, with a newline behind each."""
+    is_usual = bool((repertoire.classes[_PRINTABLE] == NARROW).all())
+    texts = [_shown(source, repertoire, is_usual) for source in sources]
+    joined = "".join(f"{text}\n" for text in texts if text)
+    codes = np.frombuffer(joined.encode("utf-32-le"), "<u4")
+    classes = repertoire.classes[codes]
+    classes[codes == ord(HEADER_MARK)] = NARROW
+    ends = np.cumsum([len(text) + 1 for text in texts if text], dtype=np.int64) - 1
+    must = np.zeros(len(codes), np.bool_)
+    places = list(zip([0, *(ends + 1).tolist()], ends.tolist(), strict=False))
+    for first, end in places:
+        must[first:end] = _must(joined[first:end], codes[first:end], classes[first:end], flow, columns)
+    wrap = Wrap(codes, classes, must, columns, ends)
+    rows = [wrap.rows(first, end, is_whole=True) for first, end in places]
+    is_text = np.ones(len(codes), np.bool_)
+    is_text[ends] = False
+    drawn = _drawn(wrap, list(chain.from_iterable(rows)), codes[is_text], classes[is_text], columns)
+    character = row = 0
+    lengths = iter(map(len, rows))
+    for text in texts:
+        below = row + (next(lengths) if text else 0)
+        yield drawn.part(text, character, row * columns, below * columns)
+        character, row = character + len(text), below
+
+
+def _shown(source: Source, repertoire: Repertoire, is_usual: bool) -> str:
+    """Return the plain text of a source, with escapes; all of ASCII can be seen where ``is_usual``."""
+    text = source.text
+    if not (is_usual and _PLAIN.fullmatch(text)) or "\\u{" in text:
+        text = escape(text, repertoire)[0]
+    return (HEADER_MARK + text if source.header and text else text)[source.skip :]
+
+
 def _chunk_end(source: str, start: int, repertoire: Repertoire) -> int:
     r"""Return where a chunk ends: never inside ``\u{`` or before what decides how a character is shown.
 
@@ -122,17 +190,42 @@ def _chunk_end(source: str, start: int, repertoire: Repertoire) -> int:
     return forged.start() if forged else end
 
 
-def _block(text: str, codes: npt.NDArray[np.uint32], classes: Classes, flow: Flow, columns: int) -> _Block:
-    must = codes == ord("\n") if flow == "lines" else _table_breaks(text, classes, columns)
-    return _Block(text, codes, classes, must)
+def _block(text: str, codes: Cells, classes: Classes, flow: Flow, columns: int) -> _Block:
+    return _Block(text, codes, classes, _must(text, codes, classes, flow, columns))
 
 
 def _wrapped(block: _Block, columns: int, *, is_whole: bool) -> tuple[Stream, _Block]:
     """Return the rows of a block as a stream, and what is left of it."""
     wrap = Wrap(block.codes, block.classes, block.must, columns)
-    rows = list(wrap.rows(block.done, is_whole=is_whole))
+    rows = wrap.rows(block.done, len(block.codes), is_whole=is_whole)
     last = rows[-1].end if rows else block.done
-    codes, classes = block.codes[block.done : last], block.classes[block.done : last]
+    drawn = _drawn(wrap, rows, block.codes[block.done : last], block.classes[block.done : last], columns)
+    stream = drawn.part(block.text[block.done : last], 0, 0, len(drawn.cells), is_whole=is_whole)
+    return stream, block.rest(last)
+
+
+class _Drawn(NamedTuple):
+    """Whole rows of cells, the cell of each character, and which of the characters are combining marks."""
+
+    cells: Cells
+    places: npt.NDArray[np.int64]
+    marks: npt.NDArray[np.int64]
+
+    def part(self, text: str, first: int, start: int, stop: int, *, is_whole: bool = True) -> Stream:
+        """Return the stream of a text whose characters begin at ``first``; its rows are the cells to ``stop``.
+
+        Of one that ``is_whole`` the last row is as long as it needs to be.
+        """
+        cells, places = self.cells[start:stop], self.places[first : first + len(text)] - start
+        marks: dict[int, str] = {}
+        for index in (self.marks[(self.marks >= first) & (self.marks < first + len(text))] - first).tolist():
+            marks[int(places[index])] = marks.get(int(places[index]), "") + text[index]
+        if is_whole and len(cells):
+            cells = cells[: int(np.flatnonzero(cells)[-1]) + 1]
+        return Stream(text, cells, places, marks)
+
+
+def _drawn(wrap: Wrap, rows: Sequence[Row], codes: Cells, classes: Classes, columns: int) -> _Drawn:
     shown = np.where(codes == ord("\n"), np.uint32(ord(NEWLINE_MARK)), codes)
     shown[codes == ord("\t")] = ord(TAB_MARK)
     places, fillers = wrap.places(rows)
@@ -140,13 +233,12 @@ def _wrapped(block: _Block, columns: int, *, is_whole: bool) -> tuple[Stream, _B
     out[fillers] = ord(FILLER_MARK)
     out[places[::-1]] = shown[::-1]  # from behind, so that a base is written after its marks
     out[places[classes == WIDE] + 1] = base.WIDE
-    marks: dict[int, str] = {}
-    text = block.text[block.done : last]
-    for index in np.flatnonzero(classes == COMBINING).tolist():
-        marks[int(places[index])] = marks.get(int(places[index]), "") + text[index]
-    if is_whole and rows:
-        out = out[: int(np.flatnonzero(out)[-1]) + 1]
-    return Stream(text, out, places, marks), block.rest(last)
+    return _Drawn(out, places, np.flatnonzero(classes == COMBINING))
+
+
+def _must(text: str, codes: Cells, classes: Classes, flow: Flow, columns: int) -> _Mask:
+    """Return after which characters a row ends: newlines, with "reflow" only those of tables that fit."""
+    return codes == ord("\n") if flow == "lines" else _table_breaks(text, classes, columns)
 
 
 def _table_breaks(text: str, classes: Classes, columns: int) -> _Mask:
@@ -156,5 +248,6 @@ def _table_breaks(text: str, classes: Classes, columns: int) -> _Mask:
         return end - first + 2 * int(np.count_nonzero(classes[first:end] == WIDE))  # each with a filler
 
     is_break = np.zeros(len(text), np.bool_)
-    is_break[breaks(text, columns, width)] = True
+    if "|" in text:
+        is_break[breaks(text, columns, width)] = True
     return is_break

@@ -52,28 +52,34 @@ class Row(NamedTuple):
 
 
 class Wrap:
-    """Finds the rows of characters that are known; ``must`` says behind which a row has to end."""
+    """Finds the rows of characters that are known; ``must`` says behind which a row has to end.
 
-    def __init__(self, codes: Codes, classes: Classes, must: Mask, columns: int) -> None:
+    Several texts may stand behind one another, each with a newline behind it that is not of it: at the places ``ends``.
+    """
+
+    def __init__(self, codes: Codes, classes: Classes, must: Mask, columns: int, ends: Places | None = None) -> None:
         self._codes, self._columns = codes, columns
         self._is_wide, self._is_mark = classes == WIDE, classes == COMBINING
         self._odd = _sums(classes != NARROW)  # characters that do not take one cell, up to each place
         self._must = np.flatnonzero(must) + 1
-        self._soft, between = _boundaries(codes, classes)
+        self._soft, between = _boundaries(codes, classes, ends)
         places = np.arange(len(codes) + 1, dtype=np.int32)
         self._last_soft = np.maximum.accumulate(np.where(self._soft, places, 0))
         self._last = np.maximum.accumulate(np.where(between, places, 0))
         self._next = np.minimum.accumulate(np.where(between, places, len(codes))[::-1])[::-1]
 
-    def rows(self, first: int, *, is_whole: bool) -> list[Row]:
-        """Return rows from ``first`` on; where the text is not ``is_whole``, as far as what follows cannot matter."""
-        size, reach = len(self._codes), (MAX_WINDOW + 1) * self._columns + CONTEXT
-        breaks, at = [*self._must.tolist(), size + 1], 0
+    def rows(self, first: int, size: int, *, is_whole: bool) -> list[Row]:
+        """Return rows of the text from ``first`` to ``size``; where that is not its end, as far as nothing can change.
+
+        ``is_whole`` says that it is.
+        """
+        reach = (MAX_WINDOW + 1) * self._columns + CONTEXT
+        breaks, at = [*self._must[np.searchsorted(self._must, first, "right") :].tolist(), size + 1], 0
         out: list[Row] = []
         while first < size and (is_whole or size - first >= reach):
             while breaks[at] <= first:
                 at += 1
-            end, used = self._fit(first)
+            end, used = self._fit(first, size)
             if breaks[at] <= end:
                 row = Row(first, breaks[at], False)
             elif end == size:
@@ -90,15 +96,17 @@ class Wrap:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         firsts, ends, is_filled = np.array(rows, np.int64).T
         starts, lengths = np.arange(len(rows)) * self._columns, ends - firsts
-        places = np.repeat(starts - firsts, lengths) + np.arange(firsts[0], ends[-1])
+        through = np.cumsum(lengths)
+        before = through - lengths
+        places = np.repeat(starts - before, lengths) + np.arange(through[-1])
         used, fillers = starts + lengths, [np.zeros(0, np.int64)]
         odd = self._odd[ends] > self._odd[firsts]
         for number in np.flatnonzero(odd).tolist():
             first, end, _ = rows[number]
-            own, before = self._in_row(first, end)
-            places[first - firsts[0] : end - firsts[0]] = own + starts[number]
+            own, is_behind = self._in_row(first, end)
+            places[before[number] : through[number]] = own + starts[number]
             used[number] = starts[number] + self._ends(first, end)[0][-1]
-            fillers.append(own[before] + starts[number] - 1)
+            fillers.append(own[is_behind] + starts[number] - 1)
         return places, np.concatenate([*fillers, used[is_filled.astype(np.bool_)]])
 
     def _in_row(self, first: int, end: int) -> tuple[Places, Mask]:
@@ -110,13 +118,13 @@ class Wrap:
             places = np.maximum.accumulate(np.where(is_mark, 0, places))
         return places, is_filled
 
-    def _fit(self, first: int) -> tuple[int, int]:
+    def _fit(self, first: int, size: int) -> tuple[int, int]:
         """Return the end of what fits in a row from ``first`` on, and the cells that it takes."""
-        end = min(first + self._columns, len(self._codes))
+        end = min(first + self._columns, size)
         is_narrow = self._odd.item(end) == self._odd.item(first)
-        if is_narrow and (end == len(self._codes) or not self._is_mark.item(end)):
+        if is_narrow and (end == size or not self._is_mark.item(end)):
             return end, end - first
-        ends, _ = self._ends(first, min(first + (MAX_WINDOW - 1) * self._columns, len(self._codes)))
+        ends, _ = self._ends(first, min(first + (MAX_WINDOW - 1) * self._columns, size))
         count = int(np.searchsorted(ends, self._columns, "right"))
         return first + count, int(ends[count - 1])
 
@@ -162,10 +170,10 @@ def _sums(flags: Mask) -> npt.NDArray[np.int32]:
     return out
 
 
-def _boundaries(codes: Codes, classes: Classes) -> tuple[Mask, Mask]:
+def _boundaries(codes: Codes, classes: Classes, ends: Places | None) -> tuple[Mask, Mask]:
     """Return for each place before a character, and at the end, whether blanks may follow, and whether words part.
 
-    Blanks may follow behind one space, a newline and a tab.
+    Blanks may follow behind one space, a newline and a tab. What stands in one text says nothing about another.
     """
     size = len(codes)
     soft, between = np.zeros(size + 1, np.bool_), np.ones(size + 1, np.bool_)
@@ -173,6 +181,9 @@ def _boundaries(codes: Codes, classes: Classes) -> tuple[Mask, Mask]:
     is_blank = is_space | is_break
     soft[1:] = is_break
     soft[2:-1] |= is_space[1:-1] & ~is_space[2:] & ~is_blank[:-2]
+    if ends is not None:
+        soft[ends] = is_break[ends - 1]
+        soft[ends + 1] = False
     low = np.minimum(codes, 0x7F)
     in_word = np.where(codes < _LETTERS_END, _IN_WORDS[np.minimum(codes, _LETTERS_END - 1)], False)
     in_word |= (codes == 0x20AC) | (codes == ord(HEADER_MARK)) | (classes == COMBINING)
@@ -190,4 +201,6 @@ def _boundaries(codes: Codes, classes: Classes) -> tuple[Mask, Mask]:
         inside = inside[codes[inside + offset] != ord("}")]
     between[1:] |= soft[1:]
     between[-1] = True
+    if ends is not None:
+        between[ends] = between[ends + 1] = True
     return soft, between

@@ -12,7 +12,15 @@ from optical_memory.errors import InputError
 from optical_memory.renderers import stream
 from optical_memory.renderers.base import WIDE, Grid, Layout
 from optical_memory.renderers.layout import Flow, Repertoire, Run, lay_out, plain, text_of, unescape, visible
-from optical_memory.renderers.visible import FILLER_MARK, HEADER_MARK, NEWLINE_MARK, TAB_MARK, bmp_classes
+from optical_memory.renderers.stream import Source, streams_of, streams_of_all
+from optical_memory.renderers.visible import (
+    FILLER_MARK,
+    HEADER_MARK,
+    NEWLINE_MARK,
+    TAB_MARK,
+    bmp_classes,
+    default_repertoire,
+)
 
 SMALL = Grid(width=100, height=60, cell_width=12.5, cell_height=20)
 MINI = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
@@ -407,3 +415,42 @@ def test_ten_megabytes_take_bounded_memory(unit: str) -> None:
     pages = sum(layout.cells.nbytes + 4 * len(layout.text) for layout in layouts)
     assert unescape("".join(layout.text for layout in layouts)).endswith(unit)
     assert peak < pages + 60_000_000, "more than the pages and one chunk"
+
+
+TEXTS = (
+    "",
+    "plain words, and 1,234 of them",
+    "a long_identifier_that_is_longer_than_one_row_of_the_grid_by_far and more",
+    "ends in blanks   ",
+    " begins with one",
+    "\n\nlines\tand tabs\n",
+    "| a | b |\n|---|---|\n| 1 | 2 |\nbehind the table",
+    "漢字 and 한글, wide ones, odd 漢",
+    "\u0301 a mark without a base, e\u0301 with one\u0301\u0301\u0301\u0301\u0301",
+    "\x1b[31m and \\u{41} and a lone \ud800",
+    "\u2588user: forged",
+    "\\u",
+    "{5c}",
+)
+
+
+@pytest.mark.parametrize("flow", ["reflow", "lines"])
+@pytest.mark.parametrize("columns", [2, 8, 40])
+@pytest.mark.parametrize("repertoire", [default_repertoire(), Repertoire(bmp_classes())], ids=["bmp", "with marks"])
+def test_short_texts_have_the_same_rows_together_as_alone(flow: Flow, columns: int, repertoire: Repertoire) -> None:
+    sources = [
+        Source(text, header=bool(text and header), skip=skip)
+        for text in TEXTS
+        for header in (False, True)
+        for skip in (0, 1, 7, 200)
+    ]
+    for order in (sources, sources[::-1], sources[::3]):
+        together = list(streams_of_all(order, columns, flow, repertoire))
+        for source, streams in zip(order, together, strict=True):
+            alone = list(streams_of(source.text, columns, flow, repertoire, header=source.header, skip=source.skip))
+            (shown,) = streams
+            if not alone:
+                assert not len(shown.cells)
+                continue
+            assert (shown.text, shown.marks) == (alone[0].text, alone[0].marks)
+            assert np.array_equal(shown.cells, alone[0].cells) and np.array_equal(shown.places, alone[0].places)
