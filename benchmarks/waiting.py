@@ -1,9 +1,12 @@
 """How long a caller waits for messages(): median and p99 over 10,000 turns, with and without drawing ahead.
 
-python -m benchmarks.waiting [--turns 10000] [--renderers dense chromium] [--gaps 0 20] [--kind airline]
+python -m benchmarks.waiting [--turns 10000] [--renderers dense chromium] [--gaps 0 20 200] [--kind airline]
 
-Real conversations are stored message by message in SQLite, one after another, and messages() is called after each. With
-a gap the caller does nothing for so many milliseconds between a message and the call, as a model that answers would.
+Real conversations are stored message by message in SQLite, one after another, and messages() is called right after each
+is added. With a gap the caller does nothing for so many milliseconds behind the call, until the next message is there:
+0 is a tight loop, as when a recorded session is replayed; 20 a tool that answers at once; 200 a small model's short
+answer; 1000 and more what most models take. Half of the gaps stand before a tool's or a user's message and half before
+a model's: in both nobody waits for the memory.
 """
 
 from __future__ import annotations
@@ -54,17 +57,17 @@ def messages(kind: str) -> Iterator[dict[str, Any]]:
 
 
 def wait(path: Path, said: Iterable[dict[str, Any]], gap: float, **settings: Any) -> Waits:
-    """Add messages one by one, and time messages() after each; ``gap`` is in seconds."""
+    """Add messages one by one, and time messages() right after each; ``gap`` is in seconds, behind the call."""
     out = Waits()
     with OpticalMemory("s", store=f"sqlite:///{path}", **settings) as memory:
         epoch = 0
         for message in said:
             memory.extend([message], format="openai")
-            if gap:
-                time.sleep(gap)
             start = time.perf_counter()
             sent = memory.messages()
             out.calls.append((time.perf_counter() - start) * 1_000)
+            if gap:
+                time.sleep(gap)
             now = memory.peek().epoch
             if now != epoch:
                 out.epochs.append(out.calls[-1])
@@ -78,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--turns", type=int, default=10_000)
     parser.add_argument("--renderers", nargs="+", default=["dense", "chromium"])
-    parser.add_argument("--gaps", nargs="+", type=float, default=[0, 20], help="milliseconds before each call")
+    parser.add_argument("--gaps", nargs="+", type=float, default=[0, 20], help="milliseconds behind each call")
     parser.add_argument("--kind", choices=["airline", "coding", "talk"], default="airline")
     parser.add_argument("--profile", default="deepseek-ocr")
     parser.add_argument("--budget", type=int, default=8_000)

@@ -2,7 +2,9 @@
 
 What is prepared follows from turns that are stored (:meth:`optical_memory.context.plan.Sizes.basis`), so that an epoch
 is the same whether it was prepared or not. A view takes it only while everything that it was prepared from still holds.
-All memories of a process share a few threads; each has at most one epoch waiting there or being drawn.
+Before that stands, a sketch is made: the epoch as it would be by then, of which only what took long to make is kept,
+most of all the pixels of pages. All memories of a process share a few threads; each has at most one epoch and one
+sketch waiting there or being drawn.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from optical_memory.context.base import Piece, Settings
+from optical_memory.context.epoch import Epoch
 from optical_memory.context.gallery import Gallery, Key
 from optical_memory.context.planning import Draft, Planner, Premises
 from optical_memory.context.shelf import Shelf
@@ -26,6 +29,8 @@ from optical_memory.errors import OpticalMemoryError
 
 THREADS = 2
 """Threads of a process that prepare epochs, however many memories there are."""
+PAUSE = 0.002
+"""Seconds that a thread waits before it begins, so that the call that asked for it is over: both would take turns."""
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -59,6 +64,14 @@ class Work:
     gallery: Gallery
     state: SessionState
     view: str
+
+    def sketched(self, stopped: Callable[[], bool]) -> None:
+        """Make what an epoch from about these premises needs, until ``stopped``; the view shows nothing of it."""
+        shelf, sealer = self.shelf, self.shelf.sealer
+        draft = Planner(self.settings, sealer, shelf.runs, shelf.turns_at).draft(self.premises)
+        shelf.learn([*draft.fresh, *draft.gists])
+        past = [] if stopped() else shelf.pieces(draft.epoch, sealer.header_tokens)
+        self.gallery.sketch((piece.page for piece in past if piece.page is not None), stopped)
 
     def done(self, stopped: Callable[[], bool]) -> Prepared | None:
         """Plan, lay out, draw and pack the epoch; None where it was ``stopped`` meanwhile."""
@@ -97,6 +110,7 @@ class Ahead:
     def __init__(self) -> None:
         """No thread is used before the first :meth:`prepare`."""
         self._job: _Job | None = None
+        self._sketch: _Sketch | None = None
         self._after: tuple[Future[None], Callable[[], None]] | None = None
         self._leave: weakref.finalize[..., Ahead] | None = None
 
@@ -105,11 +119,32 @@ class Ahead:
         if self._job is not None and self._job.premises.are(premises):
             return
         self.drop()
+        if self._sketch is not None:
+            self._sketch.give_up()
         work = begin()
         self._enter()
         stop = threading.Event()
-        future = _POOL.submit(lambda: None if stop.is_set() else work.done(stop.is_set))
+        future = _POOL.submit(lambda: None if stop.wait(PAUSE) else work.done(stop.is_set))
         self._job = _Job(premises=premises, future=future, stop=stop, process=os.getpid())
+
+    def sketch(self, epoch: Epoch, begin: Callable[[], Work]) -> None:
+        """Have a sketch made of the epoch that will follow this one, by what ``begin`` returns, once."""
+        if self._sketch is not None:
+            if self._sketch.epoch is epoch:
+                return
+            self._sketch.give_up()
+        work = begin()
+        self._enter()
+        stop = threading.Event()
+
+        def make() -> None:
+            try:
+                if not stop.wait(PAUSE):
+                    work.sketched(stop.is_set)
+            except Exception as error:
+                _log.debug("no sketch of the next epoch: %s", error)
+
+        self._sketch = _Sketch(epoch=epoch, future=_POOL.submit(make), stop=stop, process=os.getpid())
 
     def take(self, premises: Premises) -> Prepared | None:
         """Return the epoch prepared from these premises; None where there is none. Waits for one that was begun.
@@ -128,7 +163,7 @@ class Ahead:
         """Do something when there is time, at the latest in :meth:`close`; what was to be done before is done first."""
         self._finish()
         self._enter()
-        self._after = (_POOL.submit(work), work)
+        self._after = (_POOL.submit(lambda: (time.sleep(PAUSE), work())[1]), work)
 
     def _enter(self) -> None:
         if self._leave is None:
@@ -156,6 +191,10 @@ class Ahead:
             job.give_up()
             if wait:
                 job.result()
+        if wait and self._sketch is not None:
+            sketch, self._sketch = self._sketch, None
+            sketch.give_up()
+            sketch.wait()
 
     def close(self) -> None:
         """Stop, and let go of the threads; the last one to do so ends them."""
@@ -189,6 +228,23 @@ class _Job:
         except Exception:
             _log.exception("an epoch could not be prepared, and is planned when it is due")
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sketch:
+    epoch: Epoch
+    future: Future[None]
+    stop: threading.Event
+    process: int
+
+    def give_up(self) -> None:
+        self.stop.set()
+        self.future.cancel()
+
+    def wait(self) -> None:
+        """Wait until nothing of it runs any more; in a forked process nothing does."""
+        if self.process == os.getpid() and not self.future.cancelled():
+            self.future.result()
 
 
 class _Pool:

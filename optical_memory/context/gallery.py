@@ -16,6 +16,8 @@ from optical_memory.renderers import png
 from optical_memory.renderers.base import Layout, Page, Renderer, Tier
 from optical_memory.stores.base import Store
 
+TOGETHER = 2
+"""Pages of a sketch that are drawn together."""
 _log = logging.getLogger(__name__)
 
 
@@ -50,6 +52,7 @@ class Gallery:
     seen: Callable[[], Seen]
     _bytes: dict[Key, bytes] = field(default_factory=dict)
     _homes: dict[Key, str] = field(default_factory=dict)
+    _sketched: dict[Key, bytes] = field(default_factory=dict)
     _forgotten: set[str] = field(default_factory=set)
     _watchers: set[WeakMethod[Callable[[str], object]]] = field(default_factory=set)
 
@@ -119,6 +122,24 @@ class Gallery:
                 page.cached.append(made[_key(page)])
         return made, len(missing)
 
+    def sketch(self, pages: Iterable[Page], stopped: Callable[[], bool]) -> None:
+        """Draw pages that will probably be shown soon, the newest first, until ``stopped``; others are let go of.
+
+        May run on another thread while the view goes on.
+        """
+        wanted = {_key(page): page for page in pages}
+        sketched = {key: data for key, data in self._sketched.items() if key in wanted}
+        self._sketched = sketched  # what comes after drop_sketches() goes into what is let go of
+        missing = [key for key in reversed(wanted) if key not in sketched and key not in self._bytes]
+        for start in range(0, len(missing), TOGETHER):
+            if stopped():
+                return
+            sketched |= self._draw({key: wanted[key] for key in missing[start : start + TOGETHER]})
+
+    def drop_sketches(self) -> None:
+        """Let go of what was drawn for an epoch that will not begin."""
+        self._sketched = {}
+
     def learn(self, pixels: Mapping[Key, bytes]) -> None:
         """Take in pixels that are stored already; :meth:`admit` says which of them are shown."""
         self._bytes |= pixels
@@ -142,11 +163,13 @@ class Gallery:
                     forget_page(page_id)
         self._bytes.clear()
         self._homes.clear()
+        self.drop_sketches()
 
     def clear(self) -> None:
         """Let go of all pixels held in memory."""
         self._bytes.clear()
         self._homes.clear()
+        self.drop_sketches()
 
     def sweep(self, state: SessionState) -> None:
         """Delete stored pixels that no view of the session shows any more."""
@@ -187,8 +210,10 @@ class Gallery:
         return self._bytes.get(key)
 
     def _draw(self, pages: Mapping[Key, Page]) -> dict[Key, bytes]:
-        """Draw pages, those of one size together."""
-        out: dict[Key, bytes] = {}
+        """Draw pages, those of one size together, but those that were sketched."""
+        sketched = self._sketched
+        out = {key: sketched[key] for key in pages if key in sketched}
+        pages = {key: page for key, page in pages.items() if key not in out}
         for size in dict.fromkeys(page.size for page in pages.values()):
             alike = {key: page.layout for key, page in pages.items() if page.size == size}
             out |= zip(alike, png.paint(self.renderer, list(alike.values()), size=size), strict=True)

@@ -39,6 +39,8 @@ class Shares:
     """Where no page fits, the gist of what is archived is text up to this share of the budget."""
     past_images: float = 1 / 2
     """Images, and bytes, that the past may take; the tail has the rest."""
+    near: float = 1 / 4
+    """When no more than this is free, the next epoch is sketched."""
     far_over: int = 4
     """While a long history is read in, the tail is sealed whenever it is this many budgets long."""
 
@@ -133,6 +135,10 @@ class Sizes:
         """Whether the prefix may stay: nothing is sealed before the budget is full, or the images are too many."""
         too_many = self.images > self.profile.max_images * shares.past_images and len(self.groups) > 1
         return self.tokens <= self.budget and not too_many
+
+    def is_near(self, shares: Shares = SHARES) -> bool:
+        """Whether an epoch will begin before long."""
+        return bool(self.groups) and self.budget - self.tokens <= self.budget * shares.near
 
     def upto(self, count: int) -> Sizes:
         """Return the sizes as they were when the tail had only its first ``count`` groups."""

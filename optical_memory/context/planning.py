@@ -53,6 +53,13 @@ class Premises:
             **others,
         )
 
+    @classmethod
+    def early(cls, sizes: Sizes, groups: Sequence[Group], path: Ranges, **others: Any) -> Premises:
+        """Return premises like those of the next epoch, from what a view holds before these stand."""
+        last = groups[-1].turns[-1].seq
+        free = sizes.watermarks().low // 2
+        return cls(groups=tuple(groups), path=clipped(path, 0, last), sizes=sizes, free=free, **others)
+
     @property
     def now(self) -> float:
         """The time that policies know: when the newest turn was added, so that a plan follows from the turns."""

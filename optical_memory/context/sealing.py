@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache, partial
 
 from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens
@@ -22,6 +23,8 @@ LABEL_TOKENS = 32
 """Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens, whatever its digits."""
 NEAR = 32
 """Turns before and behind a segment among which the calls and results of its turns are looked for."""
+SHORT, MOST_COUNTED, MOST_GISTS = 160, 2_048, 4
+"""Characters of texts whose cost is kept, and how many; and gists that are kept until they are asked for again."""
 MAX_TURN_PAGES = 64
 """Most pages that one turn is laid out on; of a longer one the beginning and the end are shown."""
 IMPORTANCE: Mapping[str, float] = {"system": 1.0, "developer": 1.0, "user": 0.8, "assistant": 0.5, "tool": 0.3}
@@ -58,11 +61,18 @@ class Sealer:
         self.profile = profile
         self.renderer = renderer
         self.tiers = legible_tiers(profile)
+        self._costs = lru_cache(MOST_COUNTED)(partial(count_tokens, profile=profile))
+        self._gists: dict[tuple[Run, ...], tuple[Sequence[Run], Layout]] = {}
         self.header_tokens = count_tokens(wording.HEADER, profile) + profile.message_tokens
 
     def count(self, text: str) -> int:
-        """Return what a text costs the target model, in tokens."""
-        return count_tokens(text, self.profile)
+        """Return what a text costs the target model, in tokens; of short texts it is known from the last time."""
+        return self._costs(text) if len(text) <= SHORT else count_tokens(text, self.profile)
+
+    def forget(self) -> None:
+        """Let go of all texts."""
+        self._costs.cache_clear()
+        self._gists = {}
 
     def seal(
         self, turns: Sequence[Turn], totals: Totals = NOTHING, *, skip: int = 0, beside: Sequence[Turn] = ()
@@ -181,6 +191,12 @@ class Sealer:
 
     def one_page(self, runs: Sequence[Run]) -> tuple[Sequence[Run], Layout]:
         """Excerpt runs until they fit on one gist page; each try asks for less, as row ends cost cells too."""
+        key = tuple(runs)
+        known = self._gists.get(key) or self._one_page(runs)
+        self._gists = {**dict([*self._gists.items()][1 - MOST_GISTS :]), key: known}
+        return known
+
+    def _one_page(self, runs: Sequence[Run]) -> tuple[Sequence[Run], Layout]:
         from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before the first gist
 
         grid = self._gist_grid(runs)

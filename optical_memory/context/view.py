@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optical_memory.budget import count_message
 from optical_memory.budget.calibration import Calibration
@@ -30,7 +30,7 @@ from optical_memory.stores.base import Head, Store
 from optical_memory.turns import Turn
 
 if TYPE_CHECKING:
-    from optical_memory.context.ahead import Ahead
+    from optical_memory.context.ahead import Ahead, Work
     from optical_memory.context.planning import Premises
 
 BATCH_TURNS = 4_096
@@ -171,6 +171,7 @@ class SessionView:
         system = self.store.get(self.session, epoch.instructions) if epoch.instructions else []
         self._show_instructions([turn for turn in system if within(epoch.sealed, turn.seq)])
         self.shelf.keep_only(epoch.entries)
+        self.gallery.drop_sketches()
         self._past: tuple[Piece, ...] | None = None
 
     def _show_instructions(self, turns: Sequence[Turn]) -> None:
@@ -234,27 +235,42 @@ class SessionView:
     def _premises(self, sizes: Sizes) -> Premises:
         from optical_memory.context.planning import Premises
 
-        held = {"epoch": self._epoch, "instructions": self._instructions, "reserved": self.reserved}
-        return Premises.of(sizes, self._tail.groups, self.path(), **held)
+        return Premises.of(sizes, self._tail.groups, self.path(), **self._held())
+
+    def _held(self) -> dict[str, Any]:
+        return {"epoch": self._epoch, "instructions": self._instructions, "reserved": self.reserved}
 
     def _look_ahead(self, sizes: Sizes) -> None:
-        """Have the next epoch prepared once what it is planned from stands."""
-        if not self.settings.ahead or sizes.basis() is None:
+        """Have the next epoch prepared once what it is planned from stands; before that, when it is near, a sketch."""
+        if not self.settings.ahead:
             return
-        from optical_memory.context.ahead import Ahead, Work
+        is_known = sizes.basis() is not None
+        if not is_known and not sizes.is_near():
+            return
+        from optical_memory.context.ahead import Ahead
 
-        premises = self._premises(sizes)
         self._ahead = self._ahead or Ahead()
-        self._ahead.prepare(
-            premises,
-            lambda: Work(
-                premises=premises,
-                settings=self.settings,
-                shelf=self.shelf.copy(),
-                gallery=self.gallery,
-                state=self.state,
-                view=self.name,
-            ),
+        if is_known:
+            premises = self._premises(sizes)
+            self._ahead.prepare(premises, lambda: self._work(premises))
+        else:
+            self._ahead.sketch(self._epoch, lambda: self._work(self._early(sizes)))
+
+    def _early(self, sizes: Sizes) -> Premises:
+        from optical_memory.context.planning import Premises
+
+        return Premises.early(sizes, self._tail.groups, self.path(), **self._held())
+
+    def _work(self, premises: Premises) -> Work:
+        from optical_memory.context.ahead import Work
+
+        return Work(
+            premises=premises,
+            settings=self.settings,
+            shelf=self.shelf.copy(),
+            gallery=self.gallery,
+            state=self.state,
+            view=self.name,
         )
 
     def stop(self) -> None:
@@ -304,6 +320,7 @@ class SessionView:
                 piece.page.cached.clear()
                 piece.page.cached_url.clear()
         self.gallery.forget(page_ids)
+        self.sealer.forget()
         self.shelf.keep_only(())
 
     def adopt(self, epoch: Epoch) -> None:
