@@ -152,6 +152,8 @@ class Ahead:
         What went wrong in the background is logged; the caller does the same work itself, and has the error.
         """
         job, self._job = self._job, None
+        if self._sketch is not None:
+            self._sketch.give_up()
         if job is None:
             return None
         if not job.premises.are(premises):

@@ -124,6 +124,48 @@ def test_pages_are_drawn_where_nobody_waits_and_found_after_a_restart(
     assert renderer.here == here, "every page was in the store"
 
 
+def sketched(memory: OpticalMemory) -> Any:
+    """Wait for the sketch of the next epoch; return the pages drawn for it, None where there is no sketch."""
+    ahead = memory._view._ahead
+    if ahead is None or ahead._sketch is None:
+        return None
+    wait([ahead._sketch.future])
+    return memory._view.gallery._sketched
+
+
+def test_most_of_an_epoch_is_drawn_before_it_is_known(airline_sessions: list[dict[str, Any]]) -> None:
+    renderer = Watched()
+    settings: dict[str, Any] = {"profile": "deepseek-ocr", "budget": 4_000}
+    early = late = 0
+    with (
+        OpticalMemory(renderer=renderer, **settings) as memory,
+        OpticalMemory(renderer="dense", draw_ahead=False, **settings) as other,
+    ):
+        for message in talk(airline_sessions)[:150]:
+            memory.extend([message])
+            other.extend([message])
+            before = renderer.ahead
+            assert memory.messages() == other.messages()
+            if prepared(memory):
+                late += renderer.ahead - before
+            elif sketched(memory):
+                early += renderer.ahead - before
+        assert memory.peek().epoch > 2 and early > late > 0
+
+
+def test_a_sketch_is_let_go_of_when_a_turn_is_forgotten(airline_sessions: list[dict[str, Any]]) -> None:
+    with OpticalMemory(profile="deepseek-ocr", budget=4_000, renderer="dense") as memory:
+        secret = memory.add("user", SECRET)
+        for message in talk(airline_sessions):
+            memory.extend([message])
+            memory.messages()
+            if sketched(memory):
+                break
+        assert sketched(memory)
+        memory.forget(turn_id=secret.id)
+        assert sketched(memory) is None and not memory._view.gallery._sketched
+
+
 def test_nothing_forgotten_is_shown_or_stored_again(airline_sessions: list[dict[str, Any]]) -> None:
     store = MemoryStore()
     with OpticalMemory(store=store, profile="deepseek-ocr", budget=4_000, renderer="dense") as memory:
