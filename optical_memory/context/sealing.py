@@ -23,8 +23,8 @@ LABEL_TOKENS = 32
 """Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens, whatever its digits."""
 NEAR = 32
 """Turns before and behind a segment among which the calls and results of its turns are looked for."""
-SHORT, MOST_COUNTED, MOST_GISTS = 160, 2_048, 4
-"""Characters of texts whose cost is kept, and how many; and gists that are kept until they are asked for again."""
+SHORT, MOST_COUNTED, MOST_PAGED, MOST_GISTS = 160, 2_048, 32, 4
+"""Characters of texts whose cost is kept, and how many; pages and gists that are kept for when they are made again."""
 MAX_TURN_PAGES = 64
 """Most pages that one turn is laid out on; of a longer one the beginning and the end are shown."""
 IMPORTANCE: Mapping[str, float] = {"system": 1.0, "developer": 1.0, "user": 0.8, "assistant": 0.5, "tool": 0.3}
@@ -62,6 +62,7 @@ class Sealer:
         self.renderer = renderer
         self.tiers = legible_tiers(profile)
         self._costs = lru_cache(MOST_COUNTED)(partial(count_tokens, profile=profile))
+        self._paged: dict[str, int] = {}
         self._gists: dict[tuple[Run, ...], tuple[Sequence[Run], Layout]] = {}
         self.header_tokens = count_tokens(wording.HEADER, profile) + profile.message_tokens
 
@@ -250,7 +251,7 @@ class Sealer:
         for layout in self._fitted([replace(runs[0], skip=skip), *runs[1:]], grid):
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
-            text_tokens = count_tokens(layout.text, self.profile)
+            text_tokens = self._page_tokens(layout)
             tiers = [tier_on(self.profile, tier, layout.grid) for tier in self._readable([layout])]
             costs = tier_costs(tiers, text_tokens, self._overhead(layout.id, excerpt=False))
             if not costs:
@@ -258,6 +259,14 @@ class Sealer:
             entry = _entry(layout.id, page_turns, segment, costs, text_tokens, floor=floor)
             out.append(Sealed(entry=entry, runs=page_runs, layout=layout))
         return out
+
+    def _page_tokens(self, layout: Layout) -> int:
+        """Return what the text of a page costs; of the pages counted last it is known."""
+        known = self._paged.get(layout.id)
+        if known is None:
+            known = count_tokens(layout.text, self.profile)
+            self._paged = {**dict([*self._paged.items()][1 - MOST_PAGED :]), layout.id: known}
+        return known
 
     def _text_entry(self, turns: list[Turn], runs: list[Run], segment: Ranges, floor: str) -> Sealed:
         frame = repr([(run.place, run.role, run.header, run.text) for run in runs])
