@@ -127,10 +127,10 @@ class Ahead:
         future = _POOL.submit(lambda: None if stop.wait(PAUSE) else work.done(stop.is_set))
         self._job = _Job(premises=premises, future=future, stop=stop, process=os.getpid())
 
-    def sketch(self, epoch: Epoch, step: int, begin: Callable[[], Work]) -> None:
-        """Have a sketch made of the epoch that follows this one, by what ``begin`` returns, once at each ``step``."""
+    def sketch(self, epoch: Epoch, begin: Callable[[], Work]) -> None:
+        """Have a sketch made of the epoch that follows this one, by what ``begin`` returns, once."""
         if self._sketch is not None:
-            if self._sketch.epoch is epoch and self._sketch.step == step:
+            if self._sketch.epoch is epoch:
                 return
             self._sketch.give_up()
         work = begin()
@@ -144,7 +144,7 @@ class Ahead:
             except Exception as error:
                 _log.debug("no sketch of the next epoch: %s", error)
 
-        self._sketch = _Sketch(epoch=epoch, step=step, future=_POOL.submit(make), stop=stop, process=os.getpid())
+        self._sketch = _Sketch(epoch=epoch, future=_POOL.submit(make), stop=stop, process=os.getpid())
 
     def take(self, premises: Premises) -> Prepared | None:
         """Return the epoch prepared from these premises; None where there is none. Waits for one that was begun.
@@ -235,7 +235,6 @@ class _Job:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sketch:
     epoch: Epoch
-    step: int
     future: Future[None]
     stop: threading.Event
     process: int

@@ -39,8 +39,8 @@ class Shares:
     """Where no page fits, the gist of what is archived is text up to this share of the budget."""
     past_images: float = 1 / 2
     """Images, and bytes, that the past may take; the tail has the rest."""
-    near: float = 1 / 4
-    """When no more than this is free, the next epoch is sketched, and sketched again as it comes nearer."""
+    near: float = 1 / 6
+    """When no more than this is free, the next epoch is sketched: earlier it would be less like what comes."""
     far_over: int = 4
     """While a long history is read in, the tail is sealed whenever it is this many budgets long."""
 
@@ -48,8 +48,6 @@ class Shares:
 SHARES = Shares()
 LOW_AT_MOST = 8
 """The low watermark is at most the budget by this (:func:`optical_memory.policies.epochs.choose_watermarks`)."""
-SKETCHES = 2
-"""Most sketches of an epoch."""
 LEAST_TOKENS = 64
 """Least that the limits of one group are set to, in tokens, however small the budget."""
 
@@ -138,10 +136,9 @@ class Sizes:
         too_many = self.images > self.profile.max_images * shares.past_images and len(self.groups) > 1
         return self.tokens <= self.budget and not too_many
 
-    def step(self, shares: Shares = SHARES) -> int:
-        """Return how near the next epoch is, from 1 on; 0 where it is far."""
-        free = (self.budget - self.tokens) / self.budget
-        return 1 + int(SKETCHES * (1 - free / shares.near)) if self.groups and free <= shares.near else 0
+    def is_near(self, shares: Shares = SHARES) -> bool:
+        """Whether an epoch will begin before long."""
+        return bool(self.groups) and self.budget - self.tokens <= self.budget * shares.near
 
     def upto(self, count: int) -> Sizes:
         """Return the sizes as they were when the tail had only its first ``count`` groups."""

@@ -244,8 +244,8 @@ class SessionView:
         """Have the next epoch prepared once what it is planned from stands; before that, when it is near, a sketch."""
         if not self.settings.ahead:
             return
-        is_known, step = sizes.basis() is not None, sizes.step()
-        if not is_known and not step:
+        is_known = sizes.basis() is not None
+        if not is_known and not sizes.is_near():
             return
         from optical_memory.context.ahead import Ahead
 
@@ -254,7 +254,7 @@ class SessionView:
             premises = self._premises(sizes)
             self._ahead.prepare(premises, lambda: self._work(premises))
         else:
-            self._ahead.sketch(self._epoch, step, lambda: self._work(self._early(sizes)))
+            self._ahead.sketch(self._epoch, lambda: self._work(self._early(sizes)))
 
     def _early(self, sizes: Sizes) -> Premises:
         from optical_memory.context.planning import Premises
