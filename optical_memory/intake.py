@@ -17,6 +17,7 @@ from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
     from optical_memory.context.following import Followed, Follower
+    from optical_memory.context.takeover import Journal
 
 
 class Intake:
@@ -98,18 +99,26 @@ class Intake:
             out += self.store.append(self.session, stamped[start : start + BATCH_TURNS])
         return out
 
-    def follow(self, messages: Iterable[Any], *, format: str | None = None, expected: Head | None = None) -> Followed:
+    def follow(
+        self,
+        messages: Iterable[Any],
+        *,
+        format: str | None = None,
+        expected: Head | None = None,
+        journal: Journal | None = None,
+    ) -> Followed:
         """Make the visible history equal ``messages``: add what is new, leave what was edited or rewound.
 
         For callers that keep their own list and hand it over each time, in any provider's format. Turns that are not
         in the list leave the context and recall, and are kept as superseded; a branch that comes back is found again.
         Nothing is deleted. Messages are compared by what they say; ids are not needed. A message whose turn was
         forgotten does not come back. ``expected``: only where the session still has this head, else ConflictError.
+        ``journal`` lets another process finish what this one began (:mod:`optical_memory.context.takeover`).
 
         Errors: as for :meth:`extend`, ConflictError where other processes changed the session each time.
         """
         with self._lock:
-            return self._follower().follow(list(messages), format, self._clock(), expected=expected)
+            return self._follower().follow(list(messages), format, self._clock(), expected=expected, journal=journal)
 
     def _follower(self) -> Follower:
         from optical_memory.context.following import Follower  # seldom needed

@@ -22,6 +22,8 @@ from optical_memory.client import OpticalMemoryClient
 from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys
 
 Report = dict[str, object]
+_THINKING_SECONDS = 0.05
+"""How long writers pause where services start all the time: else they take the processor from them."""
 
 
 def crash(store: str, *, kills: int, writers: int, most_seconds: float = 1.0, seed: int = 7) -> Report:
@@ -41,19 +43,20 @@ def crash(store: str, *, kills: int, writers: int, most_seconds: float = 1.0, se
 
 
 def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7) -> Report:
-    """Kill one of two replicas at one port ``kills`` times; the other goes on, and the killed one is replaced."""
+    """Kill one of two replicas at one port ``kills`` times; the other goes on. Each kill is of two that serve."""
     chance, redis = random.Random(seed), RedisProcess(folder)
     service = _serving(redis, workers="2")
 
     def killing(_: Prober) -> None:
         for _ in range(kills):
-            time.sleep(chance.uniform(0.1, 0.6))
-            before = _workers(service)
-            chance.choice(before).send_signal(signal.SIGKILL)
-            until(lambda before=before: len(set(_workers(service)) - set(before)) > 0)  # type: ignore[misc]
+            until(lambda: len(_workers(service)) == 2)
+            time.sleep(chance.uniform(0.05, 0.5))
+            killed = chance.choice(_workers(service))
+            killed.send_signal(signal.SIGKILL)
+            until(lambda killed=killed: killed not in _workers(service))  # type: ignore[misc]
 
     try:
-        return {"kills": kills, **_under_load(redis.url, service, killing, writers)}
+        return {"kills": kills, **_under_load(redis.url, service, killing, writers, _THINKING_SECONDS)}
     finally:
         service.stop()
         redis.close()
@@ -164,10 +167,12 @@ def _serving(store: RedisProcess | Sentinels | Cluster, **settings: str) -> Serv
         raise
 
 
-def _under_load(store: str, service: Service, harm: Callable[[Prober], None], writers: int) -> Report:
+def _under_load(
+    store: str, service: Service, harm: Callable[[Prober], None], writers: int, pause_seconds: float = 0.0
+) -> Report:
     """Do harm as soon as all clients work, let them go on for a while, and return what was counted."""
     key = make_key(store, TENANT)
-    with _working(service.url, key, writers) as (running, prober):
+    with _working(service.url, key, writers, pause_seconds) as (running, prober):
         until(lambda: all(writer.shared for writer in running))
         harm(prober)
         after = [len(writer.own) + len(writer.shared) for writer in running]
@@ -179,10 +184,12 @@ def _under_load(store: str, service: Service, harm: Callable[[Prober], None], wr
 
 
 @contextmanager
-def _working(url: str, key: str, writers: int) -> Iterator[tuple[list[Writer], Prober]]:
+def _working(url: str, key: str, writers: int, pause_seconds: float) -> Iterator[tuple[list[Writer], Prober]]:
     stop = threading.Event()
     clients = [OpticalMemoryClient(url, key, timeout_seconds=60, retries=300) for _ in range(writers)]
-    running = [Writer(client, f"writer-{place}", stop) for place, client in enumerate(clients)]
+    running = [
+        Writer(client, f"writer-{place}", stop, pause_seconds=pause_seconds) for place, client in enumerate(clients)
+    ]
     prober = Prober(url, key, stop)
     threads = [threading.Thread(target=one.run) for one in (*running, prober)]
     for thread in threads:
@@ -198,12 +205,13 @@ def _working(url: str, key: str, writers: int) -> Iterator[tuple[list[Writer], P
 
 
 def _workers(service: Service) -> list[psutil.Process]:
-    children = psutil.Process(service.process.pid).children()
-    return [child for child in children if _serves(child)]
+    """Return the processes that listen at a service's port."""
+    return [child for child in psutil.Process(service.process.pid).children() if _serves(child, service.port)]
 
 
-def _serves(process: psutil.Process) -> bool:
+def _serves(process: psutil.Process, port: int) -> bool:
     try:
-        return "spawn_main" in " ".join(process.cmdline())
+        found = process.net_connections("tcp")
     except psutil.Error:
         return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)

@@ -23,15 +23,20 @@ _ROOMY = 1_000_000
 
 @dataclass
 class Writer:
-    """One client, one call at a time. Two sessions are its own, so each read of them must equal what it knows."""
+    """One client, one call at a time. Two sessions are its own, so each read of them must equal what it knows.
+
+    It adds to both kinds of session, waits ``pause_seconds``, and goes on; every so often it follows, reads, forgets.
+    """
 
     client: OpticalMemoryClient
     name: str
     stop: threading.Event
     forgets: bool = True
+    pause_seconds: float = 0.0
     own: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
     path: list[str] = field(default_factory=list)
+    revision: str = "none"
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     failed: Exception | None = None
@@ -53,6 +58,7 @@ class Writer:
                 if self.forgets and number % 25 == 24:
                     self._forget(chance)
                 number += 1
+                time.sleep(self.pause_seconds)
         except Exception as error:
             self.failed = error
 
@@ -62,7 +68,8 @@ class Writer:
             del self.path[chance.randrange(len(self.path)) :]
         self.path.append(f"{self.name} path {number}")
         messages = [{"role": "user", "content": text} for text in self.path]
-        self.client.follow(f"{self.name}-path", messages, format="openai")
+        told = self.client.follow(f"{self.name}-path", messages, format="openai", if_match=self.revision)
+        self.revision = told["revision"]  # nobody else changes this session
         self.counts["follow"] += 1
 
     def _forget(self, chance: random.Random) -> None:

@@ -110,7 +110,7 @@ async def follow(
         if repeat is not None and (before := repeat.answer()) is not None:
             return _again(before)
         try:
-            followed = memory.follow(body.messages, format=body.format, expected=expected)
+            followed = memory.follow(body.messages, format=body.format, expected=expected, journal=repeat)
         except ConflictError as error:
             if expected is None:
                 raise
