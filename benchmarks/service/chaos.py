@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 from redis.crc import key_slot
 
-from benchmarks.service.histories import SHARED, TENANT, Prober, Writer, checked
+from benchmarks.service.histories import PROBED, SHARED, TENANT, Prober, Writer, checked
 from benchmarks.service.load import make_key
 from benchmarks.service.process import Service
 from benchmarks.service.redis_process import RedisProcess
@@ -139,20 +139,32 @@ def failover(folder: Path, *, writers: int) -> Report:
 
 
 def move_slots(folder: Path, *, moves: int, writers: int) -> Report:
-    """Move the slots of sessions that are written to, with their keys, from node to node of a cluster."""
+    """Move the slots of sessions that are written to, with their keys, from node to node of a cluster.
+
+    The slot of the prober's session moves last, to a node that is stopped in its tracks until the prober was told 503.
+    """
     setup = Cluster(folder)
     service, keys, moved = _serving(setup), Keys(DEFAULT_PREFIX), 0
 
-    def moving(_: Prober) -> None:
+    def slot_of(session: str) -> int:
+        return int(key_slot(keys.of(f"{TENANT}/{session}")["meta"].encode()))
+
+    def moving(prober: Prober) -> None:
         nonlocal moved
         for number in range(moves):
             time.sleep(1)
-            session = SHARED if number % 2 else f"writer-{number % writers}"
-            moved += setup.move(key_slot(keys.of(f"{TENANT}/{session}")["meta"].encode()))
-        time.sleep(1)
+            moved += setup.move(slot_of(SHARED if number % 2 else f"writer-{number % writers}"))
+        until(lambda: prober.last == 201)
+        with setup.moving(slot_of(PROBED)) as (target, count):
+            moved += count
+            target.pause()
+            told = prober.statuses[503]
+            until(lambda: prober.statuses[503] > told)
+            target.go_on()
 
     try:
-        return {"moves": moves, **_under_load(setup.url, service, moving, writers), "keys_moved": moved}
+        found = _under_load(setup.url, service, moving, writers)
+        return {"moves": moves + 1, "keys_moved": moved, **found}
     finally:
         service.stop()
         setup.close()

@@ -18,6 +18,7 @@ from optical_memory.stores.scoped import ScopedStore
 
 TENANT = "crash"
 SHARED = "shared"
+PROBED = "probe"
 _ROOMY = 1_000_000
 
 
@@ -114,7 +115,7 @@ class Prober:
         with httpx.Client(base_url=self.url, headers=headers, timeout=60) as client:
             while not self.stop.is_set():
                 try:
-                    answer = client.post("/v1/sessions/probe/turns", json={"role": "user", "content": "probe"})
+                    answer = client.post(f"/v1/sessions/{PROBED}/turns", json={"role": "user", "content": "probe"})
                     self.last = answer.status_code
                     self.without_retry_after += answer.status_code == 503 and "retry-after" not in answer.headers
                 except httpx.TransportError:
