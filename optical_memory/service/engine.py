@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +24,14 @@ from optical_memory.service.keys import Keyring
 from optical_memory.service.metered import Metered, MeteredStore
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.proxy.switch import Switch
-from optical_memory.service.quotas import Quotas
+from optical_memory.service.quotas import CLOSED_SECONDS, Quotas
 from optical_memory.service.rates import Rates, parse_rates
 from optical_memory.service.records import open_records
 from optical_memory.service.settings import ServiceSettings
 from optical_memory.service.storing import append_all
+from optical_memory.service.tally import ClosedError
 from optical_memory.stores import open_store
+from optical_memory.stores.appends import Append, Appended
 from optical_memory.stores.redis_url import with_default
 from optical_memory.stores.scoped import scoped_id
 
@@ -45,7 +48,9 @@ PAGE_THREADS = 32
 COMPRESSED_LISTS = 4
 """Lists that a tenant's compressor keeps."""
 TEND_SECONDS = 10.0
-"""How often the engine looks for what is left over, such as counts in doubt."""
+"""How often the engine says that it lives and looks for what is left over, such as counts in doubt."""
+CLOSED_WAIT_SECONDS = 0.02
+"""How often an append looks whether its tenant's count is made by now."""
 T = TypeVar("T")
 
 
@@ -99,11 +104,22 @@ class Engine:
         """Do work that waits for a model, on threads of its own."""
         return await on_worker(work, self._asking)
 
+    async def append(self, append: Append) -> Appended:
+        """Do one append together with others that wait; while its tenant's usage is counted anew, it waits apart."""
+        deadline = time.monotonic() + CLOSED_SECONDS
+        while True:
+            try:
+                return await self.appending.add(append)
+            except ClosedError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(CLOSED_WAIT_SECONDS)
+
     async def tend(self) -> None:
         """See to what is left over, again and again, until cancelled."""
         while True:
             await asyncio.sleep(TEND_SECONDS)
-            await self.slow(self.quotas.settle)
+            await self.slow(self.quotas.heal)
 
     def apart(self, tenant: str, session: str, profile: str, budget: int) -> OpticalMemory:
         """Return a memory of a view that no other request waits for."""
@@ -157,6 +173,7 @@ class Engine:
         self._quick.shutdown()
         self.appending.close()
         self.renderer.close()
+        self.quotas.close()
         self.store.close()
         self.records.close()
         if self.endpoint is not None:

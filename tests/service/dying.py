@@ -18,7 +18,8 @@ from typing import Any
 from benchmarks.service.process import Service
 
 POINTS = {
-    "taken": "optical_memory.service.quotas:Quotas.take",
+    "taken": "optical_memory.service.quotas:Quotas.begin",
+    "appended": "before optical_memory.service.metered:Metered._end",
     "begun": "optical_memory.service.repeats:Repeat.write",
     "rewound": "optical_memory.context.view:SessionView.commit",
     "stored": "optical_memory.service.metered:MeteredStore.append",
@@ -26,7 +27,7 @@ POINTS = {
     "deleted": "optical_memory.stores.scoped:ScopedStore.delete_turns",
     "deleted session": "optical_memory.stores.scoped:ScopedStore.delete_session",
 }
-"""Functions right after which it can die."""
+"""Functions right after which, or before which, it can die."""
 
 
 class DyingService(Service):
@@ -46,10 +47,10 @@ class DyingService(Service):
         assert self._end() == -signal.SIGKILL and not self._file.exists()
 
 
-def _mortal(real: Callable[..., Any], point: str, file: Path) -> Callable[..., Any]:
+def _mortal(real: Callable[..., Any], point: str, file: Path, *, before: bool) -> Callable[..., Any]:
     @wraps(real)
     def mortal(*given: Any, **named: Any) -> Any:
-        done = real(*given, **named)
+        done = None if before else real(*given, **named)
         times, _, armed = file.read_text().partition(" ") if file.exists() else ("0", "", "")
         if armed == point:
             if int(times) > 1:
@@ -57,7 +58,7 @@ def _mortal(real: Callable[..., Any], point: str, file: Path) -> Callable[..., A
             else:
                 file.unlink()
                 os.kill(os.getpid(), signal.SIGKILL)
-        return done
+        return real(*given, **named) if before else done
 
     return mortal
 
@@ -65,10 +66,10 @@ def _mortal(real: Callable[..., Any], point: str, file: Path) -> Callable[..., A
 def _main() -> None:
     file = Path(sys.argv.pop(1))
     for point, place in POINTS.items():
-        module, _, name = place.partition(":")
+        module, _, name = place.removeprefix("before ").partition(":")
         owner, _, method = name.partition(".")
         kind = getattr(import_module(module), owner)
-        setattr(kind, method, _mortal(getattr(kind, method), point, file))
+        setattr(kind, method, _mortal(getattr(kind, method), point, file, before=place.startswith("before ")))
     from optical_memory.cli import main
 
     main()

@@ -142,7 +142,7 @@ async def _stored(
     once = repeat.once if repeat is not None else None
     append = Append(session=scoped_id(caller.tenant, session), turns=turns, expected=expected, once=once)
     try:
-        done = await caller.engine.appending.add(append)
+        done = await caller.engine.append(append)
     except ConflictError as error:
         raise Problem(412, "the session has another revision", str(error)) from error
     revision = revision_of(done.head)
