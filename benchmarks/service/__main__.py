@@ -36,7 +36,7 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     ),
     "abuse": (
         "a body of 1 GB, many tiny requests, 2,000 slow clients",
-        lambda folder, given: abuse(folder, requests=given.requests, clients=2_000),
+        lambda folder, given: abuse(folder, requests=given.requests, clients=2_000, minutes=given.minutes),
     ),
     "proxy": (
         "what the proxy adds to a request, and what 100 turns of an agent cost with it",
@@ -50,7 +50,9 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     ),
     "replicas": (
         "kill -9 of one of two replicas",
-        lambda folder, given: chaos.crash_replicas(folder, kills=given.kills, writers=given.writers, seed=given.seed),
+        lambda folder, given: chaos.crash_replicas(
+            folder, kills=given.kills, writers=given.writers, seed=given.seed, count=True
+        ),
     ),
     "redis": (
         "kill -9 of Redis, appendfsync always",
@@ -89,7 +91,9 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="processes of the service")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of a soak")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="of a soak, and at most of the tiny requests of abuse"
+    )
     parser.add_argument("--requests", type=int, default=1_000_000, help="tiny ones of abuse")
     parser.add_argument("--renderer", default="dense", help="of reads: dense or chromium")
     arguments = parser.parse_args()

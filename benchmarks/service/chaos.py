@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,10 @@ from benchmarks.service.process import Service
 from benchmarks.service.redis_process import RedisProcess
 from benchmarks.service.topologies import Cluster, Sentinels, until
 from optical_memory.client import OpticalMemoryClient
+from optical_memory.service.records import open_records
+from optical_memory.service.tally import Tally
+from optical_memory.service.usage import KINDS, Survey
+from optical_memory.stores import open_store
 from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys
 
 Report = dict[str, object]
@@ -42,8 +46,11 @@ def crash(store: str, *, kills: int, writers: int, most_seconds: float = 1.0, se
         service.stop()
 
 
-def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7) -> Report:
-    """Kill one of two replicas at one port ``kills`` times; the other goes on. Each kill is of two that serve."""
+def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7, count: bool = False) -> Report:
+    """Kill one of two replicas at one port ``kills`` times; the other goes on. Each kill is of two that serve.
+
+    With ``count``, wait until what the tenant keeps is counted right again, and report after how many seconds it was.
+    """
     chance, redis = random.Random(seed), RedisProcess(folder)
     service = _serving(redis, workers="2")
 
@@ -56,7 +63,8 @@ def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7) -> 
             until(lambda killed=killed: killed not in _workers(service))  # type: ignore[misc]
 
     try:
-        return {"kills": kills, **_under_load(redis.url, service, killing, writers, _THINKING_SECONDS)}
+        found = {"kills": kills, **_under_load(redis.url, service, killing, writers, _THINKING_SECONDS)}
+        return found | ({"counted_right_after_seconds": _counted_after(redis.url)} if count else {})
     finally:
         service.stop()
         redis.close()
@@ -214,6 +222,15 @@ def _working(url: str, key: str, writers: int, pause_seconds: float) -> Iterator
             thread.join()
         for client in clients:
             client.close()
+
+
+def _counted_after(store: str) -> float:
+    """Wait until the count of what the tenant keeps is what it keeps; return the seconds. Raises TimeoutError."""
+    begun = time.monotonic()
+    with closing(open_records(store)) as records, closing(open_store(store)) as opened:
+        survey = Survey(opened, TENANT)
+        until(lambda: Tally.parse(records.get(f"usage/{TENANT}"), len(KINDS)).sums == survey.total().amounts, 120)
+    return round(time.monotonic() - begun, 1)
 
 
 def _workers(service: Service) -> list[psutil.Process]:
