@@ -12,11 +12,12 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from fastapi import Header
+from fastapi import Header, Response
 
 from optical_memory.context.takeover import Begun
 from optical_memory.errors import StoreCorruptError
 from optical_memory.service.access import Caller
+from optical_memory.service.answers import answer
 from optical_memory.service.records import answer_kept, keep_answer
 from optical_memory.stores.appends import Once
 from optical_memory.stores.base import Head
@@ -36,6 +37,13 @@ IdempotencyKey = Annotated[
 REPLAYED = "Idempotency-Replayed"
 _BEGUN = b"begun "
 """What stands in an answer's place while a list is followed, then what was about to change."""
+
+
+def repeated(before: bytes, *, status: int = 200) -> Response:
+    """Return an answer that was given before, once more."""
+    response = answer(before, status=status, revision=json.loads(before)["revision"])
+    response.headers[REPLAYED] = "true"
+    return response
 
 
 @dataclass(frozen=True, slots=True)

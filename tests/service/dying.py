@@ -21,6 +21,7 @@ POINTS = {
     "taken": "optical_memory.service.quotas:Quotas.begin",
     "appended": "before optical_memory.service.metered:Metered._end",
     "begun": "optical_memory.service.repeats:Repeat.write",
+    "loaded": "optical_memory.stores.scoped:ScopedStore.save_state",
     "rewound": "optical_memory.context.view:SessionView.commit",
     "stored": "optical_memory.service.metered:MeteredStore.append",
     "kept": "optical_memory.service.repeats:Repeat.keep",

@@ -14,7 +14,8 @@ from dying import DyingService
 
 from benchmarks.service.load import make_key
 from optical_memory.client import OpticalMemoryClient
-from optical_memory.errors import ConflictError
+from optical_memory.errors import ConflictError, InputError
+from optical_memory.service.master import new_master_key
 from optical_memory.stores import open_store
 from optical_memory.stores.scoped import ScopedStore
 from optical_memory.turns import Turn
@@ -25,8 +26,8 @@ STEPS = (("begun", 1), ("rewound", 1), ("stored", 1), ("kept", 2))
 
 
 @contextmanager
-def running(store: str, file: Path) -> Iterator[tuple[DyingService, OpticalMemoryClient]]:
-    service = DyingService(store, file)
+def running(store: str, file: Path, **settings: str) -> Iterator[tuple[DyingService, OpticalMemoryClient]]:
+    service = DyingService(store, file, **settings)
     try:
         with OpticalMemoryClient(service.url, make_key(store, "acme"), retries=60) as client:
             yield service, client
@@ -62,6 +63,24 @@ def test_a_list_is_followed_once_wherever_the_service_dies(store_url: str, tmp_p
             assert client.follow(step, BEFORE, if_match=found["revision"])["returned"] == 2, "its revision is the last"
             with pytest.raises(ConflictError):
                 client.follow(step, after, if_match=revision)
+
+
+def test_an_import_is_loaded_once_wherever_the_service_dies(tmp_path: Path) -> None:
+    url, master = f"sqlite:///{tmp_path / 'memory.db'}", new_master_key()
+    with running(url, tmp_path / "armed", master_key=master) as (service, client), ThreadPoolExecutor(1) as thread:
+        client.follow("s", BEFORE)
+        client.follow("s", [*BEFORE[:2], {"role": "user", "content": "another way"}])
+        client.forget("s", turn_id="#2")
+        file = client.export("s")
+        for step, times in (("stored", 1), ("deleted", 1), ("loaded", 1), ("kept", 2)):
+            service.arm(step, times)
+            answer = thread.submit(client.load, step, file)
+            service.dead()
+            service.start()
+            assert answer.result()["turns"] == 4, step
+            assert client.export(step).splitlines()[1:-2] == file.splitlines()[1:-2], step
+            with pytest.raises(InputError, match="already"):
+                client.load(step, file)
 
 
 def test_what_others_store_meanwhile_stays(service: DyingService, client: OpticalMemoryClient, store_url: str) -> None:

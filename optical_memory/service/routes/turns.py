@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from optical_memory.service.answers import answer, expected_head, packed, revisi
 from optical_memory.service.bodies import FollowBody, Format, Json, StrictRoute, TurnBody
 from optical_memory.service.lean import IF_MATCH_CHARACTERS, LeanRoute
 from optical_memory.service.problems import Problem
-from optical_memory.service.repeats import REPLAYED, IdempotencyKey, Repeat
+from optical_memory.service.repeats import REPLAYED, IdempotencyKey, Repeat, repeated
 from optical_memory.stores.appends import Append
 from optical_memory.stores.base import Head
 from optical_memory.stores.record import BATCH_TURNS
@@ -108,7 +107,7 @@ async def follow(
 
     def done(memory: OpticalMemory) -> Response:
         if repeat is not None and (before := repeat.answer()) is not None:
-            return _again(before)
+            return repeated(before)
         try:
             followed = memory.follow(body.messages, format=body.format, expected=expected, journal=repeat)
         except ConflictError as error:
@@ -158,12 +157,6 @@ async def _stored(
     response.headers.update(caller.engine.quotas.headers(caller.tenant))
     if done.replayed:
         response.headers[REPLAYED] = "true"
-    return response
-
-
-def _again(before: bytes) -> Response:
-    response = answer(before, revision=json.loads(before)["revision"])
-    response.headers[REPLAYED] = "true"
     return response
 
 
