@@ -259,7 +259,7 @@ class Quotas:
         for _ in range(len(self._unended)):
             self.end(*self._unended.popleft())
 
-    def _left_behind(self) -> set[str]:
+    def _left_behind(self) -> frozenset[str]:
         """Doubt what replicas that ended without a word had under way; return the names of these."""
         living, dead = self._replicas.seen()
         if dead or not self._looked:
@@ -268,7 +268,7 @@ class Quotas:
                 if any(replica_of(operation) not in living for operation in tally.under_way):
                     self.doubt(name.removeprefix(_USAGE))
             self._looked = True
-        return dead
+        return frozenset(dead)
 
     def _read(self, tenant: str) -> Quota:
         held = self._records.get(_QUOTA + tenant)
