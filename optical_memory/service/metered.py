@@ -29,19 +29,18 @@ class MeteredStore(ScopedStore):
         before = self.head(session)
         wanted = of_turns(turns) + Usage(sessions=0 if before.birth else 1)
         operation = self._quotas.begin_waiting(self.scope, wanted)
-        used = Usage()
+        used, sure = Usage(), True
         try:
             stored = super().append(session, turns, expected=expected)
         except StoreUnavailableError:
-            used = wanted
-            self._quotas.doubt(self.scope)
+            used, sure = wanted, False
             raise
         else:
             fresh = {turn.id: turn for turn in stored if turn.seq >= before.length}
             made = not before.birth and any(turn.seq == 0 for turn in fresh.values())
             used = of_turns(list(fresh.values())) + Usage(sessions=1 if made else 0)
         finally:
-            self._quotas.end(self.scope, operation, wanted - used)
+            self._quotas.end(self.scope, operation, wanted - used, sure=sure)
         return stored
 
     def save_state(self, session: str, data: bytes, *, expected: int, birth: str | None = None) -> State:
@@ -60,15 +59,15 @@ class MeteredStore(ScopedStore):
         if self.head(session).birth:
             yield
             return
-        operation, used = self._quotas.begin_waiting(self.scope, Usage(sessions=1)), Usage(sessions=1)
+        operation, spare, sure = self._quotas.begin_waiting(self.scope, Usage(sessions=1)), Usage(), False
         try:
             yield
         finally:
             try:
-                used = Usage(sessions=1 if self.head(session).birth else 0)
-            except StoreUnavailableError:
-                self._quotas.doubt(self.scope)
-            self._quotas.end(self.scope, operation, Usage(sessions=1) - used)
+                spare = Usage(sessions=0 if self.head(session).birth else 1)
+                sure = True
+            finally:
+                self._quotas.end(self.scope, operation, spare, sure=sure)
 
     def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
         """Really delete turns; see the protocol. Their room is free again."""
@@ -98,9 +97,7 @@ class MeteredStore(ScopedStore):
         try:
             yield freed
         finally:
-            if not freed:
-                self._quotas.doubt(self.scope)
-            self._quotas.end(self.scope, operation, sum(freed, Usage()))
+            self._quotas.end(self.scope, operation, sum(freed, Usage()), sure=bool(freed))
 
 
 @dataclass(slots=True)
@@ -178,15 +175,15 @@ class Metered:
 
     def _end(self, tenant: str, places: Sequence[int], group: _Group, done: Mapping[int, Result]) -> None:
         """End a tenant's operations. What got no answer may be stored: its room stays taken until it is counted."""
-        spare = Usage()
+        spare, sure = Usage(), True
         for place in places:
             result = done.get(place, StoreUnavailableError("no answer"))
             if isinstance(result, StoreUnavailableError):
-                self._quotas.doubt(tenant)
+                sure = False
             else:
                 spare += group.taken[place] - self._used(group.appends[place], result)
         for operation in group.begun[tenant]:
-            self._quotas.end(tenant, operation, spare)
+            self._quotas.end(tenant, operation, spare, sure=sure)
             spare = Usage()
 
     def _used(self, append: Append, done: Result) -> Usage:

@@ -155,8 +155,16 @@ class Quotas:
                 time.sleep(_PAUSE_SECONDS)
         return self.begin(tenant, wanted)
 
-    def end(self, tenant: str, operation: str, spare: Usage) -> None:
-        """End an operation and give back room: what was deleted, or was not stored. Less than nothing takes more."""
+    def end(self, tenant: str, operation: str, spare: Usage, *, sure: bool = True) -> None:
+        """End an operation and give back room: what was deleted, or was not stored. Less than nothing takes more.
+
+        One of which it is not ``sure`` what it changed stays under way until what the tenant keeps is counted anew
+        (:meth:`heal`), by others should this replica die before.
+        """
+        if not sure:
+            self._unended.append((tenant, operation, spare))
+            self._doubted.add(tenant)
+            return
         try:
             found, sums = self._records.end(_USAGE + tenant, operation, [-amount for amount in spare.amounts])
         except StoreUnavailableError:  # what was stored is stored: its answer is not lost for a count
@@ -164,11 +172,7 @@ class Quotas:
             return
         self._seen[tenant] = of_amounts(sums)
         if not found:  # this replica was taken for dead meanwhile, and counted without it
-            self.doubt(tenant)
-
-    def doubt(self, tenant: str) -> None:
-        """Have what a tenant keeps counted anew soon (:meth:`heal`)."""
-        self._doubted.add(tenant)
+            self._doubted.add(tenant)
 
     def heal(self) -> None:
         """Say that this replica lives, and count anew what is in doubt. What cannot be done now stays for later.
@@ -179,25 +183,26 @@ class Quotas:
             self._replicas.renew()
             self._end_late()
             dead = self._left_behind()
-        except StoreUnavailableError as error:
-            _log.info("what tenants keep is looked after later: %s", type(error).__name__)
+        except OpticalMemoryError as error:
+            _log.warning("what tenants keep is looked after later: %s: %s", type(error).__name__, error)
             return
         for tenant in list(self._doubted):
+            self._doubted.discard(tenant)  # first: what comes into doubt meanwhile stays so
             try:
                 self.recount(tenant)
             except (StoreUnavailableError, ConflictError) as error:
                 _log.info("what a tenant keeps is counted later: %s", type(error).__name__)
-                continue
+                self._doubted.add(tenant)
             except OpticalMemoryError as error:  # no recount can read it, now or later
                 _log.error("what a tenant keeps cannot be counted: %s: %s", type(error).__name__, error)
-            self._doubted.discard(tenant)
         if not self._doubted:
             for name in dead:
                 self._replicas.bury(name)
 
     def close(self) -> None:
-        """Say that this replica ends: nothing of it is under way."""
-        self._replicas.leave()
+        """Say that this replica ends, unless something of it is under way still, for others to find."""
+        if not self._unended:
+            self._replicas.leave()
 
     def headers(self, tenant: str) -> dict[str, str]:
         """Return headers that say what remains, as this process last saw it; none where there are no limits."""
@@ -266,7 +271,7 @@ class Quotas:
             for name in self._records.names(_USAGE):
                 tally = Tally.parse(self._records.get(name), len(KINDS))
                 if any(replica_of(operation) not in living for operation in tally.under_way):
-                    self.doubt(name.removeprefix(_USAGE))
+                    self._doubted.add(name.removeprefix(_USAGE))
             self._looked = True
         return frozenset(dead)
 

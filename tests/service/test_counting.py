@@ -15,7 +15,8 @@ from dying import DyingService
 from server import served
 
 from benchmarks.service.load import make_key
-from optical_memory.errors import QuotaError, StoreCorruptError
+from optical_memory.errors import QuotaError, StoreCorruptError, StoreUnavailableError
+from optical_memory.service.metered import MeteredStore
 from optical_memory.service.quotas import Quota, Quotas
 from optical_memory.service.records import Records, open_records
 from optical_memory.service.tally import ClosedError, Tally
@@ -165,3 +166,28 @@ def test_a_replica_that_ends_leaves_nothing(store_url: str) -> None:
         assert service.engine.records.names("replica/")
     with opened(store_url) as (records, _):
         assert records.names("replica/") == []
+
+
+def test_what_got_no_answer_is_counted_anew_also_where_its_replica_dies(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(store_url) as (records, store):
+        own, other = (Quotas(records, store, default=Quota(), cache_seconds=0.0) for _ in range(2))
+        real = store.append
+
+        def unanswered(*given: Any, **named: Any) -> None:
+            real(*given, **named)
+            raise StoreUnavailableError("no answer")
+
+        for session, healing in (("one", own), ("two", other)):
+            with monkeypatch.context() as patched, pytest.raises(StoreUnavailableError):
+                patched.setattr(store, "append", unanswered)
+                # The same turn twice, which is stored once: room is taken for two.
+                MeteredStore(store, "acme", own).append(session, [Turn(id="a", role="user", text="x")] * 2)
+            assert other.usage("acme") != truth(store)
+            (operation,) = Tally.parse(records.get(NAME), 3).under_way
+            if healing is other:
+                lease = "replica/" + operation.partition(".")[0]
+                assert records.swap(lease, b"1.0", expected=records.get(lease))
+            healing.heal()
+            assert other.usage("acme") == truth(store) and Tally.parse(records.get(NAME), 3).under_way == ()
