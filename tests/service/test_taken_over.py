@@ -83,8 +83,13 @@ def test_an_import_is_loaded_once_wherever_the_service_dies(tmp_path: Path) -> N
                 client.load(step, file)
 
 
-def test_what_others_store_meanwhile_stays(service: DyingService, client: OpticalMemoryClient, store_url: str) -> None:
-    with ThreadPoolExecutor(1) as thread, closing(open_store(store_url)) as opened:
+def test_what_others_store_meanwhile_stays(redis_url: str, tmp_path: Path) -> None:
+    url = f"{redis_url}?prefix={tmp_path.name}"
+    with (
+        running(url, tmp_path / "armed") as (service, client),
+        ThreadPoolExecutor(1) as thread,
+        closing(open_store(url)) as opened,
+    ):
         store = ScopedStore(opened, "acme")
         for step, more in (("begun", BEFORE[:1]), ("stored", [*BEFORE, {"role": "assistant", "content": "mine"}])):
             revision = client.follow(step, BEFORE)["revision"]
