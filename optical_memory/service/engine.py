@@ -26,6 +26,7 @@ from optical_memory.service.metrics import Metrics
 from optical_memory.service.proxy.switch import Switch
 from optical_memory.service.quotas import CLOSED_SECONDS, Quotas
 from optical_memory.service.rates import Rates, parse_rates
+from optical_memory.service.reading import Deferring, WaitsError, at_once
 from optical_memory.service.records import open_records
 from optical_memory.service.settings import ServiceSettings
 from optical_memory.service.storing import append_all
@@ -45,6 +46,8 @@ STORE_RETRIES = 1
 """How often what Redis did not answer is sent again before the answer is 503: clients try again themselves."""
 PAGE_THREADS = 32
 """Most requests for contexts at a time: most of them wait for a process that draws."""
+PARSE_THREADS = 2
+"""Most large bodies that are taken apart at a time."""
 COMPRESSED_LISTS = 4
 """Lists that a tenant's compressor keeps."""
 TEND_SECONDS = 10.0
@@ -57,7 +60,8 @@ T = TypeVar("T")
 class Engine:
     """Everything behind the routes. Its own methods are called on the event loop; work is done on its threads.
 
-    Stores have threads of their own, so that no append waits for a page to be drawn.
+    Stores have threads of their own, and so have reads of what stands: neither an append nor such a read waits for
+    pages that are planned or drawn.
     """
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
@@ -72,11 +76,14 @@ class Engine:
         self.tenant_keys = None if master is None else TenantKeys(self.records, master)
         self.codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
         self.store = open_store(url, codec=self.codec)
-        self.renderer = renderer_of(settings)
+        renderer = renderer_of(settings)
         if settings.otel:
-            self.store, self.renderer = tracing.TracedStore(self.store), tracing.TracedRenderer(self.renderer)
+            self.store, renderer = tracing.TracedStore(self.store), tracing.TracedRenderer(renderer)
+        self.renderer: Renderer = Deferring(renderer)
         self.endpoint = Endpoint(settings.ask_url, model=settings.ask_model or "") if settings.ask_url else None
         self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-store")
+        self._reading = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-read")
+        self._parsing = ThreadPoolExecutor(PARSE_THREADS, thread_name_prefix="optical-memory-parse")
         self._slow = ThreadPoolExecutor(PAGE_THREADS, thread_name_prefix="optical-memory-pages")
         self._asking = ThreadPoolExecutor(MOST_ASKING, thread_name_prefix="optical-memory-ask")
         self.quotas = Quotas(self.records, self.store, default=settings.quota, cache_seconds=settings.key_cache_seconds)
@@ -97,8 +104,24 @@ class Engine:
         return await on_worker(work, self._quick)
 
     async def slow(self, work: Callable[[], T]) -> T:
-        """Do work that plans, draws or parses on a thread."""
+        """Do work that plans or draws on a thread."""
         return await on_worker(work, self._slow)
+
+    async def parse(self, work: Callable[[], T]) -> T:
+        """Take a large body apart on a thread, so that the event loop goes on."""
+        return await on_worker(work, self._parsing)
+
+    async def read(self, memory: AsyncOpticalMemory, work: Callable[[OpticalMemory], T]) -> T:
+        """Read from a memory: at once where nothing is to be planned or drawn, else where such work is done.
+
+        ``work`` may be begun twice, so it changes nothing before it has what it reads.
+        """
+        if memory.is_open:
+            try:
+                return await memory.use(at_once(work), threads=self._reading)
+            except WaitsError:
+                pass  # it takes longer
+        return await memory.use(work)
 
     async def ask(self, work: Callable[[], T]) -> T:
         """Do work that waits for a model, on threads of its own."""
@@ -170,6 +193,8 @@ class Engine:
         """End the threads once their work is done, then release store, records and renderer."""
         self._asking.shutdown()
         self._slow.shutdown()
+        self._reading.shutdown()
+        self._parsing.shutdown()
         self._quick.shutdown()
         self.appending.close()
         self.renderer.close()

@@ -89,7 +89,7 @@ def test_one_that_hangs_holds_up_nobody_else(layouts: Sequence[Layout]) -> None:
         os.kill(pid, signal.SIGSTOP)
         hanging = threading.Thread(target=lambda: drawn.append(renderer.paint(layouts, size=SIZE)))
         hanging.start()
-        while renderer._free.qsize() > 1:  # until the one that hangs has its job
+        while renderer._drawing.free.qsize() > 1:  # until the one that hangs has its job
             pass
         assert renderer.paint(layouts, size=SIZE) == wanted
         assert hanging.is_alive() and drawn == []
@@ -125,7 +125,7 @@ def test_pages_that_no_process_survives_are_an_error_and_others_are_drawn(layout
     try:
         with pytest.raises(RenderError, match="died or hung"):
             renderer.paint(layouts, size=SIZE)
-        renderer._seconds = 60.0
+        renderer._drawing.seconds = 60.0
         assert renderer.paint(layouts[:1], size=SIZE) == expected("dense", layouts[:1])
     finally:
         renderer.close()
