@@ -123,12 +123,6 @@ class Lookup:
         with self._lock:
             return self._view.peek()
 
-    def is_due(self) -> bool:
-        """Return whether the next :meth:`context` starts an epoch, which takes longer than to give what stands."""
-        with self._lock:
-            self._view.sync(read_only=True)
-            return not self._view.sizes().fits()
-
     def turns(self, *, through: int | None = None) -> list[Turn]:
         """Return the exact turns of the visible history, oldest first; or those that lead to the place ``through``."""
         with self._lock:

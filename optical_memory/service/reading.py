@@ -32,7 +32,7 @@ def at_once(work: Callable[[OpticalMemory], T]) -> Callable[[OpticalMemory], T]:
     def done(memory: OpticalMemory) -> T:
         before = _at_once.set(True)
         try:
-            if memory.is_due():
+            if not memory.peek().fits:  # an epoch begins
                 raise WaitsError
             return work(memory)
         finally:

@@ -56,7 +56,9 @@ class ServiceSettings(BaseSettings):
     otel: bool = Field(default=False, description="trace with OpenTelemetry (extra otel; its own OTEL_… variables)")
     max_requests: int = Field(default=512, ge=1, description="requests at a time; further ones get 503")
     threads: int = Field(default=8, ge=1, le=256, description="threads for stores")
-    draw_processes: int = Field(default=2, ge=0, le=64, description="processes that draw pages; 0: threads do")
+    draw_processes: int = Field(
+        default=2, ge=0, le=64, description="processes that draw pages, and as many that plan; 0: threads do"
+    )
     draw_seconds: float = Field(default=60.0, gt=0, description="how long a page may take, and wait for its turn")
     open_memories: int = Field(default=256, ge=1, description="memories kept open at a time")
     key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how late a revocation may work")
