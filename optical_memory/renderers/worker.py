@@ -10,9 +10,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 from typing import Any, Protocol
 
 from optical_memory.errors import RenderError
@@ -21,6 +23,7 @@ from optical_memory.renderers.base import Layout, Renderer
 
 _END_SECONDS = 5.0
 _NICE = 10
+_AUTOGROUP = Path("/proc/self/autogroup")
 Ask = Callable[[Any], Any]
 """Asks whoever gave a job something, and returns the answer."""
 
@@ -146,11 +149,19 @@ def _work(name: str, connection: Connection) -> None:
 
 
 def _step_back() -> None:
-    """Take the processor only where nobody else wants it much, and take it from nobody who has it."""
+    """Take the processor only where nobody else wants it much, and take it from nobody who has it.
+
+    Where Linux groups processes by session (sched(7), autogroup), those of one session share what one process gets, and
+    a process steps back within its session alone: so these get a session of their own, which steps back as a whole.
+    """
+    if hasattr(os, "setsid"):
+        os.setsid()
     if hasattr(os, "nice"):
         os.nice(_NICE)
     if hasattr(os, "SCHED_BATCH"):
         os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with suppress(OSError):  # a kernel without such groups, or a file system that may not be written
+        _AUTOGROUP.write_text(str(os.getpriority(os.PRIO_PROCESS, 0)))
 
 
 def _done(job: Job, renderer: Renderer, ask: Ask, given: Sequence[Any]) -> tuple[str, Any]:

@@ -170,6 +170,8 @@ def test_processes_that_draw_and_plan_step_back(name: str) -> None:
         assert {process.nice() for process in tree} <= set(range(own + 10, 20))
         if hasattr(os, "SCHED_BATCH"):
             assert {os.sched_getscheduler(process.pid) for process in tree} == {os.SCHED_BATCH}
+        for pid in renderer.pids:
+            assert os.getsid(pid) == pid  # as the kernel may share the processor out by session
     finally:
         renderer.close()
 
