@@ -24,7 +24,7 @@ Session = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[ProcessRenderer]:
-    renderer = ProcessRenderer("dense", processes=1)
+    renderer = ProcessRenderer("dense", processes=1, seconds=600)
     yield renderer
     renderer.close()
 
@@ -137,18 +137,18 @@ def test_no_page_waits_for_a_plan_and_no_plan_for_a_page(processes: ProcessRende
 
     def answer(question: Any) -> Any:
         planning.set()
-        assert go_on.wait(60)
+        assert go_on.wait(600)
         return question
 
     thread = threading.Thread(target=lambda: found.append(processes.elsewhere(ask_for_it, 1, answer=answer)))
     thread.start()
-    assert planning.wait(60)
+    assert planning.wait(600)
     from optical_memory import render
 
     pages = render("some text " * 50, profile="mini", renderer=processes)
     assert pages[0].png.startswith(b"\x89PNG") and not found
     go_on.set()
-    thread.join(60)
+    thread.join(600)
     assert found == [(1, processes.key)]
 
 
@@ -158,7 +158,7 @@ def test_processes_that_draw_and_plan_step_back(name: str) -> None:
 
     if name == "chromium" and not ChromiumRenderer.available():
         pytest.skip("no Chromium here")
-    renderer = ProcessRenderer(name, processes=1)
+    renderer = ProcessRenderer(name, processes=1, seconds=600)
     try:
         with OpticalMemory(profile="mini", budget=1_000, renderer=renderer) as memory:
             memory.extend([{"role": "user", "content": f"line {n} " * 30} for n in range(60)])

@@ -108,12 +108,12 @@ def test_one_that_hangs_is_replaced_and_its_pages_are_drawn_again(layouts: Seque
         renderer.paint(layouts[:1], size=SIZE)
         (pid,) = renderer.pids
         os.kill(pid, signal.SIGSTOP)
-        renderer._seconds = 2.0
+        renderer._drawing.seconds = 2.0
         hanging = threading.Thread(target=lambda: drawn.append(renderer.paint(layouts, size=SIZE)))
         hanging.start()
         while pid in renderer.pids:
             time.sleep(0.01)
-        renderer._seconds = 600.0  # the new one has the time to start, however busy the machine is
+        renderer._drawing.seconds = 600.0  # the new one has the time to start, however busy the machine is
         hanging.join()
         assert drawn == [wanted] and pid not in renderer.pids
     finally:

@@ -32,7 +32,7 @@ def held(service: Served, name: str, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     def holding(*given: Any, **settings: Any) -> Any:
         begun.release()
-        assert go_on.wait(120)
+        assert go_on.wait(600)
         return work(*given, **settings)
 
     monkeypatch.setattr(service.engine.renderer, name, holding, raising=False)
@@ -50,7 +50,7 @@ def test_a_read_of_what_stands_waits_for_nothing_that_is_drawn_or_planned(
     with monkeypatch.context() as fewer:
         fewer.setattr(engine, "PAGE_THREADS", 2)
         running = ExitStack()
-        service = running.enter_context(served(store=f"sqlite:///{tmp_path / 'memory.db'}"))
+        service = running.enter_context(served(store=f"sqlite:///{tmp_path / 'memory.db'}", draw_seconds=600))
     with running, service.client() as client, ThreadPoolExecutor(3) as threads:
         for session in ("warm", "a", "b", "c"):
             assert client.post(f"/v1/sessions/{session}/turns", json=LONG).status_code == 201
@@ -61,7 +61,7 @@ def test_a_read_of_what_stands_waits_for_nothing_that_is_drawn_or_planned(
             for _ in range(
                 2
             ):  # as many as there are threads for what draws and plans: the third one waits for a thread
-                assert begun.acquire(timeout=120)
+                assert begun.acquire(timeout=600)
             for kind in READS:
                 assert client.get(f"/v1/sessions/warm/{kind}").content == warm[kind]
             page = client.get("/v1/sessions/warm/context").json()["pages"][0]
@@ -75,7 +75,7 @@ def test_a_read_of_what_stands_waits_for_nothing_that_is_drawn_or_planned(
 def test_a_read_that_starts_an_epoch_or_draws_is_done_where_others_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with served(store=f"sqlite:///{tmp_path / 'memory.db'}") as service, service.client() as client:
+    with served(store=f"sqlite:///{tmp_path / 'memory.db'}", draw_seconds=600) as service, service.client() as client:
         client.post("/v1/sessions/s/turns", json=LONG)
         client.get("/v1/sessions/s/messages")
         names: list[str] = []
@@ -94,7 +94,7 @@ def test_a_read_that_starts_an_epoch_or_draws_is_done_where_others_are(
         assert epoch > 1 and names
         assert all(name.startswith(("optical-memory-pages", "optical-memory-ahead")) for name in names)
         assert client.get("/v1/sessions/s/messages").json()["messages"] == shown
-        with httpx.Client(base_url=service.url, headers=client.headers, timeout=120) as other:
+        with httpx.Client(base_url=service.url, headers=client.headers, timeout=600) as other:
             assert other.get("/v1/sessions/s/messages").json()["messages"] == shown
 
 
@@ -109,7 +109,7 @@ def test_large_bodies_are_taken_apart_on_threads_and_small_ones_on_the_event_loo
         return made(*given)
 
     monkeypatch.setattr(turns, "_turns", noted)
-    with served(store=f"sqlite:///{tmp_path / 'memory.db'}") as service, service.client() as client:
+    with served(store=f"sqlite:///{tmp_path / 'memory.db'}", draw_seconds=600) as service, service.client() as client:
         parts = [{"type": "text", "text": "in parts"}]
         large = [LONG, {"role": "user", "content": "x" * (SHORT_BYTES + 1)}, {"role": "user", "content": parts}]
         for body in (LONG[0], *large):
