@@ -19,13 +19,14 @@ PROBE = "probe"
 class Records(Protocol):
     """Named bytes that all replicas share. Safe for threads and for many processes; what returned is durable.
 
+    With ``durable=False`` a write is durable no later than the next one that is, to the sessions of the same store too.
     Names are text of 1 to 512 characters. Errors: StoreUnavailableError, StoreCorruptError.
     """
 
     def get(self, name: str) -> bytes | None:
         """Return a record, or None where there is none or its time is over."""
 
-    def put(self, name: str, data: bytes, *, seconds: float) -> None:
+    def put(self, name: str, data: bytes, *, seconds: float, durable: bool = True) -> None:
         """Keep a record for so many seconds. It is not among :meth:`names`."""
 
     def swap(self, name: str, data: bytes, *, expected: bytes | None) -> bool:
@@ -40,7 +41,8 @@ class Records(Protocol):
         """Begin an operation on counters kept together in a lasting record (a ``Tally``), which adds these amounts.
 
         It does not begin where a counter that grows would pass its ``most`` (None: no limit). Return whether it began,
-        and what the counters are now; none falls below 0. Raises ClosedError while they are counted anew.
+        and what the counters are now; none falls below 0. Raises ClosedError while they are counted anew. As with
+        :meth:`end`, it is durable no later than the next write that is: that of what the room is taken for.
         """
 
     def end(self, name: str, operation: str, amounts: Sequence[int]) -> tuple[bool, tuple[int, ...]]:
@@ -114,10 +116,10 @@ class SqliteRecords:
         with self._database.reading() as db:
             return _held(db, name)
 
-    def put(self, name: str, data: bytes, *, seconds: float) -> None:
+    def put(self, name: str, data: bytes, *, seconds: float, durable: bool = True) -> None:
         """Keep a record for so many seconds."""
         now = time.time()
-        with self._database.writing() as db:
+        with self._database.writing(durable=durable) as db:
             db.execute("DELETE FROM records WHERE until < ?", (now,))
             db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (_key(name), data, now + seconds))
 
@@ -145,14 +147,14 @@ class SqliteRecords:
         self, name: str, operation: str, amounts: Sequence[int], most: Sequence[int | None]
     ) -> tuple[bool, tuple[int, ...]]:
         """Begin an operation on counters; return whether it began, and what they are now."""
-        with self._database.writing() as db:
+        with self._database.writing(durable=False) as db:
             before = Tally.parse(_held(db, name), len(amounts))
             after = before.begin(operation, amounts, most, int(time.time() * 1_000))
             return _tallied(db, name, before, after)
 
     def end(self, name: str, operation: str, amounts: Sequence[int]) -> tuple[bool, tuple[int, ...]]:
         """End an operation; return whether it was under way, and what the counters are now."""
-        with self._database.writing() as db:
+        with self._database.writing(durable=False) as db:
             before = Tally.parse(_held(db, name), len(amounts))
             return _tallied(db, name, before, before.end(operation, amounts))
 

@@ -91,8 +91,8 @@ class RedisRecords:
             found = client.get(self._key(name))
         return None if found is None else record.whole(found)
 
-    def put(self, name: str, data: bytes, *, seconds: float) -> None:
-        """Keep a record for so many seconds."""
+    def put(self, name: str, data: bytes, *, seconds: float, durable: bool = True) -> None:
+        """Keep a record for so many seconds, as durably as the server is set to."""
         with self._use() as client:
             self._write(client, "SET", self._key(name), data, "PX", max(int(seconds * 1000), 1))
 
