@@ -50,22 +50,32 @@ class Body:
         field = self.fields.get(name)
         return "" if field is None else self.text[field.start : field.end]
 
-    def changed(self, texts: Mapping[str, str]) -> bytes:
-        """Return the body with other JSON texts for these fields; all else is as it came."""
+    def changed(self, texts: Mapping[str, str | Sequence[str]]) -> bytes:
+        """Return the body with other JSON texts for these fields, each whole or in pieces; all else is as it came."""
         out, at = list[str](), 0
         known = sorted((self.fields[name].start, name) for name in texts if name in self.fields)
         for start, name in known:
-            out += [self.text[at:start], texts[name]]
+            out += [self.text[at:start], *_pieces(texts[name])]
             at = self.fields[name].end
         close = self.text.rindex("}")
-        added = [f"{json.dumps(name)}:{text}" for name, text in texts.items() if name not in self.fields]
-        lead = "," if self.fields and added else ""
-        out += [self.text[at:close], lead, ",".join(added), self.text[close:]]
-        return "".join(out).encode()
+        out.append(self.text[at:close])
+        lead = "," if self.fields else ""
+        for name in texts:
+            if name not in self.fields:
+                out += [f"{lead}{json.dumps(name)}:", *_pieces(texts[name])]
+                lead = ","
+        out.append(self.text[close:])
+        return b"".join(map(str.encode, out))  # each on its own: most are ASCII, which is a copy and no more
 
     def with_items(self, raws: Sequence[str], texts: Mapping[str, str] | None = None) -> bytes:
         """Return the body with another list of messages, given as texts, and other fields."""
-        return self.changed({self.key: f"[{','.join(raws)}]"} | dict(texts or {}))
+        commas = (part for raw in raws for part in (",", raw))
+        next(commas, None)
+        return self.changed({self.key: ["[", *commas, "]"]} | dict(texts or {}))
+
+
+def _pieces(text: str | Sequence[str]) -> Sequence[str]:
+    return [text] if isinstance(text, str) else text
 
 
 def parse_body(data: bytes, key: str) -> Body:
