@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from provider_server import Body, Reply
 from proxying import Proxied, proxied
 from replayed import Replay, body_of, path_of
+from server import served
 
 FORMATS = ("openai", "responses", "anthropic", "gemini")
 Session = dict[str, Any]
@@ -57,6 +59,99 @@ def test_what_the_model_looks_up_is_answered_here(coding_session: Session, tmp_p
         used, both = json.dumps(answer.json().get("usage") or answer.json()["usageMetadata"]), found.provider.counted
         fresh = both[0].fresh + both[1].fresh if format == "anthropic" else both[0].total + both[1].total
         assert f": {fresh}" in used, "the caller is told of all that was paid for"
+
+
+def both(name: str, request: Body) -> Reply:
+    """Look something up and run a command at once; then say what came back from each."""
+    said = request.get("messages") or request.get("input") or request["contents"]
+    written = json.dumps(said[-2:])
+    if "of the caller" in written:
+        return Reply(text=f"Found: {'pest' if '[turn ' in written and 'pest' in written else 'nothing'}")
+    if "what next" in written:
+        return Reply(text=f"Known: {'pest' if '[turn ' in json.dumps(said[-6:]) else 'nothing'}")
+    asked = ("bash", {"command": "ls"})
+    lookup = ("recall", {"question": "pest meta optimizer skipper"})
+    first, second = (asked, lookup) if "bash first" in written else (lookup, asked)
+    return Reply(tool=first[0], arguments=first[1], also=second, thinking="Both." if name == "anthropic" else "")
+
+
+def gone_on(format: str, body: Body, answer: Body, *, text: str = "") -> Body:
+    """Return a client's next request: with the answer, and the result of its calls or else what the user says."""
+    if format == "openai":
+        said = answer["choices"][0]["message"]
+        results = [
+            {"role": "tool", "tool_call_id": call["id"], "content": RESULT} for call in said.get("tool_calls", ())
+        ]
+        return body | {"messages": [*body["messages"], said, *(results or [{"role": "user", "content": text}])]}
+    if format == "anthropic":
+        calls = [block for block in answer["content"] if block["type"] == "tool_use"]
+        results = [{"type": "tool_result", "tool_use_id": call["id"], "content": RESULT} for call in calls]
+        own = [{"role": "assistant", "content": answer["content"]}, {"role": "user", "content": results or text}]
+        return body | {"messages": [*body["messages"], *own]}
+    if format == "responses":
+        calls = [item for item in answer["output"] if item["type"] == "function_call"]
+        results = [{"type": "function_call_output", "call_id": call["call_id"], "output": RESULT} for call in calls]
+        own = [*answer["output"], *(results or [{"role": "user", "content": text}])]
+        return body | {"input": [*body["input"], *own]}
+    said = answer["candidates"][0]["content"]
+    names = [part["functionCall"]["name"] for part in said["parts"] if "functionCall" in part]
+    parts = [{"functionResponse": {"name": name, "response": {"output": RESULT}}} for name in names]
+    return body | {"contents": [*body["contents"], said, {"role": "user", "parts": parts or [{"text": text}]}]}
+
+
+RESULT = "of the caller: two files"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("order", ["recall first", "bash first"])
+def test_a_lookup_beside_a_call_of_the_callers_is_there_in_the_next_request(
+    coding_session: Session, tmp_path: Path, format: str, order: str
+) -> None:
+    with proxied(tmp_path, format=format, script=both) as found:
+        urls = {f"proxy_{name}_url": found.provider.url for name in ("openai", "anthropic", "gemini")}
+        with served(store=f"sqlite:///{tmp_path / 'memory.db'}", proxy="on", **urls) as second:
+            body = asked_in(format, long_request(coding_session, format), order)
+            one = posted(found, format, body)
+            assert one.headers["x-optical-memory-recalls"] == "1"
+            assert '"recall"' not in one.text and "[turn " not in one.text and '"bash"' in one.text
+            body = gone_on(format, body, one.json())
+            other = httpx.post(second.url + path_of(format), json=body, headers=found.headers, timeout=600)
+            assert texts(format, other.json()) == "Found: pest", "another replica has what was looked up"
+            body = gone_on(format, body, other.json(), text="what next")
+            assert texts(format, posted(found, format, body).json()) == "Known: pest", "and it stays there"
+            assert found.provider.refused == []
+            assert found.provider.counted[-1].cached > 0.8 * found.provider.counted[-1].total
+            found.http().put("/v1/proxy", json={"mode": "off"}, headers=admin(found)).raise_for_status()
+            assert posted(found, format, body).headers["x-optical-memory"] == "passed; reason=off"
+            assert found.provider.refused == [], "the caller's own list is as valid as it stands"
+
+
+def admin(found: Proxied) -> dict[str, str]:
+    return {"Authorization": f"Bearer {found.service.key('acme')}"}
+
+
+def asked_in(format: str, body: Body, order: str) -> Body:
+    """Return a request whose last message names the order of the calls that the model is to make."""
+    key = {"responses": "input", "gemini": "contents"}.get(format, "messages")
+    part = {"text": order} if format == "gemini" else {"type": "text", "text": order}
+    *before, last = body[key]
+    if format == "gemini":
+        return body | {key: [*before, {"role": "user", "parts": [*last["parts"], part]}]}
+    if format == "anthropic":
+        return body | {key: [*before, {"role": "user", "content": [*last["content"], part]}]}
+    return body | {key: [*before, last, {"role": "user", "content": order}]}
+
+
+def test_what_was_looked_up_goes_with_what_is_forgotten(coding_session: Session, tmp_path: Path) -> None:
+    with proxied(tmp_path, script=both) as found:
+        body = long_request(coding_session, "anthropic")
+        answer = posted(found, "anthropic", body)
+        session = answer.headers["x-optical-memory-session"]
+        with found.service.client("acme") as client:
+            client.post(f"/v1/sessions/{session}/forget", json={"turn_id": "#2"}).raise_for_status()
+        again = posted(found, "anthropic", gone_on("anthropic", body, answer.json()))
+        assert texts("anthropic", again.json()) == "Found: nothing"
+        assert found.provider.refused == []
 
 
 @pytest.mark.parametrize("format", FORMATS)

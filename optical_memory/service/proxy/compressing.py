@@ -16,6 +16,7 @@ from optical_memory.budget import Price, count_tokens
 from optical_memory.memory import OpticalMemory
 from optical_memory.service.engine import Engine
 from optical_memory.service.proxy import gate, recalling
+from optical_memory.service.proxy.asides import Aside, keep, kept, placed, put_back
 from optical_memory.service.proxy.body import Item, parse_body
 from optical_memory.service.proxy.chains import Chain, Chains, follow_answer, items_of
 from optical_memory.service.proxy.compose import Pasts, answers_in, compose, leading
@@ -169,10 +170,13 @@ class Compressing:
         recall = (
             not dry and self._settings.proxy_recall and recalling.can_answer(asked.shape, asked.body, asked.streams)
         )
-        beside = self._beside(asked, lead, recall)
-        reserve = beside + asked.shape.output_tokens(asked.body) + memory.budget - asked.profile.context_tokens
+        beside = self._beside(asked, lead)
+        schema = self._count(asked, recalling.schema_text(asked.shape)) if recall else 0
+        asides = placed(asked.shape, items, kept(memory.store, memory.session)) if course.begun else {}
+        ours = schema + sum(self._count(asked, aside.text) for aside in asides.values())
+        reserve = beside + ours + asked.shape.output_tokens(asked.body) + memory.budget - asked.profile.context_tokens
         context = memory.context(reserve=max(reserve, 0), draw=course.begun)
-        sizes = gate.Sizes(beside=beside, text=context.text_tokens, shown=context.tokens)
+        sizes = gate.Sizes(beside=beside, text=context.text_tokens, shown=context.tokens + ours)
         price = self._price(asked)
         requests = answers_in(items)
         window = asked.profile.context_tokens - asked.shape.output_tokens(asked.body)
@@ -184,12 +188,14 @@ class Compressing:
         texts = recalling.offered(asked.shape, asked.body) if recall else {}
         past = self._pasts.of(asked.key)
         composed = compose(items, followed.places, context, asked.shape.format, recall=recall, past=past)
+        composed = put_back(composed, asked.shape, asides, lambda text: self._count(asked, text))
         raws = (*(item.raw for item in asked.items[:lead]), *composed.raws)
         out = asked.with_items(raws, texts)
         if wrong := wrong_with(context, asked.profile, len(out), self._settings.proxy_request_bytes):
             return self._plain(asked, wrong), None
-        saved = gate.saved_dollars(price, sizes, course, composed.sent)
-        after = course.goes(sizes, composed.sent, saved)
+        sent = ((hash(recall), schema), *composed.sent)
+        saved = gate.saved_dollars(price, sizes, course, sent)
+        after = course.goes(sizes, sent, saved)
         report = Report(
             done="dry-run" if dry else "compressed",
             session=asked.session,
@@ -216,20 +222,33 @@ class Compressing:
         while len(self._sent) > MOST_SENT:
             self._sent.popitem(last=False)
 
-    def _beside(self, asked: Asked, lead: int, recall: bool) -> int:
-        """Return the tokens beside the conversation: instructions and tools, the recall tool included."""
+    def _beside(self, asked: Asked, lead: int) -> int:
+        """Return the tokens beside the conversation: instructions and tools."""
         texts = [asked.body.raw(name) for name in asked.shape.beside]
         texts += [item.raw for item in asked.items[:lead]]
-        texts += [recalling.schema_text(asked.shape)] if recall else []
-        return sum(_counted(text, asked.profile.name) for text in texts if text)
+        return sum(self._count(asked, text) for text in texts if text)
+
+    def _count(self, asked: Asked, text: str) -> int:
+        return _counted(text, asked.profile.name)
 
     def _price(self, asked: Asked) -> Price:
         price = asked.profile.price
         asks = asked.shape.provider != "anthropic" or '"cache_control"' in asked.body.text
         return price if asks else gate.uncached(price)
 
-    async def track(self, made: Made, answer: Mapping[str, Any]) -> None:
-        """Store what the model answered, so that the next request may name it. Failures are logged."""
+    async def keep_aside(self, made: Made, aside: Aside) -> None:
+        """Keep recall calls that a later request of the session has in their place. Failures are logged."""
+        assert made.memory is not None
+        try:
+            await made.memory.use(lambda opened: keep(opened.store, opened.session, aside))
+        except errors.OpticalMemoryError as error:
+            _log.warning("a lookup is not kept: %s", type(error).__name__)
+
+    async def track(self, made: Made, answer: Mapping[str, Any], *, cut: bool = False) -> None:
+        """Store what the model answered, so that the next request may name it. Failures are logged.
+
+        ``cut``: the provider has the answer with recall calls that are not in it, so it is not to be asked for by name.
+        """
         asked, memory, response_id = made.asked, made.memory, answer.get("id")
         if asked is None or memory is None or not isinstance(response_id, str):
             return
@@ -237,7 +256,7 @@ class Compressing:
         def done(opened: OpticalMemory) -> None:
             tip = follow_answer(opened, asked.items, answer)
             if tip is not None:
-                stored = asked.body.get("store") is not False
+                stored = asked.body.get("store") is not False and not cut
                 chain = Chain(session=asked.session, tip=tip, at_provider=stored)
                 self._chains.keep(asked.tenant, response_id, chain)
 

@@ -15,6 +15,7 @@ from starlette.types import Send
 from optical_memory.errors import OpticalMemoryError
 from optical_memory.service.engine import Engine
 from optical_memory.service.proxy import recalling
+from optical_memory.service.proxy.asides import aside_of
 from optical_memory.service.proxy.compressing import Compressing
 from optical_memory.service.proxy.encodings import decoded
 from optical_memory.service.proxy.made import Made, failed, passed
@@ -173,21 +174,25 @@ class Exchange:
                 self._figures.used(shape.provider, usage)
             calls = recalling.calls_of(shape, answer)
             if not calls.recall or calls.others or rounds == recalling.ROUNDS:
-                await self._one_answer(incoming, made, response, answers, send, cut=bool(calls.recall))
+                await self._one_answer(incoming, made, response, answers, send, calls=calls)
                 return
-            raws += recalling.continued(shape, answer, await self._looked_up(made, calls))
-            texts = dict(made.texts or {}) | (recalling.no_more(shape) if rounds + 1 == recalling.ROUNDS else {})
-            body = asked.body.with_items(raws, texts)
+            texts = await self._looked_up(made, calls)
+            results = [recalling.result_of(shape, *one) for one in zip(calls.recall, texts, strict=True)]
+            raws += recalling.continued(shape, answer, results)
+            fields = dict(made.texts or {}) | (recalling.no_more(shape) if rounds + 1 == recalling.ROUNDS else {})
+            body = asked.body.with_items(raws, fields)
         async with self._upstream.send(self._sending(incoming, None)) as response:
             await self._passed_on(incoming, self._refused(incoming, made), response, send, watched=False)
 
-    async def _looked_up(self, made: Made, calls: recalling.Calls) -> dict[int, str]:
-        assert made.memory is not None
-        tool = await made.memory.recall_tool()
-        out = {}
-        for place, (_, arguments) in enumerate(calls.recall):
-            out[place] = await self._engine.slow(lambda given=arguments: tool(given))  # type: ignore[misc]
-            self._figures.recalled(made.asked.shape.provider if made.asked else "")
+    async def _looked_up(self, made: Made, calls: recalling.Calls) -> list[str]:
+        """Return what is found for the recall calls, in their order."""
+        assert made.memory is not None and made.asked is not None
+        tool, shape = await made.memory.recall_tool(), made.asked.shape
+        out = []
+        for call in calls.recall:
+            asked = recalling.told(shape, call).arguments
+            out.append(await self._engine.slow(partial(tool, asked)))
+            self._figures.recalled(shape.provider)
         return out
 
     async def _one_answer(
@@ -198,16 +203,22 @@ class Exchange:
         answers: list[dict[str, Any]],
         send: Send,
         *,
-        cut: bool,
+        calls: recalling.Calls,
     ) -> None:
+        """Give the caller the last answer; recall calls beside its own are answered, and kept for its next request."""
         assert made.asked is not None
-        said = recalling.summed(answers)
-        said = recalling.without_recall(made.asked.shape, said) if cut else said
-        recalls = (b"x-optical-memory-recalls", b"%d" % (len(answers) - 1))
+        shape, said, cut = made.asked.shape, recalling.summed(answers), bool(calls.recall)
+        left = recalling.without_recall(shape, said) if cut else said
+        answered = sum(len(recalling.calls_of(shape, one).recall) for one in answers[:-1])
+        if cut and calls.others:
+            aside = aside_of(shape, answers[-1], await self._looked_up(made, calls), left)
+            await self.compressing.keep_aside(made, aside)
+            answered += len(calls.recall)
+        recalls = (b"x-optical-memory-recalls", b"%d" % answered)
         headers = [*_back(response, keep_length=False), *made.report.headers, recalls, *incoming.added]
         if made.tracks:
-            await self.compressing.track(made, said)
-        data = response.content if len(answers) == 1 and not cut else json.dumps(said).encode()
+            await self.compressing.track(made, left, cut=cut)
+        data = response.content if len(answers) == 1 and not cut else json.dumps(left).encode()
         await whole(send, response.status_code, headers, data)
 
 

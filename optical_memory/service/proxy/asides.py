@@ -1,0 +1,135 @@
+"""Recall calls that a model made beside calls of the caller's own tools: answered here, and put back in their place.
+
+The caller gets such an answer without them, and its list is as valid as it stands. In its next request they stand again
+before the call that they came with, and what was found before that call's result: the model sees what it looked up
+and costs no answer more. They are kept with the session, for all replicas, and go with what is forgotten. Where one is
+lost, as once its message is part of the past, the model may look it up again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from optical_memory.formats import get_format
+from optical_memory.service.proxy.body import Item
+from optical_memory.service.proxy.compose import Composed
+from optical_memory.service.proxy.recalling import SIGNATURE, Json, as_text, calls_in, calls_of, result_of, told
+from optical_memory.service.proxy.shapes import Shape
+from optical_memory.stores.base import Store
+
+BLOB = "proxy/asides"
+MOST = 32
+"""Most asides of a session that are kept, the newest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """Calls and results in the provider's shape; ``anchor`` names the call of the caller's that they stand before."""
+
+    anchor: str
+    calls: list[Json]
+    results: list[Json]
+
+    @property
+    def text(self) -> str:
+        """What it adds to a request."""
+        return as_text({"calls": self.calls, "results": self.results})
+
+
+def aside_of(shape: Shape, answer: Mapping[str, Any], texts: Sequence[str], left: Mapping[str, Any]) -> Aside:
+    """Return the recall calls of an answer with the texts found; ``left`` is the answer that the caller gets."""
+    made = calls_of(shape, answer).recall
+    results = [result_of(shape, call, text) for call, text in zip(made, texts, strict=True)]
+    return Aside(anchor=_name(shape, calls_of(shape, left).others[0]), calls=list(made), results=results)
+
+
+def kept(store: Store, session: str) -> list[Aside]:
+    """Return the asides of a session, oldest first."""
+    held = store.get_blob(session, BLOB)
+    return [] if held is None else [Aside(**one) for one in json.loads(held)]
+
+
+def keep(store: Store, session: str, aside: Aside) -> None:
+    """Keep an aside of a session."""
+    some = [*kept(store, session), aside][-MOST:]
+    store.put_blobs(session, {BLOB: json.dumps([asdict(one) for one in some]).encode()})
+
+
+def placed(shape: Shape, items: Sequence[Item], asides: Sequence[Aside]) -> dict[str, Aside]:
+    """Return the asides whose call is in a list, by the text of its message."""
+    if not asides:
+        return {}
+    by_name = {aside.anchor: aside for aside in asides}
+    names = {item.raw: [_name(shape, call) for call in calls_in(shape, item.value)] for item in items}
+    return {raw: by_name[name] for raw, found in names.items() for name in found if name in by_name}
+
+
+def put_back(composed: Composed, shape: Shape, asides: Mapping[str, Aside], count: Callable[[str], int]) -> Composed:
+    """Return a list with the asides in their places; ``count`` gives the tokens of a text."""
+    if not asides:
+        return composed
+    out: list[tuple[str, int]] = []
+    waiting: Aside | None = None
+    for place, (raw, tokens) in enumerate(zip(composed.raws, composed.tokens, strict=True)):
+        if waiting is not None:
+            out.append((_answered(shape, raw, waiting), tokens))
+            waiting = None
+            continue
+        aside = asides.get(raw)
+        if aside is None or not _has_room(shape, composed.raws[place + 1 : place + 2]):
+            out.append((raw, tokens))
+            continue
+        tokens += count(aside.text)
+        own = [(as_text(one), 0) for one in aside.results]
+        if shape.format == "responses":
+            out += [*((as_text(one), 0) for one in aside.calls), *own, (raw, tokens)]
+        elif shape.format == "openai":
+            out += [(_called(shape, raw, aside), tokens), *own]
+        else:
+            out.append((_called(shape, raw, aside), tokens))
+            waiting = aside
+    return replace(composed, raws=tuple(raw for raw, _ in out), tokens=tuple(cost for _, cost in out))
+
+
+def _has_room(shape: Shape, after: Sequence[str]) -> bool:
+    """Whether results can stand behind a message: some providers take them in the message of the others alone."""
+    if shape.format in ("openai", "responses"):
+        return True
+    return any(mark in raw for raw in after for mark in ('"tool_result"', '"functionResponse"'))
+
+
+def _called(shape: Shape, raw: str, aside: Aside) -> str:
+    """Return a message with the recall calls before the one that they came with."""
+    message: Json = json.loads(raw)
+    key = "tool_calls" if shape.format == "openai" else get_format(shape.format).body
+    blocks: list[Json] = list(message[key])
+    own = calls_in(shape, message)
+    place = next(at for at, block in enumerate(blocks) if block in own and _name(shape, block) == aside.anchor)
+    if any(call.get(SIGNATURE) for call in aside.calls):  # it was moved to the call that was left
+        blocks[place] = {name: value for name, value in blocks[place].items() if name not in _SIGNATURES}
+    return as_text(message | {key: [*blocks[:place], *aside.calls, *blocks[place:]]})
+
+
+def _answered(shape: Shape, raw: str, aside: Aside) -> str:
+    """Return the message with the caller's results, those of recall before them."""
+    message: Json = json.loads(raw)
+    key = get_format(shape.format).body
+    return as_text(message | {key: [*aside.results, *message[key]]})
+
+
+_SIGNATURES = (SIGNATURE, "thought_signature")
+
+
+def _name(shape: Shape, call: Json) -> str:
+    """Return what names a call: its id, or a hash of all it says where the provider gives none."""
+    made = told(shape, call)
+    if made.id:
+        return made.id
+    signature = next((str(call[name]) for name in _SIGNATURES if call.get(name)), "")
+    plain = signature.translate(str.maketrans("-_", "+/")).rstrip("=")  # Google's client writes base64 for URLs
+    whole = json.dumps([made.name, made.arguments, plain], sort_keys=True)
+    return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
