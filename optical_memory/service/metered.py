@@ -26,7 +26,7 @@ class MeteredStore(ScopedStore):
 
     def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Store turns atomically, in order; see the protocol. Raises QuotaError."""
-        before = self.head(session)
+        before = self.head(session) if expected is None else expected
         wanted = of_turns(turns) + Usage(sessions=0 if before.birth else 1)
         operation = self._quotas.begin_waiting(self.scope, wanted)
         used, sure = Usage(), True

@@ -64,11 +64,11 @@ def test_what_the_model_looks_up_is_answered_here(coding_session: Session, tmp_p
 def both(name: str, request: Body) -> Reply:
     """Look something up and run a command at once; then say what came back from each."""
     said = request.get("messages") or request.get("input") or request["contents"]
-    written = json.dumps(said[-2:])
+    if "what next" in json.dumps(said[-1]):
+        return Reply(text=f"Known: {'pest' if '[turn ' in json.dumps(said[-8:]) else 'nothing'}")
+    written = json.dumps(said[-4:])
     if "of the caller" in written:
         return Reply(text=f"Found: {'pest' if '[turn ' in written and 'pest' in written else 'nothing'}")
-    if "what next" in written:
-        return Reply(text=f"Known: {'pest' if '[turn ' in json.dumps(said[-6:]) else 'nothing'}")
     asked = ("bash", {"command": "ls"})
     lookup = ("recall", {"question": "pest meta optimizer skipper"})
     first, second = (asked, lookup) if "bash first" in written else (lookup, asked)
@@ -120,7 +120,8 @@ def test_a_lookup_beside_a_call_of_the_callers_is_there_in_the_next_request(
             body = gone_on(format, body, other.json(), text="what next")
             assert texts(format, posted(found, format, body).json()) == "Known: pest", "and it stays there"
             assert found.provider.refused == []
-            assert found.provider.counted[-1].cached > 0.8 * found.provider.counted[-1].total
+            last = found.provider.counted[-1]
+            assert last.written == 0 if format == "anthropic" else last.cached > 0.8 * last.total, "all before is read"
             found.http().put("/v1/proxy", json={"mode": "off"}, headers=admin(found)).raise_for_status()
             assert posted(found, format, body).headers["x-optical-memory"] == "passed; reason=off"
             assert found.provider.refused == [], "the caller's own list is as valid as it stands"
@@ -152,16 +153,6 @@ def test_what_was_looked_up_goes_with_what_is_forgotten(coding_session: Session,
         again = posted(found, "anthropic", gone_on("anthropic", body, answer.json()))
         assert texts("anthropic", again.json()) == "Found: nothing"
         assert found.provider.refused == []
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_a_stream_gets_no_tool_that_would_hold_it_back(coding_session: Session, tmp_path: Path, format: str) -> None:
-    with proxied(tmp_path, format=format, script=looking_up) as found:
-        body = long_request(coding_session, format)
-        body |= {} if format == "gemini" else {"stream": True}
-        answer = found.http().post(path_of(format, stream=True), json=body)
-        assert answer.headers["x-optical-memory"] == "compressed" and '"No "' in answer.text
-        assert "call the tool" not in found.provider.bodies[-1].decode()
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -12,12 +12,20 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from optical_memory.formats import get_format
 from optical_memory.service.proxy.body import Item
 from optical_memory.service.proxy.compose import Composed
-from optical_memory.service.proxy.recalling import SIGNATURE, Json, as_text, calls_in, calls_of, result_of, told
+from optical_memory.service.proxy.recalling import (
+    SIGNATURE,
+    Json,
+    calls_in,
+    calls_of,
+    result_of,
+    told,
+    without_recall,
+    written,
+)
 from optical_memory.service.proxy.shapes import Shape
 from optical_memory.stores.base import Store
 
@@ -37,14 +45,14 @@ class Aside:
     @property
     def text(self) -> str:
         """What it adds to a request."""
-        return as_text({"calls": self.calls, "results": self.results})
+        return json.dumps({"calls": self.calls, "results": self.results})
 
 
-def aside_of(shape: Shape, answer: Mapping[str, Any], texts: Sequence[str], left: Mapping[str, Any]) -> Aside:
-    """Return the recall calls of an answer with the texts found; ``left`` is the answer that the caller gets."""
-    made = calls_of(shape, answer).recall
+def aside_of(shape: Shape, answer: Json, texts: Sequence[str]) -> Aside:
+    """Return the recall calls of an answer that has others as well, with the texts found for them."""
+    made, left = calls_of(shape, answer).recall, calls_of(shape, without_recall(shape, answer)).others
     results = [result_of(shape, call, text) for call, text in zip(made, texts, strict=True)]
-    return Aside(anchor=_name(shape, calls_of(shape, left).others[0]), calls=list(made), results=results)
+    return Aside(anchor=_name(shape, left[0]), calls=list(made), results=results)
 
 
 def kept(store: Store, session: str) -> list[Aside]:
@@ -59,20 +67,20 @@ def keep(store: Store, session: str, aside: Aside) -> None:
     store.put_blobs(session, {BLOB: json.dumps([asdict(one) for one in some]).encode()})
 
 
-def placed(shape: Shape, items: Sequence[Item], asides: Sequence[Aside]) -> dict[str, Aside]:
+def placed(shape: Shape, items: Sequence[Item], asides: Sequence[Aside]) -> dict[bytes, Aside]:
     """Return the asides whose call is in a list, by the text of its message."""
     if not asides:
         return {}
     by_name = {aside.anchor: aside for aside in asides}
-    names = {item.raw: [_name(shape, call) for call in calls_in(shape, item.value)] for item in items}
+    names = {item.sent: [_name(shape, call) for call in calls_in(shape, item.value)] for item in items}
     return {raw: by_name[name] for raw, found in names.items() for name in found if name in by_name}
 
 
-def put_back(composed: Composed, shape: Shape, asides: Mapping[str, Aside], count: Callable[[str], int]) -> Composed:
+def put_back(composed: Composed, shape: Shape, asides: Mapping[bytes, Aside], count: Callable[[str], int]) -> Composed:
     """Return a list with the asides in their places; ``count`` gives the tokens of a text."""
     if not asides:
         return composed
-    out: list[tuple[str, int]] = []
+    out: list[tuple[bytes, int]] = []
     waiting: Aside | None = None
     for place, (raw, tokens) in enumerate(zip(composed.raws, composed.tokens, strict=True)):
         if waiting is not None:
@@ -84,9 +92,9 @@ def put_back(composed: Composed, shape: Shape, asides: Mapping[str, Aside], coun
             out.append((raw, tokens))
             continue
         tokens += count(aside.text)
-        own = [(as_text(one), 0) for one in aside.results]
+        own = [(written(one), 0) for one in aside.results]
         if shape.format == "responses":
-            out += [*((as_text(one), 0) for one in aside.calls), *own, (raw, tokens)]
+            out += [*((written(one), 0) for one in aside.calls), *own, (raw, tokens)]
         elif shape.format == "openai":
             out += [(_called(shape, raw, aside), tokens), *own]
         else:
@@ -95,14 +103,14 @@ def put_back(composed: Composed, shape: Shape, asides: Mapping[str, Aside], coun
     return replace(composed, raws=tuple(raw for raw, _ in out), tokens=tuple(cost for _, cost in out))
 
 
-def _has_room(shape: Shape, after: Sequence[str]) -> bool:
+def _has_room(shape: Shape, after: Sequence[bytes]) -> bool:
     """Whether results can stand behind a message: some providers take them in the message of the others alone."""
     if shape.format in ("openai", "responses"):
         return True
-    return any(mark in raw for raw in after for mark in ('"tool_result"', '"functionResponse"'))
+    return any(mark in raw for raw in after for mark in (b'"tool_result"', b'"functionResponse"'))
 
 
-def _called(shape: Shape, raw: str, aside: Aside) -> str:
+def _called(shape: Shape, raw: bytes, aside: Aside) -> bytes:
     """Return a message with the recall calls before the one that they came with."""
     message: Json = json.loads(raw)
     key = "tool_calls" if shape.format == "openai" else get_format(shape.format).body
@@ -111,14 +119,14 @@ def _called(shape: Shape, raw: str, aside: Aside) -> str:
     place = next(at for at, block in enumerate(blocks) if block in own and _name(shape, block) == aside.anchor)
     if any(call.get(SIGNATURE) for call in aside.calls):  # it was moved to the call that was left
         blocks[place] = {name: value for name, value in blocks[place].items() if name not in _SIGNATURES}
-    return as_text(message | {key: [*blocks[:place], *aside.calls, *blocks[place:]]})
+    return written(message | {key: [*blocks[:place], *aside.calls, *blocks[place:]]})
 
 
-def _answered(shape: Shape, raw: str, aside: Aside) -> str:
+def _answered(shape: Shape, raw: bytes, aside: Aside) -> bytes:
     """Return the message with the caller's results, those of recall before them."""
     message: Json = json.loads(raw)
     key = get_format(shape.format).body
-    return as_text(message | {key: [*aside.results, *message[key]]})
+    return written(message | {key: [*aside.results, *message[key]]})
 
 
 _SIGNATURES = (SIGNATURE, "thought_signature")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
@@ -51,14 +51,14 @@ class Written:
 
     pieces: tuple[Piece, ...]
     mark: Any
-    texts: tuple[str, ...]
+    texts: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """Texts of messages, in order, what each costs, and how many images they hold."""
+    """Messages as JSON, in order, what each costs, and how many images they hold."""
 
-    raws: tuple[str, ...]
+    raws: tuple[bytes, ...]
     tokens: tuple[int, ...]
     images: int
 
@@ -86,7 +86,7 @@ class Past:
     of: tuple[Piece, ...] | None = None
     recall: bool = False
     mark: Any = None
-    texts: tuple[str, ...] = ()
+    texts: tuple[bytes, ...] = ()
     shown: dict[tuple[int, ...], Written] = field(default_factory=dict)
 
 
@@ -103,6 +103,11 @@ class Pasts:
         while len(self._kept) > MOST_PASTS:
             self._kept.popitem(last=False)
         return found
+
+    def let_go(self, is_gone: Callable[[Any], bool]) -> None:
+        """Let go of the views whose key says so."""
+        for key in [key for key in self._kept if is_gone(key)]:
+            self._kept.pop(key, None)
 
 
 def answers_in(items: Sequence[Item]) -> int:
@@ -141,7 +146,7 @@ class _Composing:
     def done(self, past: Past) -> Composed:
         """Return the list. Instructions of the past come first: they stay text for ever."""
         stated = [piece for piece in self.context.past if piece.kind == "instructions"]
-        out = [(self.items[self.of[seq]].raw, piece.tokens) for piece in stated if (seq := _seq(piece)) in self.of]
+        out = [(self.items[self.of[seq]].sent, piece.tokens) for piece in stated if (seq := _seq(piece)) in self.of]
         self.kept.update(self.of[seq] for piece in stated if (seq := _seq(piece)) in self.of)
         tail = list(self._tail())
         numbers = [one.number for one in tail if one.number is not None]
@@ -151,14 +156,14 @@ class _Composing:
         self._write(past)
         cost = sum(piece.tokens for piece in self.context.past if piece.kind != "instructions")
         out += [(text, 0 if place else cost) for place, text in enumerate(past.texts)]
-        out += [(self.items[message].raw, 0) for message in ahead]
+        out += [(self.items[message].sent, 0) for message in ahead]
         written: dict[tuple[int, ...], Written] = {}
         for place, one in enumerate(tail):
             if one.anew:
                 written[one.key] = self._written(one, self._mark(tail, place), past)
                 raws = written[one.key].texts
             else:
-                raws = (self.items[one.number or 0].raw,)
+                raws = (self.items[one.number or 0].sent,)
             out += [(raw, 0 if number else one.tokens) for number, raw in enumerate(raws)]
         past.shown = written
         pages = sum(piece.page is not None for piece in self.context.pieces())
@@ -203,7 +208,7 @@ class _Composing:
         made = from_turns(turns, self.format, repair=False)
         if mark is not None and made:
             made[-1] = marked(made[-1], mark)
-        return Written(one.pieces, mark, tuple(map(_text, made)) or (self.items[one.number or 0].raw,))
+        return Written(one.pieces, mark, tuple(map(_text, made)) or (self.items[one.number or 0].sent,))
 
     def _message(self, piece: Piece) -> int | None:
         return None if piece.turn is None else self.of.get(piece.turn.seq)
@@ -241,5 +246,5 @@ def _kind(item: Item) -> Any:
     return item.value.get("type") if isinstance(item.value, Mapping) else None
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    return json.dumps(message, separators=(",", ":"))
+def _text(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()

@@ -1,7 +1,8 @@
 """The recall tool behind the proxy: offered where it can be answered here, and answered before the caller sees it.
 
-It is offered in requests that are not streamed: a stream would have to be held back until the model had chosen. The
-model's calls are answered and sent back, at most ``ROUNDS`` times, and the caller gets one answer.
+The model's calls are answered and sent back, at most ``ROUNDS`` times, and the caller gets one answer. In streams it is
+offered where they can go on (:mod:`optical_memory.service.proxy.speaking`); calls that come with others of the caller's
+are put aside (:mod:`optical_memory.service.proxy.asides`).
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ SIGNATURE = "thoughtSignature"
 """Key of a Gemini part that only the model can make."""
 
 
-def can_answer(shape: Shape, body: Body, streams: bool) -> bool:
-    """Whether a request can have the tool: one answer, not streamed, and no tool of this name of the client's."""
-    if streams or body.get("background") is True or body.raw("tools").find(f'"{wording.RECALL}"') >= 0:
+def can_answer(shape: Shape, body: Body) -> bool:
+    """Whether a request can have the tool: it asks for one answer, now, and has no tool of this name of its own."""
+    if body.get("background") is True or body.raw("tools").find(f'"{wording.RECALL}"') >= 0:
         return False
     config = body.get("generationConfig")
     count = body.get("n") or (config.get("candidateCount") if isinstance(config, dict) else None) or 1
@@ -129,19 +130,19 @@ def result_of(shape: Shape, call: Json, text: str) -> Json:
     return {"functionResponse": given | {"name": wording.RECALL, "response": {"output": text}}}
 
 
-def continued(shape: Shape, answer: Mapping[str, Any], results: Sequence[Json]) -> list[str]:
-    """Return the messages, as texts, that an answer with recall calls and their results add to the list."""
+def continued(shape: Shape, answer: Mapping[str, Any], results: Sequence[Json]) -> list[bytes]:
+    """Return the messages, as JSON, that an answer with recall calls and their results add to the list."""
     said = said_in(shape, answer)
     if shape.format in ("openai", "responses"):
         made = [*said, *results]
     else:
         made = [*said, {"role": "user", get_format(shape.format).body: list(results)}]
-    return [as_text(one) for one in made]
+    return [written(one) for one in made]
 
 
-def as_text(message: Json) -> str:
+def written(message: Json) -> bytes:
     """Return a message as it is sent."""
-    return json.dumps(message, separators=(",", ":"))
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 def without_recall(shape: Shape, answer: Json) -> Json:
@@ -190,16 +191,17 @@ def summed(answers: list[Json]) -> Json:
     last = answers[-1]
     for key in ("usage", "usageMetadata"):
         if isinstance(last.get(key), dict):
-            last = last | {key: _added([answer[key] for answer in answers if isinstance(answer.get(key), dict)])}
+            last = last | {key: added([answer[key] for answer in answers if isinstance(answer.get(key), dict)])}
     return last
 
 
-def _added(usages: list[Json]) -> Json:
-    total = dict(usages[-1])
-    for name, value in usages[-1].items():
+def added(usages: list[Json]) -> Json:
+    """Return the sum of usages, field by field, as far as the last one has them."""
+    total = dict(usages[-1]) if usages else {}
+    for name, value in list(total.items()):
         others = [usage.get(name) for usage in usages]
         if isinstance(value, dict):
-            total[name] = _added([one for one in others if isinstance(one, dict)])
+            total[name] = added([one for one in others if isinstance(one, dict)])
         elif isinstance(value, int) and not isinstance(value, bool):
             total[name] = sum(one for one in others if isinstance(one, int))
     return total

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.request import getproxies, proxy_bypass
 
 from optical_memory.errors import InputError, MissingExtraError
+from optical_memory.service.proxy.body import Pieces
 
 try:
     import httpx
@@ -43,7 +44,19 @@ class Sending:
     path: bytes
     query: bytes
     headers: Headers
-    body: bytes
+    body: Pieces
+
+
+class _InPieces(httpx.AsyncByteStream):
+    """A body that is sent piece by piece, without a copy of the whole."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            if piece:
+                yield piece
 
 
 def passing(headers: Iterable[tuple[bytes, bytes]], *, without: Iterable[bytes] = ()) -> Headers:
@@ -74,13 +87,14 @@ class Upstream:
         base = self._bases[sending.provider]
         path = base.raw_path.rstrip(b"/") + sending.path + (b"?" + sending.query if sending.query else b"")
         headers = [*sending.headers, (b"host", base.netloc)]
-        if sending.body or sending.method in ("POST", "PUT", "PATCH"):
-            headers.append((b"content-length", b"%d" % len(sending.body)))
+        length = sum(map(len, sending.body))
+        if length or sending.method in ("POST", "PUT", "PATCH"):
+            headers.append((b"content-length", b"%d" % length))
         request = httpx.Request(
             sending.method,
             base.copy_with(raw_path=path),
             headers=headers,
-            stream=httpx.ByteStream(sending.body),
+            stream=_InPieces(sending.body),
             extensions={"timeout": self._timeout.as_dict()},
         )
         try:
