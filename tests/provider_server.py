@@ -64,6 +64,7 @@ class Provider:
         self.heads: list[tuple[str, Any]] = []
         self.bodies: list[bytes] = []
         self.packed: list[bytes] = []
+        self.streamed: list[bytes] = []
         self.cache: PromptCache | None = None
         self.counted: list[Counted] = []
         self.most_images = 1_500
@@ -254,6 +255,7 @@ def serving(script: Script, port: int = 0, tls: ssl.SSLContext | None = None) ->
             provider.connections.append(self.connection)
             try:
                 for place, event in enumerate(events):
+                    provider.streamed.append(event)
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
                     self.wfile.flush()
                     provider.pause(place)

@@ -651,3 +651,24 @@ def test_a_purge_that_cannot_be_finished_now_is_said_and_left_to_the_next(
         assert b"zzsecret" in _bytes_on_disk(tmp_path)
         SqliteStore(path).close()
         assert b"zzsecret" not in _bytes_on_disk(tmp_path)
+
+
+def test_a_write_that_need_not_be_durable_alone_is_seen_at_once_and_the_next_one_syncs(tmp_path: Path) -> None:
+    one, other = (database.Database(str(tmp_path / "m.db"), 5.0) for _ in range(2))
+
+    def syncing(opened: database.Database) -> int:
+        with opened.reading() as db:
+            [found] = db.execute("PRAGMA synchronous").fetchone()
+        return int(found)
+
+    with one.writing(durable=False) as db:
+        [within] = db.execute("PRAGMA synchronous").fetchone()
+        db.execute("INSERT INTO records VALUES (x'01', x'02', NULL)")
+    with other.reading() as db:
+        assert db.execute("SELECT data FROM records").fetchall() == [(b"\2",)]
+    assert (within, syncing(one)) == (1, 2), "sqlite.org/pragma.html#pragma_synchronous: 1 is NORMAL, 2 is FULL"
+    with pytest.raises(ZeroDivisionError), one.writing(durable=False):
+        raise ZeroDivisionError
+    assert syncing(one) == 2
+    one.close()
+    other.close()
