@@ -13,7 +13,7 @@ from benchmarks.service import chaos
 from benchmarks.service.abuse import abuse
 from benchmarks.service.dashboard import dashboard
 from benchmarks.service.load import load
-from benchmarks.service.proxy import proxy
+from benchmarks.service.proxy import agent, proxy
 from benchmarks.service.reads import reads
 from benchmarks.service.soak import soak
 
@@ -39,8 +39,12 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
         lambda folder, given: abuse(folder, requests=given.requests, clients=2_000, minutes=given.minutes),
     ),
     "proxy": (
-        "what the proxy adds to a request, and what 100 turns of an agent cost with it",
+        "what the proxy adds to the time of a request",
         lambda folder, given: proxy(folder),
+    ),
+    "agent": (
+        "what 100 turns of a coding agent cost with the proxy and without",
+        lambda folder, given: agent(folder),
     ),
     "crash": (
         "kill -9 of the service, by default on SQLite",
