@@ -13,6 +13,12 @@ from proxying import Proxied, proxied
 from replayed import Replay, body_of, path_of
 from server import served
 
+from optical_memory.service.proxy.asides import aside_of, placed, put_back
+from optical_memory.service.proxy.body import Item
+from optical_memory.service.proxy.compose import Composed
+from optical_memory.service.proxy.recalling import without_recall
+from optical_memory.service.proxy.shapes import RESPONSES
+
 FORMATS = ("openai", "responses", "anthropic", "gemini")
 Session = dict[str, Any]
 
@@ -175,3 +181,30 @@ def test_a_tool_of_the_clients_own_name_is_left_alone(coding_session: Session, t
         body["tools"][0]["name"] = "recall"
         answer = posted(found, "anthropic", body).json()
         assert answer["content"][0]["type"] == "tool_use" and len(found.provider.requests) == 1
+
+
+def test_reasoning_that_was_for_a_lookup_alone_goes_and_comes_back_with_it() -> None:
+    def thought(name: str) -> Body:
+        return {"type": "reasoning", "id": name, "summary": []}
+
+    def call(name: str, of: str) -> Body:
+        return {"type": "function_call", "call_id": of, "name": name, "arguments": "{}"}
+
+    lookup, own, found = call("recall", "c1"), call("bash", "c2"), {"type": "function_call_output", "call_id": "c1"}
+    result = {"type": "function_call_output", "call_id": "c2", "output": "two files"}
+    for said, left, whole in (
+        ([thought("r1"), lookup, thought("r2"), own], [thought("r2"), own], ["r1", "c1", "c1", "r2", "c2", "c2"]),
+        ([thought("r1"), lookup, own], [thought("r1"), own], ["r1", "c1", "c1", "c2", "c2"]),
+        ([thought("r1"), own, lookup], [thought("r1"), own], ["r1", "c1", "c1", "c2", "c2"]),
+    ):
+        answer = {"output": said}
+        assert without_recall(RESPONSES, answer) == {"output": left}
+        aside = aside_of(RESPONSES, answer, ["pest"])
+        assert aside.results == [found | {"output": "pest"}]
+        items = [Item(json.dumps(one), one) for one in ({"role": "user", "content": "Go on."}, *left, result)]
+        raws = tuple(item.sent for item in items)
+        composed = Composed(raws=raws, tokens=(1,) * len(raws), images=0)
+        back = put_back(composed, RESPONSES, placed(RESPONSES, items, [aside]), len)
+        made = [json.loads(raw) for raw in back.raws]
+        assert [item.get("call_id") or item.get("id") for item in made[1:]] == whole
+        assert sum(back.tokens) == sum(composed.tokens) + len(aside.text)

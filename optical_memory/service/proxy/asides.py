@@ -21,12 +21,13 @@ from optical_memory.service.proxy.recalling import (
     Json,
     calls_in,
     calls_of,
+    is_reasoning,
     result_of,
     told,
     without_recall,
     written,
 )
-from optical_memory.service.proxy.shapes import Shape
+from optical_memory.service.proxy.shapes import RESPONSES, Shape
 from optical_memory.stores.base import Store
 
 BLOB = "proxy/asides"
@@ -49,10 +50,14 @@ class Aside:
 
 
 def aside_of(shape: Shape, answer: Json, texts: Sequence[str]) -> Aside:
-    """Return the recall calls of an answer that has others as well, with the texts found for them."""
-    made, left = calls_of(shape, answer).recall, calls_of(shape, without_recall(shape, answer)).others
+    """Return the recall calls of an answer that has others as well, with the texts found for them.
+
+    In Responses, with the reasoning that was for them alone.
+    """
+    made, left = calls_of(shape, answer).recall, without_recall(shape, answer)
     results = [result_of(shape, call, text) for call, text in zip(made, texts, strict=True)]
-    return Aside(anchor=_name(shape, left[0]), calls=list(made), results=results)
+    calls = [item for item in answer["output"] if item not in left["output"]] if shape is RESPONSES else list(made)
+    return Aside(anchor=_name(shape, calls_of(shape, left).others[0]), calls=calls, results=results)
 
 
 def kept(store: Store, session: str) -> list[Aside]:
@@ -93,14 +98,24 @@ def put_back(composed: Composed, shape: Shape, asides: Mapping[bytes, Aside], co
             continue
         tokens += count(aside.text)
         own = [(written(one), 0) for one in aside.results]
-        if shape.format == "responses":
-            out += [*((written(one), 0) for one in aside.calls), *own, (raw, tokens)]
+        if shape is RESPONSES:
+            at = _before_reasoning(out) if is_reasoning(aside.calls[0]) else len(out)
+            out[at:at] = [*((written(one), 0) for one in aside.calls), *own]
+            out.append((raw, tokens))
         elif shape.format == "openai":
             out += [(_called(shape, raw, aside), tokens), *own]
         else:
             out.append((_called(shape, raw, aside), tokens))
             waiting = aside
     return replace(composed, raws=tuple(raw for raw, _ in out), tokens=tuple(cost for _, cost in out))
+
+
+def _before_reasoning(out: Sequence[tuple[bytes, int]]) -> int:
+    """Return the place before the reasoning that a list ends with: it belongs to what follows."""
+    at = len(out)
+    while at and is_reasoning(json.loads(out[at - 1][0])):
+        at -= 1
+    return at
 
 
 def _has_room(shape: Shape, after: Sequence[bytes]) -> bool:

@@ -161,10 +161,31 @@ def without_recall(shape: Shape, answer: Json) -> Json:
     if shape.format == "anthropic":
         return answer | {"content": kept(answer["content"])} | ({} if calls.others else {"stop_reason": "end_turn"})
     if shape.format == "responses":
-        return answer | {"output": kept(answer["output"])}
+        return answer | {"output": [item for step in steps(answer["output"]) for item in _without(step, calls)]}
     first = answer["candidates"][0]
     first = first | {"content": first["content"] | {"parts": signed(kept(first["content"]["parts"]), calls.recall)}}
     return answer | {"candidates": [first, *answer["candidates"][1:]]}
+
+
+def steps(items: Sequence[Json]) -> list[list[Json]]:
+    """Return items of the Responses API in steps: reasoning, and what belongs to it."""
+    out: list[list[Json]] = []
+    for item in items:
+        if not out or (is_reasoning(item) and not is_reasoning(out[-1][-1])):
+            out.append([])
+        out[-1].append(item)
+    return out
+
+
+def is_reasoning(item: Json) -> bool:
+    """Whether an item is reasoning, which the API refuses without what follows it."""
+    return item.get("type") == "reasoning"
+
+
+def _without(step: Sequence[Json], calls: Calls) -> list[Json]:
+    """Return a step without recall calls; nothing where it was made for them alone."""
+    left = [item for item in step if item not in calls.recall]
+    return [] if all(map(is_reasoning, left)) and len(left) < len(step) else left
 
 
 def signed(parts: list[Json], gone: Sequence[Json]) -> list[Json]:
