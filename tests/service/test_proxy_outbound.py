@@ -130,7 +130,7 @@ def asked(folder: Path, provider: Provider) -> httpx.Response:
     """Send a request through a service that was started now."""
     with served(store=f"sqlite:///{folder / 'm.db'}", proxy="on", proxy_openai_url=provider.url) as service:
         headers = {KEY: service.key("acme"), "authorization": "Bearer sk-own"}
-        with httpx.Client(trust_env=False, timeout=60) as client:
+        with httpx.Client(trust_env=False, timeout=600) as client:
             return client.post(f"{service.url}/v1/chat/completions", json=BODY, headers=headers)
 
 

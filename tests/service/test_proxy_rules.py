@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from proxying import KEY, Proxied, proxied
+from proxying import Proxied, proxied
 from replayed import Replay, body_of, path_of
 
 from optical_memory.budget import get_profile
@@ -44,7 +44,7 @@ def test_a_stream_is_passed_on_event_by_event_byte_for_byte(
     def until_there(place: int) -> None:
         """Write no event before the caller has the one before it."""
         with there:
-            assert there.wait_for(lambda: got.count(b"\n\n") > place, 60), f"event {place} is held back"
+            assert there.wait_for(lambda: got.count(b"\n\n") > place, 600), f"event {place} is held back"
 
     body = requests(coding_session, format)[-1 if long else 0] | ({} if format == "gemini" else {"stream": True})
     with proxied(tmp_path, format=format, proxy_recall=False) as found:
@@ -173,7 +173,7 @@ def test_where_compression_fails_the_original_goes_and_a_header_and_a_figure_say
             assert answer.headers["x-optical-memory"] == f"passed; reason={reason}"
             assert found.provider.bodies == [json.dumps(body, ensure_ascii=False).encode()]
             name = f'optical_memory_proxy_requests_total{{done="passed",provider="anthropic",reason="{reason}"}} 1.0'
-            assert name in httpx.get(f"{found.url}/metrics", headers={KEY: found.key}).text
+            assert name in found.http().get("/metrics").text
 
 
 def test_what_a_session_lost_and_saved_adds_up(coding_session: Session, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_what_is_said_before_a_lookup_is_not_held_back(coding_session: Session, 
     def until_heard(place: int) -> None:
         """Write no further than the words before the call until the caller has them."""
         if place == 5:
-            assert heard.wait(60)
+            assert heard.wait(600)
 
     with proxied(tmp_path, script=looking) as found:
         found.provider.pause = until_heard
