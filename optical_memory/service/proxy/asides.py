@@ -23,6 +23,7 @@ from optical_memory.service.proxy.recalling import (
     calls_of,
     is_reasoning,
     result_of,
+    said_in,
     told,
     without_recall,
     written,
@@ -37,9 +38,13 @@ MOST = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
-    """Calls and results in the provider's shape; ``anchor`` names the call of the caller's that they stand before."""
+    """Calls and results in the provider's shape; ``anchor`` names the first call of the caller's in their answer.
+
+    They stand before it or ``after`` it, as the first of them was made: signatures are on the first call of a step.
+    """
 
     anchor: str
+    after: bool
     calls: list[Json]
     results: list[Json]
 
@@ -57,7 +62,9 @@ def aside_of(shape: Shape, answer: Json, texts: Sequence[str]) -> Aside:
     made, left = calls_of(shape, answer).recall, without_recall(shape, answer)
     results = [result_of(shape, call, text) for call, text in zip(made, texts, strict=True)]
     calls = [item for item in answer["output"] if item not in left["output"]] if shape is RESPONSES else list(made)
-    return Aside(anchor=_name(shape, calls_of(shape, left).others[0]), calls=calls, results=results)
+    first = next(call for message in said_in(shape, answer) for call in calls_in(shape, message))
+    anchor = _name(shape, calls_of(shape, left).others[0])
+    return Aside(anchor=anchor, after=first not in made, calls=calls, results=results)
 
 
 def kept(store: Store, session: str) -> list[Aside]:
@@ -132,16 +139,21 @@ def _called(shape: Shape, raw: bytes, aside: Aside) -> bytes:
     blocks: list[Json] = list(message[key])
     own = calls_in(shape, message)
     place = next(at for at, block in enumerate(blocks) if block in own and _name(shape, block) == aside.anchor)
-    if any(call.get(SIGNATURE) for call in aside.calls):  # it was moved to the call that was left
+    signature = _signature(blocks[place])
+    if signature is not None and signature in map(_signature, aside.calls):  # it was moved to the call that was left
         blocks[place] = {name: value for name, value in blocks[place].items() if name not in _SIGNATURES}
+    place += aside.after
     return written(message | {key: [*blocks[:place], *aside.calls, *blocks[place:]]})
 
 
 def _answered(shape: Shape, raw: bytes, aside: Aside) -> bytes:
-    """Return the message with the caller's results, those of recall before them."""
+    """Return the message with the caller's results, and those of recall where its calls are among the others."""
     message: Json = json.loads(raw)
     key = get_format(shape.format).body
-    return written(message | {key: [*aside.results, *message[key]]})
+    blocks: list[Json] = message[key]
+    own = [at for at, block in enumerate(blocks) if block.get("type") == "tool_result" or "functionResponse" in block]
+    place = own[0] + aside.after
+    return written(message | {key: [*blocks[:place], *aside.results, *blocks[place:]]})
 
 
 _SIGNATURES = (SIGNATURE, "thought_signature")
@@ -152,7 +164,11 @@ def _name(shape: Shape, call: Json) -> str:
     made = told(shape, call)
     if made.id:
         return made.id
-    signature = next((str(call[name]) for name in _SIGNATURES if call.get(name)), "")
-    plain = signature.translate(str.maketrans("-_", "+/")).rstrip("=")  # Google's client writes base64 for URLs
-    whole = json.dumps([made.name, made.arguments, plain], sort_keys=True)
+    whole = json.dumps([made.name, made.arguments, _signature(call)], sort_keys=True)
     return hashlib.blake2b(whole.encode(), digest_size=16).hexdigest()
+
+
+def _signature(call: Json) -> str | None:
+    """Return the signature of a Gemini part, however its client writes base64, or None."""
+    held = next((str(call[name]) for name in _SIGNATURES if call.get(name)), None)
+    return None if held is None else held.translate(str.maketrans("-_", "+/")).rstrip("=")
