@@ -51,6 +51,8 @@ class OpticalMemory(Intake, Lookup):
         stepwise: decide after each turn whether an epoch begins. Then a context depends on the turns alone, not on
             when it was asked for; see :func:`optical_memory.compress`.
         draw_ahead: prepare the next epoch in the background when the budget is nearly full. What comes out is the same.
+        keep_epochs: how many past epochs of this view stay in the store, about 7 KB each, for whoever wants to see what
+            the model saw at an age: the dashboard. Default: none.
         on_event: called with each :data:`optical_memory.context.events.Event`; what it raises is logged.
 
     Errors: NotFoundError for an unknown profile, InputError for other bad settings, StoreError from the store.
@@ -70,6 +72,7 @@ class OpticalMemory(Intake, Lookup):
         on_event: Observer | None = None,
         stepwise: bool = False,
         draw_ahead: bool = True,
+        keep_epochs: int = 0,
     ) -> None:
         if not isinstance(session, str) or not session:
             raise InputError(f"a session id is a text that is not empty, not {session!r}")
@@ -92,6 +95,7 @@ class OpticalMemory(Intake, Lookup):
             renderer=self.renderer,
             stepwise=stepwise,
             ahead=draw_ahead and not stepwise,
+            keep_epochs=keep_epochs,
         )
         self._view = SessionView(self.store, session, settings, events=self._events)
 

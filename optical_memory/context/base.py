@@ -23,7 +23,8 @@ class Settings:
     """What a view depends on: other settings, other epochs of the same session.
 
     ``stepwise`` decides after each turn whether an epoch begins, so that a context depends on the turns alone and
-    not on when it was asked for. ``ahead``: epochs are prepared in the background before they are due.
+    not on when it was asked for. ``ahead``: epochs are prepared in the background before they are due. The newest
+    ``keep_epochs`` stay in the store (:mod:`optical_memory.context.history`).
     """
 
     profile: Profile
@@ -32,6 +33,7 @@ class Settings:
     renderer: Renderer
     stepwise: bool = False
     ahead: bool = False
+    keep_epochs: int = 0
 
     @property
     def name(self) -> str:

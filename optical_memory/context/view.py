@@ -50,7 +50,7 @@ class SessionView:
         self.name = settings.name
         self.events = events
         self.sealer = Sealer(settings.profile, settings.renderer)
-        self.gallery = Gallery(store, session, settings.renderer, self.name, events, self._known)
+        self.gallery = Gallery(store, session, settings.renderer, self.name, events, self._known, settings.keep_epochs)
         self.shelf = Shelf(store, session, self.sealer, self.gallery)
         self.state = SessionState()
         self.head = Head(birth="", length=0, version=0, forgotten=0)
@@ -222,6 +222,7 @@ class SessionView:
             self._save(draft.epoch, prepared.packed if self.state is prepared.before else None)
             self.gallery.learn(prepared.pixels)
             self._ahead.afterwards(partial(self.gallery.settle, prepared.pixels, prepared.notes, self._known()))
+        self.gallery.remember(draft.epoch, self._seen)
         self._tail.drop_first(draft.count)
         self._show_instructions(draft.instructions)
         self.shelf.keep_only(draft.epoch.entries)

@@ -146,8 +146,14 @@ class Engine:
 
     def apart(self, tenant: str, session: str, profile: str, budget: int) -> OpticalMemory:
         """Return a memory of a view that no other request waits for."""
-        store, renderer = self.scoped(tenant), self.renderer
-        return OpticalMemory(session, store=store, profile=profile, budget=budget, renderer=renderer)
+        return OpticalMemory(
+            session,
+            store=self.scoped(tenant),
+            profile=profile,
+            budget=budget,
+            renderer=self.renderer,
+            keep_epochs=self.settings.epochs_kept,
+        )
 
     def memory(self, tenant: str, session: str, profile: str, budget: int) -> AsyncOpticalMemory:
         """Return the memory of one view of a session; the one used longest ago is let go."""
@@ -162,6 +168,7 @@ class Engine:
                 budget=budget,
                 renderer=self.renderer,
                 on_event=self.metrics.saw,
+                keep_epochs=self.settings.epochs_kept,
             )
             self._memories[view] = found
         self._memories.move_to_end(view)

@@ -73,6 +73,9 @@ class ServiceSettings(BaseSettings):
     dashboard_seconds: float = Field(
         default=43_200.0, ge=0, description="how long a login to the dashboard lasts; 0: no dashboard"
     )
+    epochs_kept: int = Field(
+        default=1_000, ge=0, description="past epochs of each view of a session that stay, for the dashboard; 0: none"
+    )
     ask_url: str | None = Field(default=None, description="OpenAI-compatible API that answers questions")
     ask_model: str | None = Field(default=None, description="model at that API")
     proxy: Mode | None = Field(
