@@ -77,7 +77,7 @@ export function recallPanel(state) {
       h("div", { class: "result-body" },
         h("div", {}, h("pre", { class: "words", dir: "auto" }, highlighted(around(visible(each.text), question), question)), each.cut ? h("p", { class: "hint" }, `${count(each.cut)} characters more`) : null),
         h("div", { class: "stands" },
-          each.where.length === 0 ? h("p", { class: "notice quiet" }, "Not in the context at this age: archived or still to come. Recall gives it back exactly.") : null,
+          each.where.length === 0 ? h("p", { class: "notice quiet" }, "Not in the context at this age: it has faded. Recall gives it back exactly.") : null,
           words.map((one) => h("p", { class: "hint" }, `Stands ${WHERE[one.part] ?? one.part}.`)),
           pages.map((one) => h("figure", { class: "crop" },
             h("button", { type: "button", class: "page-button", onclick: () => openPage(state, one.page, turn, one.lines) }, marked(one.page, imageUrl(state, one.page, turn), one.lines, { whole: false })),
