@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from browsing import BUDGET, HOSTILE, NAME, TURNS, Desk
+from browsing import BUDGET, HOSTILE, NAME, PATIENCE, TURNS, Desk
 from conversation import airline
 from playwright.sync_api import Browser, sync_playwright
 from provider_server import Reply, serving
@@ -52,6 +52,6 @@ def service(desk: Desk) -> Served:
 def chromium() -> Iterator[Browser]:
     """A real Chromium."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(find_executable()))
+        browser = playwright.chromium.launch(executable_path=str(find_executable()), timeout=PATIENCE)
         yield browser
         browser.close()

@@ -63,7 +63,7 @@ def test_nothing_scrolls_sideways(chromium: Browser, service: Served, width: int
         for path in PATHS:
             page.goto(service.url + path)
             expect(page.get_by_role("heading", level=1)).to_be_visible()
-            expect(page.locator(".waiting, .bone")).to_have_count(0, timeout=60_000)
+            expect(page.locator(".waiting, .bone")).to_have_count(0)
             assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path
             if page.locator(".page-button").count():
                 page.locator(".page-button").first.click()

@@ -54,7 +54,7 @@ def test_a_long_session_shows_any_age_before_all_of_it_is_counted(chromium: Brow
     with opened(chromium, desk.service) as page:
         page.route("**/api/replay*", lambda route: None)  # never answered: nothing is counted
         page.goto(desk.service.url + address("long", turn=210))
-        expect(page.locator("figure.page")).to_have_count(len(seen["pages"]), timeout=60_000)
+        expect(page.locator("figure.page")).to_have_count(len(seen["pages"]))
         expect(page.locator(".figures")).to_contain_text(f"{seen['tokens']:,}")
         expect(page.locator(".where strong")).to_have_text("After turn 210")
 
