@@ -109,7 +109,7 @@ def test_a_screen_reader_is_told_what_there_is_and_what_changes(chromium: Browse
     with opened(chromium, service, address("desk")) as page:
         for role, name in (("banner", None), ("navigation", "Main"), ("main", None), ("tablist", "About this age")):
             expect(page.get_by_role(role, name=name)).to_have_count(1)
-        expect(page.get_by_role("complementary", name="What the last epoch changed")).to_be_visible()
+        expect(page.get_by_role("region", name="What the last epoch changed")).to_be_visible()
         expect(page.get_by_role("img", name="Tokens of the context after each of 110 turns")).to_be_visible()
         live = page.get_by_role("status")
         expect(live).to_contain_text("in 110 turns")

@@ -11,7 +11,7 @@ const FOLDED_ELSE = 900;
 export function contextPanel(state) {
   const bar = h("div", { class: "composition" });
   const stream = h("div", { class: "stream" });
-  const aside = h("aside", { class: "change", tabindex: 0, "aria-label": "What the last epoch changed" });
+  const aside = h("section", { class: "change", tabindex: 0, "aria-label": "What the last epoch changed" });
   let scale = Number(store("scale")) || (innerWidth < 640 ? 4 : 2);
   let last = null;
 
