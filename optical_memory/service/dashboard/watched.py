@@ -56,6 +56,7 @@ class Watched:
         self.seen = time.monotonic()
         self._lock = Lock()
         self._replay: Replay | None = None
+        self._looked: Known | None = None
         self._ages: OrderedDict[tuple[Any, ...], OpticalMemory] = OrderedDict()
 
     @property
@@ -70,12 +71,15 @@ class Watched:
     def replay(self, known: Known) -> Replay:
         """Return the replay, begun anew where the session is not the one that was replayed."""
         head, state = known.head, known.state
+        with self._lock:
+            if self._replay is not None and self._looked is known:
+                return self._replay
         history = History.of(self.store, self.session, self.name, base_state(state, known.ages.path))
         with self._lock:
             if self._replay is None or not self._replay.continues(head, state):
                 self._replay = Replay(self.store, self.session, head, state, self.setting, history)
                 self._ages.clear()
-            self._replay.history = history
+            self._replay.history, self._looked = history, known
             return self._replay
 
     def at(self, known: Known, turn: int) -> OpticalMemory | None:
