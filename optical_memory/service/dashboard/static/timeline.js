@@ -25,6 +25,7 @@ export function timeline(state, moved) {
   const epochs = []; // after which turns they began
   const planned = []; // those of them that were not kept, but planned anew by the replay
   let asking = null;
+  let pending = null; // the age that is being asked for
   let timer = 0;
   let following = false; // no epoch is stored: the newest replayed age stands for now
   const redraw = fitted(chart, draw);
@@ -71,7 +72,9 @@ export function timeline(state, moved) {
     const key = turn ?? "now";
     let context = contexts.get(key);
     if (!context) {
+      if (pending === key) return;
       asking?.abort();
+      pending = key;
       asking = new AbortController();
       state.signal.addEventListener("abort", () => asking.abort(), { once: true });
       try {
@@ -85,10 +88,13 @@ export function timeline(state, moved) {
           if (!state.done) return; // the newest replayed age follows
           state.turn = state.replayed;
           place();
+          pending = null;
           return load();
         }
         show(trouble, state.failed(error, load));
         return;
+      } finally {
+        if (pending === key) pending = null;
       }
       contexts.set(key, context);
       if (contexts.size > KEPT) contexts.delete(contexts.keys().next().value);
