@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from optical_memory.budget import Profile
 from optical_memory.context.view import SessionView
+from optical_memory.errors import OpticalMemoryError
 from optical_memory.formats import to_turns
 from optical_memory.formats.keywords import When, turn_of
 from optical_memory.stores.base import Head, Store
@@ -79,8 +80,8 @@ class Intake:
         """Store messages of any provider's shape and return their turns.
 
         ``format``: "openai", "responses", "anthropic", "gemini", "huggingface"; None tells by looking. Messages that
-        carry an id are stored once. Up to 10,000 turns are stored all or none; of more, whole batches of 10,000.
-        Errors as for :meth:`add`.
+        carry an id are stored once. Up to 10,000 turns are stored all or none; of more, whole batches of 10,000, and
+        a note on the error says how many turns were stored before it. Errors as for :meth:`add`.
         """
         return self.add_turns(to_turns(messages, format, before=self._newest(), created_at=self._clock()))
 
@@ -96,7 +97,12 @@ class Intake:
         stamped = [turn if turn.created_at else replace(turn, created_at=now) for turn in turns]
         out: list[Turn] = []
         for start in range(0, len(stamped), BATCH_TURNS):
-            out += self.store.append(self.session, stamped[start : start + BATCH_TURNS])
+            try:
+                out += self.store.append(self.session, stamped[start : start + BATCH_TURNS])
+            except OpticalMemoryError as error:
+                if start:
+                    error.add_note(f"of {len(stamped):,} turns the first {start:,} are stored, the others are not")
+                raise
         return out
 
     def follow(
