@@ -244,6 +244,41 @@ def test_a_read_only_folder_opens_for_reading(tmp_path: Path, mode: int) -> None
         folder.chmod(0o755)
 
 
+@pytest.fixture
+def imported() -> None:
+    """Import what a context needs while all files can be read."""
+    with OpticalMemory(profile="mini", renderer="dense", budget=2_000) as memory:
+        for number in range(60):
+            memory.add("user", f"Turn {number} is about a crate in the northern hall. " * 4)
+        memory.messages()
+
+
+@pytest.mark.usefixtures("imported", "unprivileged")
+def test_a_memory_shows_what_a_read_only_database_holds_and_caches_it_nowhere(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    settings: dict[str, Any] = {"store": f"sqlite:///{folder}/store.db", "profile": "mini", "renderer": "dense"}
+    with OpticalMemory("s", budget=2_000, **settings) as memory:
+        for number in range(60):
+            memory.add("user", f"Turn {number} is about crate {number * 7 % 31} in the northern hall. " * 4)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        with OpticalMemory("s", budget=2_000, **settings) as memory:
+            sent = memory.messages()
+            assert memory.context().epoch and memory.context().pages and memory.messages() == sent
+            with pytest.raises(StoreUnavailableError, match="read-only"):
+                memory.add("user", "one more")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    finally:
+        folder.chmod(0o755)
+        (folder / "store.db").chmod(0o644)
+    with OpticalMemory("s", budget=2_000, **settings) as memory:
+        assert memory.messages() == sent
+
+
 @pytest.mark.usefixtures("unprivileged")
 def test_a_read_only_database_of_an_older_version_says_so(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
