@@ -64,6 +64,30 @@ def test_a_first_message_too_long_keeps_its_request_and_folds_the_paste(coding_s
         assert memory.recall(turn_id="#1")[0].text == asked
 
 
+@pytest.mark.parametrize("profile", ["gpt-5", "claude-4.7", "deepseek-ocr"])
+def test_what_the_user_corrected_and_decided_stays_in_the_users_own_words(
+    profile: str, coding_session: dict[str, Any]
+) -> None:
+    """The user says more than there is room for: the task, two decisions among small talk, and the newest words."""
+    small = [f"I looked at hall {n} for a while and {'nothing there seemed odd to me. ' * 3}" for n in range(60)]
+    asked = "Please count the crates in all halls and write them to report.csv."
+    said = [asked, *small]
+    said[14] = "No, that is wrong: count pallets instead of crates, and never open hall 9."
+    said[27] = "We decided that the report must be sorted by weight."
+    said.append("Now show me the first rows.")
+    with OpticalMemory(profile=profile, budget=3_000, renderer="dense") as memory:
+        for number, text in enumerate(said):
+            memory.add("user", text)
+            memory.add("assistant", f"Done with step {number}. " * 12)
+            assert memory.context().tokens <= 3_000
+        context = memory.context()
+        shown = " ".join(piece.text for piece in context.pieces())
+        assert context.epoch > 1 and "I looked at hall 30 for" not in shown
+        for text in (said[0], said[14], said[27], said[-1]):
+            assert text in shown
+        assert "[…]" in shown and context.past[0].kind == "header" and "what the user said" in context.past[1].text
+
+
 def test_words_leave_with_the_turn_that_is_forgotten_or_rewound(coding_session: dict[str, Any]) -> None:
     messages = [dict(message) for message in coding_session["messages"]]
     said = {"role": "user", "content": "Decision: the flag is called quetzalcoatl."}
