@@ -99,10 +99,10 @@ class Gallery:
             self._keep({key: data for key, data in drawn.items() if key in self._homes})
             self.tell_drawn(len(drawn), time.perf_counter() - started)
 
-    def made_for(self, pages: Iterable[Page]) -> tuple[dict[Key, bytes], int]:
+    def made_for(self, pages: Iterable[Page], held: Mapping[Key, bytes]) -> tuple[dict[Key, bytes], int]:
         """Make the PNGs of pages ready; return those that this view does not show yet, and how many were drawn.
 
-        Keeps nothing. May run on another thread while the view goes on.
+        Those ``held`` already are not drawn again. Keeps nothing. May run on another thread while the view goes on.
         """
         made: dict[Key, bytes] = {}
         missing: dict[Key, Page] = {}
@@ -112,7 +112,7 @@ class Gallery:
             key = _key(page)
             if (data := self._bytes.get(key)) is not None:
                 page.cached.append(data)
-            elif (data := self.store.get_blob(self.session, self.home(key))) is not None:
+            elif (data := held.get(key) or self.store.get_blob(self.session, self.home(key))) is not None:
                 made[key] = data
             else:
                 missing[key] = page

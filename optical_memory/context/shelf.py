@@ -80,7 +80,7 @@ class Shelf:
     def sealed(self, entry: Entry, *, here: bool = False) -> Sealed:
         """Return an entry with its layout, which is made ``here``, or by another process where there is one for it."""
         if entry.id not in self._known and entry.level:
-            runs = tuple(Run(**run) for run in entry.runs)
+            runs = tuple(Run(**run) for run in entry.account or entry.runs)
             layout = self.sealer.relay(runs)
             if layout.id != entry.id:
                 raise LostPageError(f"gist {entry.id!r} was laid out otherwise")
@@ -104,7 +104,7 @@ class Shelf:
         return Piece(
             kind="page",
             message=PAST,
-            text=wording.page_label(page.id, excerpt=entry.level > 0),
+            text=wording.page_label(page.id, excerpt=entry.level > 0, told=bool(entry.account)),
             tokens=entry.tokens,
             page=page,
             turn_ids=page.turn_ids,
