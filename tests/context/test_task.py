@@ -11,6 +11,7 @@ import pytest
 from optical_memory import OpticalMemory, Turn
 from optical_memory.context.folding import folded
 from optical_memory.context.notes import NO_NOTES
+from optical_memory.errors import BudgetError
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import ToolCall
 from tests.provider_rules import check
@@ -135,6 +136,38 @@ def test_long_calls_with_results_in_parallel_fit(coding_session: dict[str, Any])
         assert [json.loads(one["function"]["arguments"])["path"] for one in made] == [
             f"/src/file{n}.rs" for n in range(12)
         ]
+
+
+@pytest.mark.parametrize("profile", ["gpt-5", "claude-4.7", "gemini-3", "qwen3-vl", "deepseek-ocr", "mini"])
+def test_only_a_system_prompt_and_a_small_turn_that_do_not_fit_are_an_error(
+    profile: str, coding_session: dict[str, Any]
+) -> None:
+    """At 4,000 tokens: a paste of 60 KB, an answer, a call's arguments and a result of 38 KB, one after the other."""
+    source = "\n".join(m["content"] for m in coding_session["messages"] if m["role"] == "tool" and m["content"])
+    turns: list[dict[str, Any]] = [
+        {"role": "user", "content": source[:60_000]},
+        {"role": "assistant", "content": source[20_000:58_000]},
+        {"role": "user", "content": "Write it."},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call("Write", "c1", path="/a.rs", content=source[:38_000])],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": source[10_000:48_000]},
+    ]
+    with OpticalMemory(profile=profile, budget=4_000, renderer="dense") as memory:
+        memory.add("system", "Be brief. " * 20)
+        for turn in turns:
+            memory.extend([turn])
+            assert memory.context().tokens <= 4_000
+            for format in FORMATS if "tool_calls" not in turn else ():  # which waits for its result
+                check(format, memory.request(format))
+        made = [json.loads(c["function"]["arguments"]) for m in memory.messages() for c in m.get("tool_calls") or ()]
+        assert [set(arguments) for arguments in made] in ([], [{"path", "content"}])
+        memory.add("system", "Obey each of these many rules at all times. " * 500)
+        memory.add("user", "Go on.")
+        with pytest.raises(BudgetError, match="the system prompt"):
+            memory.context()
 
 
 def test_what_is_signed_is_not_touched() -> None:
