@@ -79,7 +79,7 @@ class AsyncOpticalMemory:
         self._order = asyncio.Lock()
         self._closed = False
 
-    async def _call(self, work: Callable[[OpticalMemory], T]) -> T:
+    async def _call(self, work: Callable[[OpticalMemory], T], threads: ThreadPoolExecutor | None = None) -> T:
         def done() -> T:
             if self._memory is None:
                 self._memory = self._open()
@@ -88,11 +88,19 @@ class AsyncOpticalMemory:
         async with self._order:
             if self._closed:
                 raise StoreUnavailableError("the memory is closed")
-            return await on_worker(done, self._threads)
+            return await on_worker(done, threads or self._threads)
 
-    async def use(self, work: Callable[[OpticalMemory], T]) -> T:
-        """Do several calls of the memory as one: ``work`` runs on a thread, and no other call comes in between."""
-        return await self._call(work)
+    @property
+    def is_open(self) -> bool:
+        """Whether a call was made before, so that what it read of the session is at hand."""
+        return self._memory is not None
+
+    async def use(self, work: Callable[[OpticalMemory], T], *, threads: ThreadPoolExecutor | None = None) -> T:
+        """Do several calls of the memory as one: ``work`` runs on a thread, and no other call comes in between.
+
+        ``threads``: where it is done; default: where all calls of this memory are.
+        """
+        return await self._call(work, threads)
 
     async def add(
         self,

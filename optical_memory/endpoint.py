@@ -51,6 +51,7 @@ class Endpoint:
             raise InputError(f"give the key as key=… or in {KEY_VARIABLE}, not in the URL")
         self.url, self.model = url.rstrip("/") + "/chat/completions", model
         self.retries, self.max_answer_bytes = retries, max_answer_bytes
+        self._timeout = timeout_seconds
         key = key or os.environ.get(KEY_VARIABLE)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(headers=headers, timeout=timeout_seconds, follow_redirects=False)
@@ -61,15 +62,21 @@ class Endpoint:
         return f"Endpoint({self.url!r}, model={self.model!r})"
 
     def complete(
-        self, messages: Sequence[dict[str, Any]], *, max_tokens: int, tools: Sequence[dict[str, Any]] = ()
+        self,
+        messages: Sequence[dict[str, Any]],
+        *,
+        max_tokens: int,
+        tools: Sequence[dict[str, Any]] = (),
+        within_seconds: float | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the assistant's message and the usage (empty where the endpoint counts none).
 
-        Raises EndpointError: not reached, refused, too large, or no usable answer.
+        ``within_seconds`` bounds all tries together: none begins later, and none waits longer for the next bytes.
+        Raises EndpointError: not reached, refused, too large, too late, or no usable answer.
         """
         body: dict[str, Any] = {"model": self.model, "messages": list(messages), "max_tokens": max_tokens}
         body |= {"temperature": 0} | ({"tools": list(tools)} if tools else {})
-        answer = self._post(body)
+        answer = self._post(body, None if within_seconds is None else time.monotonic() + within_seconds)
         try:
             message = answer["choices"][0]["message"]
             content = message.get("content")
@@ -86,11 +93,11 @@ class Endpoint:
         """Close the connections."""
         self._close()
 
-    def _post(self, body: dict[str, Any]) -> Any:
+    def _post(self, body: dict[str, Any], end: float | None) -> Any:
         for attempt in range(self.retries + 1):
             wait = min(0.25 * 2**attempt, 8.0) * (0.5 + random.random() / 2)
             try:
-                status, headers, data = self._once(body)
+                status, headers, data = self._once(body, end)
             except self._failed as error:
                 problem = f"{type(error).__name__} at {self.url}"
             else:
@@ -101,14 +108,23 @@ class Endpoint:
                     raise EndpointError(problem)
                 wait = _retry_after(headers.get("retry-after"), wait)
             if attempt < self.retries:
-                time.sleep(wait)
+                time.sleep(wait if end is None else min(wait, self._left(end)))
         raise EndpointError(f"{problem} (tried {self.retries + 1} times)")
 
-    def _once(self, body: dict[str, Any]) -> tuple[int, Any, bytes]:
-        with self._client.stream("POST", self.url, json=body) as response:
+    def _left(self, end: float) -> float:
+        left = end - time.monotonic()
+        if left <= 0:
+            raise EndpointError(f"{self.url} did not answer in time")
+        return left
+
+    def _once(self, body: dict[str, Any], end: float | None) -> tuple[int, Any, bytes]:
+        timeout = self._timeout if end is None else min(self._timeout, self._left(end))
+        with self._client.stream("POST", self.url, json=body, timeout=timeout) as response:
             data = bytearray()
             for chunk in response.iter_bytes():
                 data += chunk
+                if end is not None:
+                    self._left(end)
                 if len(data) > self.max_answer_bytes:
                     raise EndpointError(f"{self.url} answered more than {self.max_answer_bytes:,} bytes")
             return response.status_code, response.headers, bytes(data)

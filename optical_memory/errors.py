@@ -37,9 +37,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class OpticalMemoryError(Exception):
     """Root of every error that this library raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let every error pass from process to process, whatever arguments its class takes."""
+        return _remade, (type(self), self.args), self.__dict__
+
+
+def _remade(kind: type[OpticalMemoryError], args: tuple[Any, ...]) -> OpticalMemoryError:
+    return kind.__new__(kind, *args)
 
 
 class InputError(OpticalMemoryError, ValueError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from optical_memory.budget import Profile
 from optical_memory.context.view import SessionView
+from optical_memory.errors import OpticalMemoryError
 from optical_memory.formats import to_turns
 from optical_memory.formats.keywords import When, turn_of
 from optical_memory.stores.base import Head, Store
@@ -17,6 +18,7 @@ from optical_memory.turns import Role, ToolCall, Turn
 
 if TYPE_CHECKING:
     from optical_memory.context.following import Followed, Follower
+    from optical_memory.context.takeover import Journal
 
 
 class Intake:
@@ -78,8 +80,8 @@ class Intake:
         """Store messages of any provider's shape and return their turns.
 
         ``format``: "openai", "responses", "anthropic", "gemini", "huggingface"; None tells by looking. Messages that
-        carry an id are stored once. Up to 10,000 turns are stored all or none; of more, whole batches of 10,000.
-        Errors as for :meth:`add`.
+        carry an id are stored once. Up to 10,000 turns are stored all or none; of more, whole batches of 10,000, and
+        a note on the error says how many turns were stored before it. Errors as for :meth:`add`.
         """
         return self.add_turns(to_turns(messages, format, before=self._newest(), created_at=self._clock()))
 
@@ -95,21 +97,34 @@ class Intake:
         stamped = [turn if turn.created_at else replace(turn, created_at=now) for turn in turns]
         out: list[Turn] = []
         for start in range(0, len(stamped), BATCH_TURNS):
-            out += self.store.append(self.session, stamped[start : start + BATCH_TURNS])
+            try:
+                out += self.store.append(self.session, stamped[start : start + BATCH_TURNS])
+            except OpticalMemoryError as error:
+                if start:
+                    error.add_note(f"of {len(stamped):,} turns the first {start:,} are stored, the others are not")
+                raise
         return out
 
-    def follow(self, messages: Iterable[Any], *, format: str | None = None, expected: Head | None = None) -> Followed:
+    def follow(
+        self,
+        messages: Iterable[Any],
+        *,
+        format: str | None = None,
+        expected: Head | None = None,
+        journal: Journal | None = None,
+    ) -> Followed:
         """Make the visible history equal ``messages``: add what is new, leave what was edited or rewound.
 
         For callers that keep their own list and hand it over each time, in any provider's format. Turns that are not
         in the list leave the context and recall, and are kept as superseded; a branch that comes back is found again.
         Nothing is deleted. Messages are compared by what they say; ids are not needed. A message whose turn was
         forgotten does not come back. ``expected``: only where the session still has this head, else ConflictError.
+        ``journal`` lets another process finish what this one began (:mod:`optical_memory.context.takeover`).
 
         Errors: as for :meth:`extend`, ConflictError where other processes changed the session each time.
         """
         with self._lock:
-            return self._follower().follow(list(messages), format, self._clock(), expected=expected)
+            return self._follower().follow(list(messages), format, self._clock(), expected=expected, journal=journal)
 
     def _follower(self) -> Follower:
         from optical_memory.context.following import Follower  # seldom needed

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from optical_memory.asking import Reply
     from optical_memory.budget.drift import Drift
     from optical_memory.context.forgetting import Receipt
+    from optical_memory.context.teller import Generates, Teller
+    from optical_memory.endpoint import Endpoint
 
 
 class OpticalMemory(Intake, Lookup):
@@ -51,6 +53,11 @@ class OpticalMemory(Intake, Lookup):
         stepwise: decide after each turn whether an epoch begins. Then a context depends on the turns alone, not on
             when it was asked for; see :func:`optical_memory.compress`.
         draw_ahead: prepare the next epoch in the background when the budget is nearly full. What comes out is the same.
+        keep_epochs: how many past epochs of this view stay in the store, about 7 KB each, for whoever wants to see what
+            the model saw at an age: the dashboard. Default: none.
+        gists: a model that may tell what gists say, an :class:`optical_memory.endpoint.Endpoint`, a model of
+            :func:`optical_memory.load_model`, or a :class:`optical_memory.context.teller.Teller` with bounds of your
+            own. It works in the background; a gist that is not told when its epoch begins is chosen, as without.
         on_event: called with each :data:`optical_memory.context.events.Event`; what it raises is logged.
 
     Errors: NotFoundError for an unknown profile, InputError for other bad settings, StoreError from the store.
@@ -70,6 +77,8 @@ class OpticalMemory(Intake, Lookup):
         on_event: Observer | None = None,
         stepwise: bool = False,
         draw_ahead: bool = True,
+        keep_epochs: int = 0,
+        gists: Teller | Endpoint | Generates | None = None,
     ) -> None:
         if not isinstance(session, str) or not session:
             raise InputError(f"a session id is a text that is not empty, not {session!r}")
@@ -92,6 +101,8 @@ class OpticalMemory(Intake, Lookup):
             renderer=self.renderer,
             stepwise=stepwise,
             ahead=draw_ahead and not stepwise,
+            keep_epochs=keep_epochs,
+            teller=None if gists is None else _teller(gists, ahead=draw_ahead and not stepwise),
         )
         self._view = SessionView(self.store, session, settings, events=self._events)
 
@@ -247,3 +258,11 @@ class OpticalMemory(Intake, Lookup):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _teller(gists: Teller | Endpoint | Generates, *, ahead: bool) -> Teller:
+    from optical_memory.context.teller import teller_of  # only where a model tells
+
+    if not ahead:
+        raise InputError("gists are told in the background: leave draw_ahead on and stepwise off, or gists out")
+    return teller_of(gists)

@@ -59,9 +59,10 @@ class Turn:
     """One message of a conversation, exact and immutable.
 
     ``text`` is all of its text (what recall searches; :func:`transcript` adds calls and placeholders); ``parts`` is
-    filled only for content that is more than text, and then holds the text as well. ``pin`` is False, True (never
-    leaves text) or the name of the tier it never falls below. ``importance`` runs from 0 to 1 (None: judged by
-    role). ``created_at`` is in seconds since 1970, UTC.
+    filled only for content that is more than text, and then holds the text as well: ``content`` is filled always, as in
+    ``[part.kind for part in turn.content]``, which is ``["text", "image"]`` for a question about a picture. ``pin`` is
+    False, True (never leaves text) or the name of the tier it never falls below. ``importance`` runs from 0 to 1 (None:
+    judged by role). ``created_at`` is in seconds since 1970, UTC.
     ``seq`` is the place in the session, from 0, given by the store. ``raw`` is the provider's message as it came
     in and ``raw_format`` its format, so that it can leave again without loss: a copy of a turn with other content
     must drop both.

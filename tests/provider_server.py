@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import hashlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,12 +26,21 @@ Body = dict[str, Any]
 
 @dataclass
 class Reply:
-    """What the model says: a text, one call of a tool, or both; ``thinking`` comes signed before them."""
+    """What the model says: a text, one call of a tool, or both; ``thinking`` comes signed before them.
+
+    ``also`` is a second call, made with the first.
+    """
 
     text: str = ""
     tool: str = ""
     arguments: Body = field(default_factory=dict)
     thinking: str = ""
+    also: tuple[str, Body] | None = None
+
+    def calls(self, number: int) -> list[tuple[str, str, Body]]:
+        """Return the calls, each with what its id ends in."""
+        made = [(f"{number}", self.tool, self.arguments)] if self.tool else []
+        return [*made, *([(f"{number}b", *self.also)] if self.also else [])]
 
 
 Script = Callable[[str, Body], Reply]
@@ -41,8 +52,9 @@ SIZES = {"anthropic": 32_000_000, "gemini": 20_000_000}
 class Provider:
     """The server of one test: where it listens, what came, and how it answers.
 
-    ``cache`` counts tokens and what is read from the prompt cache, where it is set. ``pause`` is called between the
-    events of a stream; what it raises ends the connection there.
+    ``bodies`` are without their compression, ``packed`` as they came. ``cache`` counts tokens and what is read from the
+    prompt cache, where it is set. ``pause`` is called between the events of a stream; what it raises ends the
+    connection there.
     """
 
     def __init__(self, script: Script) -> None:
@@ -51,6 +63,8 @@ class Provider:
         self.refused: list[str] = []
         self.heads: list[tuple[str, Any]] = []
         self.bodies: list[bytes] = []
+        self.packed: list[bytes] = []
+        self.streamed: list[bytes] = []
         self.cache: PromptCache | None = None
         self.counted: list[Counted] = []
         self.most_images = 1_500
@@ -127,8 +141,10 @@ def format_of(path: str) -> str:
 def _openai(reply: Reply, number: int, model: str, used: Counted) -> Body:
     message: Body = {"role": "assistant", "content": reply.text or None, "refusal": None}
     if reply.tool:
-        function = {"name": reply.tool, "arguments": json.dumps(reply.arguments)}
-        message["tool_calls"] = [{"id": f"call_{number}", "type": "function", "function": function}]
+        message["tool_calls"] = [
+            {"id": f"call_{made}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+            for made, name, arguments in reply.calls(number)
+        ]
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if reply.tool else "stop"}
     usage = {"prompt_tokens": used.total, "completion_tokens": 1, "total_tokens": used.total + 1}
     usage["prompt_tokens_details"] = {"cached_tokens": used.cached}
@@ -139,14 +155,16 @@ def _openai(reply: Reply, number: int, model: str, used: Counted) -> Body:
 def _responses(reply: Reply, number: int, model: str, used: Counted) -> Body:
     item: Body = {"type": "message", "id": f"msg_{number}", "role": "assistant", "status": "completed"}
     item["content"] = [{"type": "output_text", "text": reply.text, "annotations": []}]
-    if reply.tool:
-        item = {"type": "function_call", "id": f"fc_{number}", "call_id": f"call_{number}", "status": "completed"}
-        item |= {"name": reply.tool, "arguments": json.dumps(reply.arguments)}
+    calls: list[Body] = [
+        {"type": "function_call", "id": f"fc_{made}", "call_id": f"call_{made}", "status": "completed"}
+        | {"name": name, "arguments": json.dumps(arguments)}
+        for made, name, arguments in reply.calls(number)
+    ]
     head = {"id": f"resp_{number}", "object": "response", "created_at": 1, "status": "completed", "model": model}
     usage = {"input_tokens": used.total, "output_tokens": 1, "total_tokens": used.total + 1}
     usage |= {"input_tokens_details": {"cached_tokens": used.cached}, "output_tokens_details": {"reasoning_tokens": 0}}
     rest = {"tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "usage": usage}
-    return head | {"output": [item]} | rest
+    return head | {"output": calls or [item]} | rest
 
 
 def _anthropic(reply: Reply, number: int, model: str, used: Counted) -> Body:
@@ -155,8 +173,8 @@ def _anthropic(reply: Reply, number: int, model: str, used: Counted) -> Body:
         blocks = [{"type": "thinking", "thinking": reply.thinking, "signature": signature_of(reply.thinking)}]
     if reply.text:
         blocks.append({"type": "text", "text": reply.text})
-    if reply.tool:
-        blocks.append({"type": "tool_use", "id": f"toolu_{number}", "name": reply.tool, "input": reply.arguments})
+    for made, name, arguments in reply.calls(number):
+        blocks.append({"type": "tool_use", "id": f"toolu_{made}", "name": name, "input": arguments})
     head = {"id": f"msg_{number}", "type": "message", "role": "assistant", "model": model, "stop_sequence": None}
     reason = "tool_use" if reply.tool else "end_turn"
     usage = {"input_tokens": used.fresh, "output_tokens": 1}
@@ -165,11 +183,12 @@ def _anthropic(reply: Reply, number: int, model: str, used: Counted) -> Body:
 
 
 def _gemini(reply: Reply, number: int, model: str, used: Counted) -> Body:
-    part: Body = {"text": reply.text}
-    if reply.tool:
-        call = {"name": reply.tool, "args": reply.arguments}  # without an id, as the Developer API gives it
-        part = {"functionCall": call, "thoughtSignature": "c2lnbmF0dXJl"}
-    candidate = {"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}
+    parts: list[Body] = [{"text": reply.text}]
+    if reply.tool:  # without an id, as the Developer API gives it; the first call of a step is signed
+        signature = base64.b64encode(f"signature {number}".encode()).decode()
+        parts = [{"functionCall": {"name": name, "args": given}} for _, name, given in reply.calls(number)]
+        parts[0]["thoughtSignature"] = signature
+    candidate = {"index": 0, "content": {"role": "model", "parts": parts}, "finishReason": "STOP"}
     usage = {"promptTokenCount": used.total, "cachedContentTokenCount": used.cached, "candidatesTokenCount": 1}
     return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": model}
 
@@ -179,6 +198,10 @@ SHAPES = {"openai": _openai, "responses": _responses, "anthropic": _anthropic, "
 
 def unpacked(body: bytes, encoding: str) -> bytes:
     """Return a body without its compression."""
+    if encoding == "zstd":
+        import zstandard
+
+        return zstandard.decompress(body)
     return gzip.decompress(body) if encoding == "gzip" else body
 
 
@@ -190,8 +213,8 @@ def wants_stream(name: str, path: str, body: bytes) -> bool:
 
 
 @contextmanager
-def serving(script: Script, port: int = 0) -> Iterator[Provider]:
-    """Serve at a port of this machine (0: a free one) until the block ends."""
+def serving(script: Script, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
+    """Serve at a port of this machine (0: a free one) until the block ends, with ``tls`` over HTTPS."""
     provider = Provider(script)
 
     class Handler(BaseHTTPRequestHandler):
@@ -201,9 +224,11 @@ def serving(script: Script, port: int = 0) -> Iterator[Provider]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             provider.heads.append((self.path, self.headers))
-            status, reply = provider.answer(self.path, unpacked(body, self.headers.get("content-encoding", "")))
+            plain = unpacked(body, self.headers.get("content-encoding", ""))
+            status, reply = provider.answer(self.path, plain)
+            provider.packed.append(body)
             name = format_of(self.path)
-            if status == 200 and wants_stream(name, self.path, body):
+            if status == 200 and wants_stream(name, self.path, plain):
                 self._stream(list(provider_streams.events(name, reply)))
             else:
                 self._send(status, reply)
@@ -230,6 +255,7 @@ def serving(script: Script, port: int = 0) -> Iterator[Provider]:
             provider.connections.append(self.connection)
             try:
                 for place, event in enumerate(events):
+                    provider.streamed.append(event)
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(event), event))
                     self.wfile.flush()
                     provider.pause(place)
@@ -242,7 +268,9 @@ def serving(script: Script, port: int = 0) -> Iterator[Provider]:
 
     with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
         server.daemon_threads = True
-        provider.url = f"http://127.0.0.1:{server.server_port}"
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        provider.url = f"http{'s' * (tls is not None)}://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield provider

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from optical_memory import OpticalMemory
-from optical_memory.context.state import FORMAT
+from optical_memory.context.state import FORMAT, MOST_TRAVELLING
 from optical_memory.errors import (
     InputError,
     NotFoundError,
@@ -125,7 +125,7 @@ def test_foreign_pixels_under_a_pages_id_are_never_shown(exported: Path) -> None
         assert loaded.messages() == wanted
 
 
-@pytest.mark.parametrize("kind", ["state", "blob", "raw"])
+@pytest.mark.parametrize("kind", ["state", "lists", "blob", "raw"])
 def test_a_small_file_takes_little_memory(tmp_path: Path, kind: str) -> None:
     """Some 3 MB: a state that unpacks to 2 GB, a blob, a raw message of empty lists. At most 500 MB in a process."""
     header = {"format": "optical_memory session", "version": 1, "session": "s"}
@@ -133,10 +133,14 @@ def test_a_small_file_takes_little_memory(tmp_path: Path, kind: str) -> None:
     lines = [header, turn]
     if kind == "state":
         packer = zlib.compressobj(9)
-        data = packer.compress(b'{"format": 2, "forks": [') + b"".join(
+        data = packer.compress(b'{"format": %d, "forks": [' % FORMAT) + b"".join(
             packer.compress(b"[]," * 1_000_000) for _ in range(700)
         )
         lines.append({"state": base64.b64encode(data + packer.flush()).decode()})
+    elif kind == "lists":  # as large as a state may be
+        forks = b",".join([b"[]"] * ((MOST_TRAVELLING - 100) // 3))
+        data = zlib.compress(b'{"format": %d, "forks": [%s]}' % (FORMAT, forks))
+        lines.append({"state": base64.b64encode(data).decode()})
     elif kind == "blob":
         lines.append({"blob": "png/x/tiny", "data": "A" * 3_000_000})
     else:

@@ -408,6 +408,20 @@ def test_bad_settings_are_refused(settings: dict[str, Any]) -> None:
         OpticalMemory(settings.pop("session", "main"), renderer="dense", **settings)
 
 
+def test_any_number_of_messages_is_stored_and_an_error_says_what_was() -> None:
+    messages = [{"role": "user", "content": f"{number}", "id": f"m{number}"} for number in range(20_001)]
+    with OpticalMemory(profile="mini", renderer="dense") as memory:
+        assert len(memory.extend(messages)) == memory.store.count("main") == 20_001
+        assert [turn.text for turn in memory.extend(messages[-2:])] == ["19999", "20000"], "stored once"
+        changed = [*messages[:12_000], {"role": "user", "content": "changed", "id": "m20000"}]
+        with pytest.raises(DuplicateTurnError) as caught:
+            memory.extend(changed)
+        assert caught.value.__notes__ == ["of 12,001 turns the first 10,000 are stored, the others are not"]
+        with pytest.raises(DuplicateTurnError) as caught:
+            memory.extend([{"role": "user", "content": "new"}, {"role": "user", "content": "changed", "id": "m1"}])
+        assert not hasattr(caught.value, "__notes__") and memory.store.count("main") == 20_001
+
+
 def test_unknown_role_is_refused_and_nothing_is_stored() -> None:
     with OpticalMemory(**SETTINGS) as memory:
         with pytest.raises(UnknownRoleError):

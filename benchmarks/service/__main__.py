@@ -13,7 +13,7 @@ from benchmarks.service import chaos
 from benchmarks.service.abuse import abuse
 from benchmarks.service.dashboard import dashboard
 from benchmarks.service.load import load
-from benchmarks.service.proxy import proxy
+from benchmarks.service.proxy import agent, proxy
 from benchmarks.service.reads import reads
 from benchmarks.service.soak import soak
 
@@ -36,11 +36,15 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     ),
     "abuse": (
         "a body of 1 GB, many tiny requests, 2,000 slow clients",
-        lambda folder, given: abuse(folder, requests=given.requests, clients=2_000),
+        lambda folder, given: abuse(folder, requests=given.requests, clients=2_000, minutes=given.minutes),
     ),
     "proxy": (
-        "what the proxy adds to a request, and what 100 turns of an agent cost with it",
+        "what the proxy adds to the time of a request",
         lambda folder, given: proxy(folder),
+    ),
+    "agent": (
+        "what 100 turns of a coding agent cost with the proxy and without",
+        lambda folder, given: agent(folder),
     ),
     "crash": (
         "kill -9 of the service, by default on SQLite",
@@ -50,7 +54,9 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     ),
     "replicas": (
         "kill -9 of one of two replicas",
-        lambda folder, given: chaos.crash_replicas(folder, kills=given.kills, writers=given.writers, seed=given.seed),
+        lambda folder, given: chaos.crash_replicas(
+            folder, kills=given.kills, writers=given.writers, seed=given.seed, count=True
+        ),
     ),
     "redis": (
         "kill -9 of Redis, appendfsync always",
@@ -89,7 +95,9 @@ def main() -> None:
     parser.add_argument("--writers", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2, help="processes of the service")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
-    parser.add_argument("--minutes", type=float, default=60.0, help="of a soak")
+    parser.add_argument(
+        "--minutes", type=float, default=60.0, help="of a soak, and at most of the tiny requests of abuse"
+    )
     parser.add_argument("--requests", type=int, default=1_000_000, help="tiny ones of abuse")
     parser.add_argument("--renderer", default="dense", help="of reads: dense or chromium")
     arguments = parser.parse_args()

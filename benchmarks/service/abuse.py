@@ -25,8 +25,11 @@ GIGABYTE = 1 << 30
 _CHUNK = b"x" * (1 << 20)
 
 
-def abuse(folder: Path, *, requests: int, clients: int, body_bytes: int = GIGABYTE) -> dict[str, Any]:
-    """Do all three to one service; return how much memory it took at most, and how others were served meanwhile."""
+def abuse(folder: Path, *, requests: int, clients: int, minutes: float, body_bytes: int = GIGABYTE) -> dict[str, Any]:
+    """Do all three to one service; return how much memory it took, and how others were served meanwhile.
+
+    The tiny requests end after so many minutes, however many were answered.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     redis = RedisProcess(folder)
@@ -41,7 +44,7 @@ def abuse(folder: Path, *, requests: int, clients: int, body_bytes: int = GIGABY
             ("a body of 1 GB, declared", lambda: _large(service, headers, body_bytes, chunked=False)),
             ("a body of 1 GB, in chunks", lambda: _large(service, headers, body_bytes, chunked=True)),
             ("slow clients", lambda: asyncio.run(_slow(service, key, clients))),
-            ("tiny requests", lambda: asyncio.run(_tiny(service, key, requests))),
+            ("tiny requests", lambda: asyncio.run(_tiny(service, key, requests, minutes * 60))),
         ):
             with _watched(service, headers) as seen:
                 told = work()
@@ -99,7 +102,7 @@ async def _slow(service: Service, key: str, clients: int) -> dict[str, Any]:
     return {"clients": clients, "statuses": dict(statuses)}
 
 
-async def _tiny(service: Service, key: str, requests: int) -> dict[str, Any]:
+async def _tiny(service: Service, key: str, requests: int, seconds: float) -> dict[str, Any]:
     """Send very many requests that are as small as can be, half of them without a key."""
     bare = b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\n\r\n"
     some = itertools.islice(itertools.cycle([wire.get("/v1/sessions?limit=1", key), bare]), requests)
@@ -109,6 +112,8 @@ async def _tiny(service: Service, key: str, requests: int) -> dict[str, Any]:
         connection = await wire.connect("127.0.0.1", service.port)
         for request in some:
             started = time.perf_counter()
+            if started > begun + seconds:
+                break
             status, _ = await connection.ask(request)
             load.times.append(time.perf_counter() - started)
             load.refused += status >= 300
@@ -125,10 +130,9 @@ def _watched(service: Service, headers: dict[str, str]) -> Iterator[dict[str, An
     process, stop, seen = psutil.Process(service.process.pid), threading.Event(), dict[str, Any]()
     times: list[float] = []
     statuses: Counter[str] = Counter()
-    before = most = process.memory_info().rss
+    held = [process.memory_info().rss]
 
     def watch() -> None:
-        nonlocal most
         with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
             while not stop.is_set():
                 started = time.perf_counter()
@@ -138,7 +142,7 @@ def _watched(service: Service, headers: dict[str, str]) -> Iterator[dict[str, An
                 except httpx.TransportError as error:
                     statuses[type(error).__name__] += 1
                 times.append(time.perf_counter() - started)
-                most = max(most, process.memory_info().rss)
+                held.append(process.memory_info().rss)
                 stop.wait(0.05)
 
     watching = threading.Thread(target=watch)
@@ -149,5 +153,6 @@ def _watched(service: Service, headers: dict[str, str]) -> Iterator[dict[str, An
         stop.set()
         watching.join()
     times.sort()
-    seen |= {"memory_before_mib": before >> 20, "memory_most_mib": most >> 20, "others": dict(statuses)}
+    tenths = [held[place * (len(held) - 1) // 10] >> 20 for place in range(11)]
+    seen |= {"memory_mib_by_tenths": tenths, "memory_most_mib": max(held) >> 20, "others": dict(statuses)}
     seen |= {"others_p50_ms": round(times[len(times) // 2] * 1e3, 1), "others_most_ms": round(times[-1] * 1e3, 1)}

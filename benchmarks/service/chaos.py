@@ -7,21 +7,27 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psutil
 from redis.crc import key_slot
 
-from benchmarks.service.histories import SHARED, TENANT, Prober, Writer, checked
+from benchmarks.service.histories import PROBED, SHARED, TENANT, Prober, Writer, checked
 from benchmarks.service.load import make_key
 from benchmarks.service.process import Service
 from benchmarks.service.redis_process import RedisProcess
 from benchmarks.service.topologies import Cluster, Sentinels, until
 from optical_memory.client import OpticalMemoryClient
+from optical_memory.service.records import open_records
+from optical_memory.service.tally import Tally
+from optical_memory.service.usage import KINDS, Survey
+from optical_memory.stores import open_store
 from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys
 
 Report = dict[str, object]
+_THINKING_SECONDS = 0.05
+"""How long writers pause where services start all the time: else they take the processor from them."""
 
 
 def crash(store: str, *, kills: int, writers: int, most_seconds: float = 1.0, seed: int = 7) -> Report:
@@ -40,20 +46,25 @@ def crash(store: str, *, kills: int, writers: int, most_seconds: float = 1.0, se
         service.stop()
 
 
-def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7) -> Report:
-    """Kill one of two replicas at one port ``kills`` times; the other goes on, and the killed one is replaced."""
+def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7, count: bool = False) -> Report:
+    """Kill one of two replicas at one port ``kills`` times; the other goes on. Each kill is of two that serve.
+
+    With ``count``, wait until what the tenant keeps is counted right again, and report after how many seconds it was.
+    """
     chance, redis = random.Random(seed), RedisProcess(folder)
     service = _serving(redis, workers="2")
 
     def killing(_: Prober) -> None:
         for _ in range(kills):
-            time.sleep(chance.uniform(0.1, 0.6))
-            before = _workers(service)
-            chance.choice(before).send_signal(signal.SIGKILL)
-            until(lambda before=before: len(set(_workers(service)) - set(before)) > 0)  # type: ignore[misc]
+            until(lambda: len(_workers(service)) == 2)
+            time.sleep(chance.uniform(0.05, 0.5))
+            killed = chance.choice(_workers(service))
+            killed.send_signal(signal.SIGKILL)
+            until(lambda killed=killed: killed not in _workers(service))  # type: ignore[misc]
 
     try:
-        return {"kills": kills, **_under_load(redis.url, service, killing, writers)}
+        found = {"kills": kills, **_under_load(redis.url, service, killing, writers, _THINKING_SECONDS)}
+        return found | ({"counted_right_after_seconds": _counted_after(redis.url)} if count else {})
     finally:
         service.stop()
         redis.close()
@@ -136,20 +147,32 @@ def failover(folder: Path, *, writers: int) -> Report:
 
 
 def move_slots(folder: Path, *, moves: int, writers: int) -> Report:
-    """Move the slots of sessions that are written to, with their keys, from node to node of a cluster."""
+    """Move the slots of sessions that are written to, with their keys, from node to node of a cluster.
+
+    The slot of the prober's session moves last, to a node that is stopped in its tracks until the prober was told 503.
+    """
     setup = Cluster(folder)
     service, keys, moved = _serving(setup), Keys(DEFAULT_PREFIX), 0
 
-    def moving(_: Prober) -> None:
+    def slot_of(session: str) -> int:
+        return int(key_slot(keys.of(f"{TENANT}/{session}")["meta"].encode()))
+
+    def moving(prober: Prober) -> None:
         nonlocal moved
         for number in range(moves):
             time.sleep(1)
-            session = SHARED if number % 2 else f"writer-{number % writers}"
-            moved += setup.move(key_slot(keys.of(f"{TENANT}/{session}")["meta"].encode()))
-        time.sleep(1)
+            moved += setup.move(slot_of(SHARED if number % 2 else f"writer-{number % writers}"))
+        until(lambda: prober.last == 201)
+        with setup.moving(slot_of(PROBED)) as (target, count):
+            moved += count
+            target.pause()
+            told = prober.statuses[503]
+            until(lambda: prober.statuses[503] > told)
+            target.go_on()
 
     try:
-        return {"moves": moves, **_under_load(setup.url, service, moving, writers), "keys_moved": moved}
+        found = _under_load(setup.url, service, moving, writers)
+        return {"moves": moves + 1, "keys_moved": moved, **found}
     finally:
         service.stop()
         setup.close()
@@ -164,10 +187,12 @@ def _serving(store: RedisProcess | Sentinels | Cluster, **settings: str) -> Serv
         raise
 
 
-def _under_load(store: str, service: Service, harm: Callable[[Prober], None], writers: int) -> Report:
+def _under_load(
+    store: str, service: Service, harm: Callable[[Prober], None], writers: int, pause_seconds: float = 0.0
+) -> Report:
     """Do harm as soon as all clients work, let them go on for a while, and return what was counted."""
     key = make_key(store, TENANT)
-    with _working(service.url, key, writers) as (running, prober):
+    with _working(service.url, key, writers, pause_seconds) as (running, prober):
         until(lambda: all(writer.shared for writer in running))
         harm(prober)
         after = [len(writer.own) + len(writer.shared) for writer in running]
@@ -179,10 +204,12 @@ def _under_load(store: str, service: Service, harm: Callable[[Prober], None], wr
 
 
 @contextmanager
-def _working(url: str, key: str, writers: int) -> Iterator[tuple[list[Writer], Prober]]:
+def _working(url: str, key: str, writers: int, pause_seconds: float) -> Iterator[tuple[list[Writer], Prober]]:
     stop = threading.Event()
     clients = [OpticalMemoryClient(url, key, timeout_seconds=60, retries=300) for _ in range(writers)]
-    running = [Writer(client, f"writer-{place}", stop) for place, client in enumerate(clients)]
+    running = [
+        Writer(client, f"writer-{place}", stop, pause_seconds=pause_seconds) for place, client in enumerate(clients)
+    ]
     prober = Prober(url, key, stop)
     threads = [threading.Thread(target=one.run) for one in (*running, prober)]
     for thread in threads:
@@ -197,13 +224,23 @@ def _working(url: str, key: str, writers: int) -> Iterator[tuple[list[Writer], P
             client.close()
 
 
+def _counted_after(store: str) -> float:
+    """Wait until the count of what the tenant keeps is what it keeps; return the seconds. Raises TimeoutError."""
+    begun = time.monotonic()
+    with closing(open_records(store)) as records, closing(open_store(store)) as opened:
+        survey = Survey(opened, TENANT)
+        until(lambda: Tally.parse(records.get(f"usage/{TENANT}"), len(KINDS)).sums == survey.total().amounts, 120)
+    return round(time.monotonic() - begun, 1)
+
+
 def _workers(service: Service) -> list[psutil.Process]:
-    children = psutil.Process(service.process.pid).children()
-    return [child for child in children if _serves(child)]
+    """Return the processes that listen at a service's port."""
+    return [child for child in psutil.Process(service.process.pid).children() if _serves(child, service.port)]
 
 
-def _serves(process: psutil.Process) -> bool:
+def _serves(process: psutil.Process, port: int) -> bool:
     try:
-        return "spawn_main" in " ".join(process.cmdline())
+        found = process.net_connections("tcp")
     except psutil.Error:
         return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)

@@ -1,4 +1,4 @@
-"""The dashboard on a long session: seconds until it shows what there is, and until every age is replayed."""
+"""The dashboard on a long session: seconds until it shows any age, and until the requests of all are counted."""
 
 from __future__ import annotations
 
@@ -30,17 +30,23 @@ def dashboard(store: str, *, turns: int) -> dict[str, float]:
         with httpx.Client(base_url=f"{service.url}/dashboard/api/", timeout=600) as client:
             client.post("login", json={"key": key}).raise_for_status()
             view = {"session": "long", "profile": "gpt-5", "budget": 8_000}
+            unused = view | {"budget": 8_001}
+            middle = turns // 2
             found = {
                 "turns": turns,
                 "list": _seconds(lambda: client.get("sessions")),
                 "open": _seconds(lambda: client.get("session", params=view)),
                 "now": _seconds(lambda: client.get("context", params=view)),
-                "first slice of the replay": _seconds(lambda: client.get("replay", params=view)),
-                "whole replay": _seconds(lambda: _replay(client, view)),
-                "any age": _seconds(lambda: client.get("context", params=view | {"turn": turns // 2})),
+                "any age, first look": _seconds(lambda: client.get("context", params=view | {"turn": middle})),
+                "another age": _seconds(lambda: client.get("context", params=view | {"turn": middle // 3})),
+                "first slice of the count": _seconds(lambda: client.get("replay", params=view)),
+                "all counted": _seconds(lambda: _replay(client, view)),
                 "costs": _seconds(lambda: client.get("costs", params=view)),
                 "recall": _seconds(lambda: client.get("recall", params=view | {"q": "reservation of Sofia Kim"})),
+                "first slice of a view that nobody used": _seconds(lambda: client.get("replay", params=unused)),
+                "all of it planned anew": _seconds(lambda: _replay(client, unused)),
             }
+            found["epochs kept"] = len(client.get("replay", params=view).json()["recorded"]["epochs"])
         return {name: round(value, 3) for name, value in found.items()}
     finally:
         service.stop()

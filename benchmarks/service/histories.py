@@ -18,20 +18,26 @@ from optical_memory.stores.scoped import ScopedStore
 
 TENANT = "crash"
 SHARED = "shared"
+PROBED = "probe"
 _ROOMY = 1_000_000
 
 
 @dataclass
 class Writer:
-    """One client, one call at a time. Two sessions are its own, so each read of them must equal what it knows."""
+    """One client, one call at a time. Two sessions are its own, so each read of them must equal what it knows.
+
+    It adds to both kinds of session, waits ``pause_seconds``, and goes on; every so often it follows, reads, forgets.
+    """
 
     client: OpticalMemoryClient
     name: str
     stop: threading.Event
     forgets: bool = True
+    pause_seconds: float = 0.0
     own: list[str] = field(default_factory=list)
     shared: list[str] = field(default_factory=list)
     path: list[str] = field(default_factory=list)
+    revision: str = "none"
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     failed: Exception | None = None
@@ -53,6 +59,7 @@ class Writer:
                 if self.forgets and number % 25 == 24:
                     self._forget(chance)
                 number += 1
+                time.sleep(self.pause_seconds)
         except Exception as error:
             self.failed = error
 
@@ -62,7 +69,8 @@ class Writer:
             del self.path[chance.randrange(len(self.path)) :]
         self.path.append(f"{self.name} path {number}")
         messages = [{"role": "user", "content": text} for text in self.path]
-        self.client.follow(f"{self.name}-path", messages, format="openai")
+        told = self.client.follow(f"{self.name}-path", messages, format="openai", if_match=self.revision)
+        self.revision = told["revision"]  # nobody else changes this session
         self.counts["follow"] += 1
 
     def _forget(self, chance: random.Random) -> None:
@@ -107,7 +115,7 @@ class Prober:
         with httpx.Client(base_url=self.url, headers=headers, timeout=60) as client:
             while not self.stop.is_set():
                 try:
-                    answer = client.post("/v1/sessions/probe/turns", json={"role": "user", "content": "probe"})
+                    answer = client.post(f"/v1/sessions/{PROBED}/turns", json={"role": "user", "content": "probe"})
                     self.last = answer.status_code
                     self.without_retry_after += answer.status_code == 503 and "retry-after" not in answer.headers
                 except httpx.TransportError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import socket
 
-_LOWEST, _HIGHEST, _BUS = 12_000, 22_000, 10_000
+_LOWEST, _HIGHEST, _BUS = 20_000, 22_700, 10_000
 
 
 def free_port() -> int:

@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import httpx
 
 from benchmarks.service.ports import free_port
 
+SERVE = (sys.executable, "-c", "from optical_memory.cli import main; main()", "serve")
+
 
 class Service:
-    """A service on a store, at a port of its own."""
+    """A service on a store, at a port of its own; ``command`` is what serves."""
 
-    def __init__(self, store: str, **settings: str) -> None:
+    def __init__(self, store: str, *, command: Sequence[str] = SERVE, **settings: str) -> None:
+        self._command = command
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         given = {"store": store, "port": str(self.port), "renderer": "dense", **settings}
@@ -25,9 +29,8 @@ class Service:
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
-        command = [sys.executable, "-c", "from optical_memory.cli import main; main()", "serve"]
         self.process = subprocess.Popen(
-            command,
+            self._command,
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -30,6 +30,8 @@ sys.path[:0] = [str(TESTS), str(TESTS / "service")]  # the provider that refuses
 
 TURNS = 100
 ROUNDS = 400
+THINK_SECONDS = 0.5
+"""Between two requests of a compressed session, as an agent waits for its model: the next epoch is prepared then."""
 
 
 @contextmanager
@@ -109,7 +111,7 @@ def latency(folder: Path) -> None:
     short, long = bodies[0], bodies[-1]
     unknown = long.replace(b"claude-opus-5-5", b"other-model-5-5")
     print("| request | direct p50 | through p50 | added p50 | added p95 | asked |\n|---|---|---|---|---|---|")
-    with _answering() as provider, _redis(folder) as store:
+    with _answering() as provider, _redis(folder / "passed") as store:
         key = {"X-Optical-Memory-Key": _key(store)}
         with _proxy(store, provider) as url:
             for name, body, more, goal in (
@@ -124,17 +126,26 @@ def latency(folder: Path) -> None:
                 assert through.done.startswith("passed"), through.done
                 kind = "first" if more else "whole"
                 print(_row(name, getattr(direct, kind)[20:], getattr(through, kind)[20:], goal), flush=True)
-            direct, through = _Line(provider, {}), _Line(url, key)
-            for body in bodies[: len(bodies) // 3]:
-                through.post("/v1/messages", body)
-            through.whole.clear()
-            for body in bodies[len(bodies) // 3 :]:
-                direct.post("/v1/messages", body)
-                through.post("/v1/messages", body)
-                assert through.done == "compressed", through.done
-            name = f"compressed, its session seen before, {len(bodies[-20]) / 1e3:.0f} KB"
-            print(_row(name, direct.whole, through.whole, 20.0), flush=True)
-            print(_added(url))
+    with _answering() as provider, _redis(folder / "compressed") as redis:
+        for store in (redis, f"sqlite:///{folder / 'memory.db'}"):
+            _compressed(store, provider, bodies)
+
+
+def _compressed(store: str, provider: str, bodies: list[bytes]) -> None:
+    """Print what is added to requests of a session that was compressed before, each with new messages at its end."""
+    with _proxy(store, provider) as url:
+        direct, through = _Line(provider, {}), _Line(url, {"X-Optical-Memory-Key": _key(store)})
+        for body in bodies[: len(bodies) // 3]:
+            through.post("/v1/messages", body)
+        through.whole.clear()
+        for body in bodies[len(bodies) // 3 :]:
+            time.sleep(THINK_SECONDS)
+            direct.post("/v1/messages", body)
+            through.post("/v1/messages", body)
+            assert through.done == "compressed", through.done
+        kept = store.partition(":")[0]
+        print(_row(f"compressed, {len(bodies[-20]) / 1e3:.0f} KB, kept on {kept}", direct.whole, through.whole, 20.0))
+        print(_added(url), flush=True)
 
 
 def _added(url: str) -> str:
@@ -194,13 +205,23 @@ def _longest() -> list[dict[str, Any]]:
 
 
 def proxy(folder: Path) -> str:
-    """Print both, as they come; the service and its Redis are on loopback."""
+    """Print what the proxy adds to requests; the service and its store are on loopback."""
     latency(folder)
+    return _machine()
+
+
+def agent(folder: Path) -> str:
+    """Print what 100 turns of a coding agent cost, in the format of each provider."""
     heads = (
         "format", "model", "turns", "refused", "cache read, full text", "cache read, proxy", "last request, full text",
         "last request, proxy", "full text", "proxy", "saved", "as the headers say",
     )  # fmt: skip
-    print(f"\n| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for format in ("openai", "responses", "anthropic", "gemini"):
         turns(format, folder / format)
-    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {date.today()}"
+    return _machine()
+
+
+def _machine() -> str:
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load}, {date.today()}"

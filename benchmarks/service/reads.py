@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import threading
 import time
 from pathlib import Path
@@ -23,9 +24,10 @@ _TEXT = "and so on " * 20
 def reads(folder: Path, *, seconds: float, renderer: str = "dense", workers: int = 2) -> dict[str, Any]:
     """Measure ``messages`` of a warm session, alone and while new sessions are drawn all the time."""
     redis = RedisProcess(folder)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     key = make_key(redis.url, "reads")
     service = Service(redis.url, renderer=renderer, workers=str(workers))
-    found: dict[str, Any] = {"renderer": renderer}
+    found: dict[str, Any] = {"renderer": renderer, "workers": workers, "cores": cores}
     try:
         headers = {"Authorization": f"Bearer {key}"}
         with httpx.Client(base_url=service.url, headers=headers, timeout=300) as client:
@@ -37,6 +39,8 @@ def reads(folder: Path, *, seconds: float, renderer: str = "dense", workers: int
             found["its size in bytes"] = len(body)
         warm = itertools.repeat(wire.get("/v1/sessions/long/messages", key))
         context = itertools.repeat(wire.get("/v1/sessions/long/context", key))
+        for request in (warm, context):  # each connection may reach another worker
+            _timed(service, request, 2, connections=4 * workers)
         found["messages, warm, one client"] = _timed(service, warm, seconds, connections=1)
         with _Drawing(service.url, key) as drawing:
             found["messages while pages are drawn"] = _paced(service, warm, seconds)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -24,7 +26,10 @@ _DRAWN = 20
 
 
 def soak(folder: Path, *, minutes: float, workers: int) -> dict[str, Any]:
-    """Load a service for so many minutes; return its memory and handles at each tenth of that time."""
+    """Load a service for so many minutes; return its memory and handles at each tenth of that time.
+
+    Each tenth is printed as it ends, and the seconds that the service takes to end are a figure as well.
+    """
     redis = RedisProcess(folder)
     key = make_key(redis.url, "soak")
     service = Service(redis.url, workers=str(workers))
@@ -36,10 +41,14 @@ def soak(folder: Path, *, minutes: float, workers: int) -> dict[str, Any]:
             total.refused += part.refused
             total.seconds += part.seconds
             samples.append(_sample(service, part))
-    finally:
+            print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
+        began = time.monotonic()
         service.stop()
+        ended = round(time.monotonic() - began, 1)
+    finally:
+        service.kill()
         redis.kill()
-    return {"minutes": round(total.seconds / 60, 1), "all": figures(total), "samples": samples}
+    return {"minutes": round(total.seconds / 60, 1), "all": figures(total), "seconds_to_end": ended, "samples": samples}
 
 
 def _mixed(key: str, tenth: int) -> Iterator[bytes]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,16 @@ class Cluster:
             until(lambda node=node: b"cluster_state:ok" in _raw(node.client(), "CLUSTER", "INFO"))  # type: ignore[misc]
 
     def move(self, slot: int) -> int:
-        """Move a slot with all its keys to another node, as redis-cli does it; return how many keys that were."""
+        """Move a slot with all its keys to another node; return how many keys that were."""
+        with self.moving(slot) as (_, moved):
+            return moved
+
+    @contextmanager
+    def moving(self, slot: int) -> Iterator[tuple[RedisProcess, int]]:
+        """Move a slot as redis-cli does it: its keys first, and where it is at the end of the block.
+
+        Until then its old node sends whoever asks for a key to the new one. Yields that, and how many keys were moved.
+        """
         owners = [node for node in self.nodes if _owns(node.client(), slot)]
         source = owners[0]
         target = next(node for node in self.nodes if node is not source)
@@ -77,9 +87,9 @@ class Cluster:
         while keys := _raw(source.client(), "CLUSTER", "GETKEYSINSLOT", slot, 10):
             source.client().execute_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "KEYS", *keys)
             moved += len(keys)
+        yield target, moved
         for node in (target, source, *self.nodes):
             node.client().execute_command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
-        return moved
 
     def close(self) -> None:
         """Kill all of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -93,7 +94,8 @@ def export(session: str) -> Call:
 
 def load(session: str, file: bytes) -> Call:
     """Store an exported session."""
-    return Call(method="POST", path=_path(session, "/import"), content=file)
+    headers = {"Idempotency-Key": uuid.uuid4().hex}
+    return Call(method="POST", path=_path(session, "/import"), content=file, headers=headers)
 
 
 def compress(messages: Messages, *, format: str, tools: Messages, **view: Any) -> Call:

@@ -16,8 +16,8 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from optical_memory.context.base import Piece, Settings
 from optical_memory.context.epoch import Epoch
@@ -26,6 +26,9 @@ from optical_memory.context.planning import Draft, Planner, Premises
 from optical_memory.context.shelf import Shelf
 from optical_memory.context.state import SessionState
 from optical_memory.errors import OpticalMemoryError
+
+if TYPE_CHECKING:
+    from optical_memory.context.accounts import Accounts
 
 THREADS = 2
 """Threads of a process that prepare epochs, however many memories there are."""
@@ -56,7 +59,10 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a thread needs to prepare an epoch. ``shelf`` is its own; nothing of the view is changed."""
+    """What a thread needs to prepare an epoch. ``shelf`` is its own; nothing of the view is changed.
+
+    ``first`` is what was prepared from the same ``premises`` before a model told of it.
+    """
 
     premises: Premises
     settings: Settings
@@ -64,6 +70,8 @@ class Work:
     gallery: Gallery
     state: SessionState
     view: str
+    accounts: Accounts | None = None
+    first: Prepared | None = None
 
     def sketched(self, stopped: Callable[[], bool]) -> None:
         """Make what an epoch from about these premises needs, until ``stopped``; the view shows nothing of it."""
@@ -76,15 +84,18 @@ class Work:
     def done(self, stopped: Callable[[], bool]) -> Prepared | None:
         """Plan, lay out, draw and pack the epoch; None where it was ``stopped`` meanwhile."""
         shelf, sealer = self.shelf, self.shelf.sealer
-        draft = Planner(self.settings, sealer, shelf.runs, shelf.turns_at).draft(self.premises)
+        draft = Planner(self.settings, sealer, shelf.runs, shelf.turns_at, self.accounts).draft(self.premises)
         if stopped():
             return None
+        if self.accounts is not None:
+            self.accounts.ask(draft.epoch, self.premises.path, self.state.doomed)
         sealed = [*draft.fresh, *draft.gists]
         shelf.learn(sealed)
         past = shelf.pieces(draft.epoch, sealer.header_tokens)
         begun = time.perf_counter()
         pages = [piece.page for piece in past if piece.page is not None]
-        pixels, drawn = self.gallery.made_for(pages)
+        before = self.first
+        pixels, drawn = self.gallery.made_for(pages, {} if before is None else before.pixels)
         seconds = time.perf_counter() - begun
         if stopped():
             return None
@@ -96,8 +107,8 @@ class Work:
             past=past,
             pixels=pixels,
             notes=shelf.notes(sealed),
-            drawn=drawn,
-            seconds=seconds,
+            drawn=drawn + (0 if before is None else before.drawn),
+            seconds=seconds + (0 if before is None else before.seconds),
             before=self.state,
             after=after,
             packed=after.pack(),
@@ -110,22 +121,32 @@ class Ahead:
     def __init__(self) -> None:
         """No thread is used before the first :meth:`prepare`."""
         self._job: _Job | None = None
+        self._better: _Job | None = None
         self._sketch: _Sketch | None = None
         self._after: tuple[Future[None], Callable[[], None]] | None = None
         self._leave: weakref.finalize[..., Ahead] | None = None
 
-    def prepare(self, premises: Premises, begin: Callable[[], Work]) -> None:
-        """Have the epoch that follows from ``premises`` prepared, by what ``begin`` returns, unless it is already."""
-        if self._job is not None and self._job.premises.are(premises):
-            return
-        self.drop()
-        if self._sketch is not None:
-            self._sketch.give_up()
-        work = begin()
+    def prepare(self, premises: Premises, begin: Callable[[], Work], *, again: bool = False) -> None:
+        """Have the epoch that follows from ``premises`` prepared, by what ``begin`` returns, unless it is already.
+
+        ``again``: once more, as a model has told more of it meanwhile; until that is done the other is kept.
+        """
+        job = self._job
+        if job is None or not job.premises.are(premises):
+            self.drop()
+            if self._sketch is not None:
+                self._sketch.give_up()
+            self._job = self._begun(begin())
+        elif again:
+            if self._better is not None:
+                self._better.give_up()
+            self._better = self._begun(replace(begin(), first=job.result() if job.future.done() else None))
+
+    def _begun(self, work: Work) -> _Job:
         self._enter()
         stop = threading.Event()
         future = _POOL.submit(lambda: None if stop.wait(PAUSE) else work.done(stop.is_set))
-        self._job = _Job(premises=premises, future=future, stop=stop, process=os.getpid())
+        return _Job(premises=work.premises, future=future, stop=stop, process=os.getpid())
 
     def sketch(self, epoch: Epoch, begin: Callable[[], Work]) -> None:
         """Have a sketch made of the epoch that follows this one, by what ``begin`` returns, once."""
@@ -152,13 +173,19 @@ class Ahead:
         What went wrong in the background is logged; the caller does the same work itself, and has the error.
         """
         job, self._job = self._job, None
+        better, self._better = self._better, None
         if self._sketch is not None:
             self._sketch.give_up()
         if job is None:
             return None
         if not job.premises.are(premises):
-            job.give_up()
+            for each in filter(None, (job, better)):
+                each.give_up()
             return None
+        if better is not None and better.future.done() and (told := better.result()) is not None:
+            return told
+        if better is not None:
+            better.give_up()
         return job.result()
 
     def afterwards(self, work: Callable[[], None]) -> None:
@@ -188,15 +215,16 @@ class Ahead:
 
     def drop(self, *, wait: bool = False) -> None:
         """Let go of what is prepared; ``wait`` until nothing of it runs any more."""
-        job, self._job = self._job, None
-        if job is not None:
+        jobs = [job for job in (self._job, self._better) if job is not None]
+        self._job = self._better = None
+        for job in jobs:
             job.give_up()
-            if wait:
-                job.result()
         if wait and self._sketch is not None:
             sketch, self._sketch = self._sketch, None
             sketch.give_up()
             sketch.wait()
+        for job in jobs if wait else ():
+            job.result()
 
     def close(self) -> None:
         """Stop, and let go of the threads; the last one to do so ends them."""

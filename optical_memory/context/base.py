@@ -7,13 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from optical_memory import wording
 from optical_memory.budget import Profile
 from optical_memory.policies.base import Policy
 from optical_memory.renderers.base import Page, Renderer
 from optical_memory.turns import Part, Role, Turn
+
+if TYPE_CHECKING:
+    from optical_memory.context.teller import Teller
 
 Kind = Literal["instructions", "header", "page", "record", "turn"]
 
@@ -23,7 +26,9 @@ class Settings:
     """What a view depends on: other settings, other epochs of the same session.
 
     ``stepwise`` decides after each turn whether an epoch begins, so that a context depends on the turns alone and
-    not on when it was asked for. ``ahead``: epochs are prepared in the background before they are due.
+    not on when it was asked for. ``ahead``: epochs are prepared in the background before they are due. The newest
+    ``keep_epochs`` stay in the store (:mod:`optical_memory.context.history`). ``teller``: the model that may tell gists
+    meanwhile.
     """
 
     profile: Profile
@@ -32,6 +37,8 @@ class Settings:
     renderer: Renderer
     stepwise: bool = False
     ahead: bool = False
+    keep_epochs: int = 0
+    teller: Teller | None = None
 
     @property
     def name(self) -> str:

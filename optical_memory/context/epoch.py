@@ -34,9 +34,10 @@ class Entry:
     ``id`` names its text (a page id). ``costs`` maps the tiers it may be shown at to tokens, sharpest first.
     ``segment`` holds the places it was sealed with, ``first_seq`` and ``last_seq`` bound what it covers, ``totals``
     sums up to its segment's end. ``text_tokens`` is what the text it stands for would cost. ``runs`` is the text of a
-    gist, kept because the choice of its lines cannot be made again. The first ``skip`` characters that pages show of
-    the segment's first turn stand on pages before. ``open_at`` says so of the first turn on this page where it has room
-    left and goes on with what is sealed next; -1 where it has none.
+    gist, kept because the choice of its lines cannot be made again. ``account`` is what a gist shows instead that a
+    model told: its sentences, then some of the ``runs``, of which alone other gists are made. The first ``skip``
+    characters that pages show of the segment's first turn stand on pages before. ``open_at`` says so of the first turn
+    on this page where it has room left and goes on with what is sealed next; -1 where it has none.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Entry:
     importance: float = 0.5
     floor: str | None = None
     runs: tuple[Mapping[str, Any], ...] = ()
+    account: tuple[Mapping[str, Any], ...] = ()
     totals: Totals = NOTHING
     skip: int = 0
     open_at: int = -1
@@ -157,6 +159,7 @@ def epoch_from_dict(data: Mapping[str, Any]) -> Epoch:
 
 def _entry(data: Mapping[str, Any]) -> Entry:
     fields = {"segment": _ranges(data["segment"]), "runs": tuple(data["runs"]), "totals": Totals(**data["totals"])}
+    fields["account"] = tuple(data.get("account", ()))
     return Entry(**(dict(data) | fields))
 
 

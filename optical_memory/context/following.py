@@ -6,25 +6,23 @@ appended. Where each message led is remembered, so that the next list costs what
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from optical_memory.context.lineage import within
+from optical_memory.context.takeover import Begun, Journal
+from optical_memory.context.tree import WINDOW, Tree, said
 from optical_memory.context.view import ATTEMPTS, SessionView
 from optical_memory.errors import ConflictError
 from optical_memory.formats import turns_by_message
 from optical_memory.stores.base import Head, Store
 from optical_memory.stores.record import BATCH_TURNS, moved
-from optical_memory.turns import Part, Turn
+from optical_memory.turns import Turn
 
 MOST_REMEMBERED = 100_000
 """Most messages of a list that are remembered; a longer list is walked whole each time."""
-WINDOW = 512
-"""Turns read at a time while a list is walked, and turns in which calls are looked up that results do not name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +55,25 @@ class _Walk:
     forgotten: int = 0
 
 
+@dataclass(slots=True)
+class _Course:
+    """How one call goes: the head that the session must have at its beginning, and what was begun from there."""
+
+    expected: Head | None
+    journal: Journal | None
+    begun: Begun | None = None
+
+    def allows(self, head: Head) -> bool:
+        """Whether nothing may be begun from another head than this."""
+        return self.expected is None or replace(head, forgotten=self.expected.forgotten) == self.expected
+
+    def begin(self, begun: Begun) -> None:
+        """Remember what is about to change, in the journal too."""
+        if self.journal is not None:
+            self.journal.write(begun)
+        self.begun = begun
+
+
 class Follower:
     """Follows lists for one view; remembers the last one (a copy) with the place that each message led to."""
 
@@ -69,52 +86,78 @@ class Follower:
         self._hidden: set[bytes] = set()
 
     def follow(
-        self, messages: Sequence[Any], format: str | None, now: float, *, expected: Head | None = None
+        self,
+        messages: Sequence[Any],
+        format: str | None,
+        now: float,
+        *,
+        expected: Head | None = None,
+        journal: Journal | None = None,
     ) -> Followed:
         """Make the visible path equal ``messages``. ``now`` stamps what is new, in seconds since 1970.
 
-        Where ``expected`` is given and the session has another birth, length or version, ConflictError at once.
+        Where ``expected`` is given and the session has another birth, length or version, ConflictError at once; but
+        not where the ``journal`` tells that an earlier try began from there and led to where the session is now.
 
         Errors: those of :func:`optical_memory.formats.to_turns`, DuplicateTurnError for an id given to two messages
         with other content, ConflictError where other processes were faster each time, the store's.
         """
+        course = _Course(expected, journal, journal.read() if journal is not None else None)
         for _ in range(ATTEMPTS):
             self.view.refresh()
-            head, version = self.view.head, self.view.state.version
-            if expected is not None and (head.birth, head.length, version) != (
-                expected.birth,
-                expected.length,
-                expected.version,
-            ):
+            if course.begun is None and not course.allows(self._stood()):
                 raise moved(self.view.session)
             try:
-                return self._follow(messages, format, now)
+                followed = self._follow(messages, format, now, course)
             except ConflictError:
                 self._messages, self._tips = [], []
+                continue
+            if followed is None:
+                raise moved(self.view.session)
+            return followed
         raise ConflictError(f"session {self.view.session!r} changed {ATTEMPTS} times while a list was followed")
 
     def hide(self, turns: Iterable[Turn]) -> None:
         """Remember, in this process only, what was forgotten: a list that still holds it must not bring it back."""
         self._hidden.update(said(turn) for turn in turns)
 
-    def _follow(self, messages: Sequence[Any], format: str | None, now: float) -> Followed:
+    def _follow(self, messages: Sequence[Any], format: str | None, now: float, course: _Course) -> Followed | None:
+        """Follow the list once; None where the session is not as it must be. Raises ConflictError."""
         view, messages = self.view, list(messages)
-        known = self._known(messages)
+        known = self._known(messages) if course.begun is None else 0
         tip = self._tips[known - 1] if known else -1
-        if known == len(messages) and tip == _end(view):
+        if course.begun is None and known == len(messages) and tip == _end(view):
             return Followed(places=tuple(self._places))
         before = Before(view.store, view.session, tip)
         groups = turns_by_message(messages[known:], format, before=before, created_at=now)
         turns = [turn for group in groups for turn in group]
-        tree = _Tree(view)
+        tree = Tree(view)
         walk = self._walk(turns, tip, tree)
+        fresh, added = turns[len(walk.places) :], list[Turn]()
+        begun = course.begun
+        if begun is not None and begun.led_to(view.head, tree.path, walk.tip, whole=not fresh):
+            earlier = view.store.turns(view.session, after=begun.head.length - 1, before=walk.tip + 1)
+            added += [turn for turn in earlier if turn.seq in walk.places]
+        elif course.allows(self._stood()):
+            begun = self._about_to_change(tree, walk)
+            if fresh or walk.tip != _end(view):
+                course.begin(begun)
+                self._lead_to(walk.tip)
+        else:
+            return None
+        made = self._store(fresh)
+        places = self._remember(messages, known, groups, [*walk.places, *(turn.seq for turn in made)], tip)
+        figures = {"superseded": begun.superseded, "returned": begun.returned, "forgotten": begun.forgotten}
+        return Followed(added=(*added, *made), places=places, **figures)
+
+    def _stood(self) -> Head:
+        """Return the head of the session with the version of the state that was read."""
+        return replace(self.view.head, version=self.view.state.version)
+
+    def _about_to_change(self, tree: Tree, walk: _Walk) -> Begun:
         returned = sum(place >= 0 and not within(tree.path, place) for place in set(walk.places))
         superseded = _count(tree.path, walk.tip)
-        added = self._store(turns[len(walk.places) :], walk)
-        places = self._remember(messages, known, groups, [*walk.places, *(turn.seq for turn in added)], tip)
-        return Followed(
-            added=tuple(added), superseded=superseded, returned=returned, forgotten=walk.forgotten, places=places
-        )
+        return Begun(head=self._stood(), superseded=superseded, returned=returned, forgotten=walk.forgotten)
 
     # -- what is known of the list -------------------------------------------------------------------------------
 
@@ -146,7 +189,7 @@ class Follower:
 
     # -- down the tree -------------------------------------------------------------------------------------------
 
-    def _walk(self, turns: Sequence[Turn], tip: int, tree: _Tree) -> _Walk:
+    def _walk(self, turns: Sequence[Turn], tip: int, tree: Tree) -> _Walk:
         """Follow the turns as far as the tree knows them."""
         walk = _Walk(tip)
         while len(walk.places) < len(turns):
@@ -164,7 +207,7 @@ class Follower:
                 walk.places.append(place)
         return walk
 
-    def _forgotten_ahead(self, turns: Sequence[Turn], walk: _Walk, tree: _Tree) -> tuple[int, int] | None:
+    def _forgotten_ahead(self, turns: Sequence[Turn], walk: _Walk, tree: Tree) -> tuple[int, int] | None:
         """Return the place behind the forgotten turns that come next, and how many of the list's turns they are.
 
         A list may still hold them, or not. They are known by their id, by what this process forgot, or because what
@@ -185,12 +228,15 @@ class Follower:
 
     # -- what is new ---------------------------------------------------------------------------------------------
 
-    def _store(self, turns: Sequence[Turn], walk: _Walk) -> list[Turn]:
-        """Lead the path to the walk's tip, and append the turns behind it. Raises ConflictError."""
+    def _lead_to(self, tip: int) -> None:
+        """Have the visible path end at a place. Raises ConflictError."""
         view = self.view
-        if walk.tip != _end(view):
-            view.commit(replace(view.state, lineage=view.state.lineage.forked(view.head.length, walk.tip)))
-        expected = replace(view.head, version=view.state.version)
+        if tip != _end(view):
+            view.commit(replace(view.state, lineage=view.state.lineage.forked(view.head.length, tip)))
+
+    def _store(self, turns: Sequence[Turn]) -> list[Turn]:
+        """Append turns behind the end of the path. Raises ConflictError."""
+        view, expected = self.view, self._stood()
         out: list[Turn] = []
         for start in range(0, len(turns), BATCH_TURNS):
             batch = self._named(turns[start : start + BATCH_TURNS], expected.length)
@@ -214,46 +260,6 @@ class Follower:
         return out
 
 
-class _Tree:
-    """The stored turns of a session as a tree, read in windows."""
-
-    def __init__(self, view: SessionView) -> None:
-        self._view = view
-        self._lineage, self._length = view.state.lineage, view.head.length
-        self.path = view.path()
-        self._window: dict[int, bytes | None] = {}
-        self._gone: dict[int, str] | None = None
-
-    def child(self, place: int, wanted: bytes) -> int | None:
-        """Return the turn after ``place`` that says what is wanted, one on the visible path first."""
-        found = [next_ for next_ in self._lineage.children(place, self._length) if self._said(next_) == wanted]
-        return next((next_ for next_ in found if within(self.path, next_)), found[0] if found else None)
-
-    def holes(self, place: int) -> list[int]:
-        """Return the places of the forgotten turns that come next, one after the other."""
-        out: list[int] = []
-        while True:
-            children = self._lineage.children(out[-1] if out else place, self._length)
-            hole = next((next_ for next_ in children if self._said(next_) is None), None)
-            if hole is None:
-                return out
-            out.append(hole)
-
-    def forgotten_ids(self) -> Mapping[int, str]:
-        """Return the ids of forgotten turns by their places."""
-        if self._gone is None:
-            self._gone = self._view.store.forgotten(self._view.session) if self._view.head.forgotten else {}
-            self._gone = {**self._gone, **self._view.state.doomed}
-        return self._gone
-
-    def _said(self, place: int) -> bytes | None:
-        if place not in self._window:
-            turns = self._view.store.turns(self._view.session, after=place - 1, before=place + WINDOW)
-            self._window = {at: None for at in range(place, min(place + WINDOW, self._length))}
-            self._window |= {turn.seq: said(turn) for turn in turns if turn.seq not in self._view.state.doomed}
-        return self._window[place]
-
-
 @dataclass(frozen=True, slots=True)
 class Before:
     """The turns up to a place, read only when a result does not name its call."""
@@ -266,24 +272,6 @@ class Before:
         if self.tip < 0:
             return iter(())
         return iter(self.store.turns(self.session, after=max(self.tip - WINDOW, -1), before=self.tip + 1))
-
-
-def said(turn: Turn) -> bytes:
-    """Return a hash of what a turn says: speaker, words, parts and calls, whatever its id, time, format or hints.
-
-    Hints to a prompt cache move from request to request, so they are no part of it.
-    """
-    parts = [(part.kind, part.text, part.url, _lasting(part)) for part in turn.content]
-    calls = [(call.id, call.name, call.arguments) for call in turn.tool_calls]
-    whole = json.dumps([turn.role, turn.name, turn.tool_call_id, parts, calls], ensure_ascii=False, sort_keys=True)
-    return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _lasting(part: Part) -> dict[str, Any] | None:
-    """Return what only the provider's own part says, for parts that are neither text nor image."""
-    if part.kind != "other":
-        return None
-    return {key: value for key, value in (part.raw or {}).items() if key != "cache_control"}
 
 
 def _end(view: SessionView) -> int:

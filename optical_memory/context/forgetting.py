@@ -137,7 +137,7 @@ def _hide(view: SessionView, doomed: Mapping[int, str]) -> list[str]:
 
 def _shows(entry: Entry, doomed: Mapping[int, str], gone: frozenset[str]) -> bool:
     """Return whether a page shows a doomed turn. One that only stands for its segment may come again as it was."""
-    if entry.level:
+    if entry.level and not entry.account:
         return any(run["turn_id"] in gone for run in entry.runs)
     return any(entry.covers(place) and entry.first_seq <= place <= entry.last_seq for place in doomed)
 
@@ -180,7 +180,7 @@ def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]
         if not any(entry.covers(place) for entry in chain for place in (told if entry.level else doomed)):
             out += [view.shelf.sealed(entry) for entry in chain]
         elif chain[0].level:
-            out += _gist_without(view, view.shelf.sealed(chain[0]), gone)
+            out += _gist_without(view, chain[0], gone)
         else:
             out += _segments_again(view, chain, doomed)
     view.shelf.put(out)
@@ -203,12 +203,13 @@ def _answers(view: SessionView, turns: Sequence[Turn]) -> dict[int, str]:
     return {turn.seq: turn.id for turn in later if turn.tool_call_id in calls}
 
 
-def _gist_without(view: SessionView, gist: Sealed, gone: frozenset[str]) -> list[Sealed]:
-    runs = [run for run in gist.runs if run.turn_id not in gone]
+def _gist_without(view: SessionView, gist: Entry, gone: frozenset[str]) -> list[Sealed]:
+    """Make a gist again without these turns, and without what a model told: it knew them all."""
+    runs = [run for run in view.shelf.runs(gist) if run.turn_id not in gone]
     if not runs:
         return []
-    again = view.sealer.gist(runs, [gist.entry])
-    return [replace(again, entry=replace(again.entry, level=gist.entry.level, segment=gist.entry.segment))]
+    again = view.sealer.gist(runs, [gist])
+    return [replace(again, entry=replace(again.entry, level=gist.level, segment=gist.segment))]
 
 
 def _chains(entries: Sequence[Entry]) -> list[list[Entry]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from weakref import WeakMethod
 
+from optical_memory.context.epoch import Epoch
 from optical_memory.context.events import Drawn, Events
 from optical_memory.context.state import SessionState
 from optical_memory.errors import NotFoundError, StoreUnavailableError
@@ -41,7 +42,8 @@ class Gallery:
 
     Only pages that the view shows now (:meth:`admit`) are kept and stored. Any other page can still be drawn, for
     whoever holds it, except one that was forgotten. ``seen`` gives what the view knows of the session: pixels drawn
-    while another process forgot something are not stored.
+    while another process forgot something are not stored. Of the epochs of its view the newest ``keep_epochs`` are kept
+    beside the pixels (:mod:`optical_memory.context.history`).
     """
 
     store: Store
@@ -50,6 +52,7 @@ class Gallery:
     view: str
     events: Events
     seen: Callable[[], Seen]
+    keep_epochs: int = 0
     _bytes: dict[Key, bytes] = field(default_factory=dict)
     _homes: dict[Key, str] = field(default_factory=dict)
     _sketched: dict[Key, bytes] = field(default_factory=dict)
@@ -99,10 +102,10 @@ class Gallery:
             self._keep({key: data for key, data in drawn.items() if key in self._homes})
             self.tell_drawn(len(drawn), time.perf_counter() - started)
 
-    def made_for(self, pages: Iterable[Page]) -> tuple[dict[Key, bytes], int]:
+    def made_for(self, pages: Iterable[Page], held: Mapping[Key, bytes]) -> tuple[dict[Key, bytes], int]:
         """Make the PNGs of pages ready; return those that this view does not show yet, and how many were drawn.
 
-        Keeps nothing. May run on another thread while the view goes on.
+        Those ``held`` already are not drawn again. Keeps nothing. May run on another thread while the view goes on.
         """
         made: dict[Key, bytes] = {}
         missing: dict[Key, Page] = {}
@@ -112,7 +115,7 @@ class Gallery:
             key = _key(page)
             if (data := self._bytes.get(key)) is not None:
                 page.cached.append(data)
-            elif (data := self.store.get_blob(self.session, self.home(key))) is not None:
+            elif (data := held.get(key) or self.store.get_blob(self.session, self.home(key))) is not None:
                 made[key] = data
             else:
                 missing[key] = page
@@ -175,7 +178,8 @@ class Gallery:
         """Delete stored pixels that no view of the session shows any more."""
         shown = {f"png/{entry.id}/{entry.tier}" for epoch in state.epochs.values() for entry in epoch.entries}
         try:
-            gone = [key for key in self.store.blob_keys(self.session) if not self._stays(key, shown, state)]
+            keys = self.store.blob_keys(self.session)
+            gone = [key for key in keys if not self._stays(key, shown, state)] + self._surplus(keys, state)
             if gone:
                 self.store.delete_blobs(self.session, gone)
         except StoreUnavailableError as error:
@@ -190,6 +194,20 @@ class Gallery:
         view, place = rest.split("/")[:2]
         sealed = state.epochs.get(view, state.epochs.get(self.view))
         return sealed is None or int(place) > sealed.sealed_through
+
+    def remember(self, epoch: Epoch, after: int) -> None:
+        """Keep an epoch that was just stored, and began after the turn at the place ``after``, where any are kept."""
+        if self.keep_epochs:
+            from optical_memory.context.history import key_of, record_of  # only where epochs are kept
+
+            self._put({key_of(self.view, after, epoch.number): record_of(epoch)}, self.seen())
+
+    def _surplus(self, keys: Sequence[str], state: SessionState) -> list[str]:
+        if not any(key.startswith("epoch/") for key in keys):
+            return []
+        from optical_memory.context.history import surplus  # only where epochs are kept
+
+        return surplus(keys, state.epochs, self.view, self.keep_epochs)
 
     def _check(self, page: Page) -> None:
         if page.id in self._forgotten:
@@ -238,7 +256,7 @@ class Gallery:
                 if not self._is_current(seen):
                     self.store.delete_blobs(self.session, list(blobs))
         except StoreUnavailableError as error:
-            _log.warning("pages of %r are not kept across restarts: %s", self.session, error)
+            _log.warning("pages or epochs of %r are not kept: %s", self.session, error)
 
     def _is_current(self, seen: Seen) -> bool:
         """Whether nothing was forgotten since, nor is being forgotten."""

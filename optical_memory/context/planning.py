@@ -123,13 +123,26 @@ class Planner:
         sealer: Sealer,
         runs: Callable[[Entry], list[Run]],
         turns_at: Callable[[Ranges], list[Turn]],
+        accounts: Callable[[Entry], Sequence[Run]] | None = None,
     ) -> None:
-        """Take ``runs``, the text of an entry that was sealed before, and ``turns_at``, the exact turns at places."""
+        """Take ``runs``, the text of an entry that was sealed before, and ``turns_at``, the exact turns at places.
+
+        ``accounts`` are what a model told of gists.
+        """
+        self._accounts = accounts
         self._settings, self._sealer, self._runs, self._turns_at = settings, sealer, runs, turns_at
         self._profile = settings.profile
 
     def draft(self, premises: Premises) -> Draft:
-        """Seal the oldest groups and plan the past anew. Raises BudgetError where even the least does not fit."""
+        """Seal the oldest groups and plan the past anew. Raises BudgetError where even the least does not fit.
+
+        It is done in another process where the renderer has some for it.
+        """
+        elsewhere = getattr(self._settings.renderer, "elsewhere", None)
+        if elsewhere is not None:
+            from optical_memory.context.elsewhere import drafted
+
+            return drafted(elsewhere, self._settings, premises, self._runs, self._turns_at)
         before, sizes = premises.epoch, premises.sizes
         count = sizes.groups_to_seal(premises.free)
         groups = premises.groups[:count]
@@ -144,6 +157,7 @@ class Planner:
             shown_tokens=before.totals.shown_tokens + sum(group.tokens for group in groups),
         )
         kept, again, skip = self._reopened(before.entries) if turns else (before.entries, [], 0)
+        kept, late = self._told(kept)
         sealed = [*again, *turns]
         around = beside(sealed, self._turns_at) if again else []
         made = self._sealer.seal(sealed, totals, skip=skip, beside=around) if turns else []
@@ -170,8 +184,22 @@ class Planner:
             turns=tuple(turns),
             instructions=instructions,
             fresh=tuple(fresh.values()),
-            gists=tuple(gists),
+            gists=(*late, *gists),
         )
+
+    def _told(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[Sealed]]:
+        """Return entries with what a model told of older gists since they were made, and those gists."""
+        if self._accounts is None:
+            return entries, []
+        told = {
+            entry.id: self._with_account(Sealed(entry=entry, runs=(), layout=None)) for entry in entries if entry.level
+        }
+        late = [gist for page_id, gist in told.items() if gist.entry.id != page_id]
+        return [told[entry.id].entry if entry.id in told else entry for entry in entries], late
+
+    def _with_account(self, gist: Sealed) -> Sealed:
+        account = () if self._accounts is None or gist.entry.account else self._accounts(gist.entry)
+        return self._sealer.with_account(gist, account) if account else gist
 
     def _reopened(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[Turn], int]:
         """Open the newest page again where it has room left, so that it goes on with what is sealed now.
@@ -242,6 +270,7 @@ class Planner:
             if entry.id in first_of:
                 covered = [by_id[page_id] for page_id in first_of[entry.id]]
                 gist = self._sealer.gist([run for part in covered for run in runs_of(part)], covered)
+                gist = self._with_account(gist)
                 gists.append(gist)
                 out.append(gist.entry)
             elif entry.id not in gone:

@@ -14,7 +14,7 @@ from optical_memory.context.lineage import Ranges, clipped, ranges_of
 from optical_memory.context.shapes import LARGER, fitted, is_open, larger_cells, tier_on
 from optical_memory.policies.ladder import is_read, legible_tiers, scripts_of, tier_costs
 from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
-from optical_memory.renderers.layout import Run, lay_out
+from optical_memory.renderers.layout import Run, lay_out, used_rows
 from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
 
 FACTS_TOKENS = 40
@@ -144,7 +144,7 @@ class Sealer:
             id=layout.id,
             level=max(entry.level for entry in covered) + 1,
             tier="gist",
-            costs={"gist": tier_on(self.profile, self.profile.gist, layout.grid).tokens + self._overhead(layout.id)},
+            costs={"gist": self._gist_cost(layout)},
             first_seq=first.first_seq,
             last_seq=last.last_seq,
             segment=((first.segment[0][0], last.segment[-1][1]),),
@@ -155,6 +155,30 @@ class Sealer:
             totals=last.totals,
         )
         return Sealed(entry=entry, runs=tuple(kept), layout=layout)
+
+    def with_account(self, gist: Sealed, account: Sequence[Run]) -> Sealed:
+        """Return a gist that shows a model's account, as many of its sentences as fit, and lines of its own below."""
+        from optical_memory.excerpt import excerpt
+
+        own = [Run(**run) for run in gist.entry.runs]
+        grid = self._gist_grid([*account, *own])
+        while len(layouts := self._lay_out(account, grid)) > 1:
+            account = account[:-1]
+        if not account:
+            return gist
+        left = (grid.rows - used_rows(layouts[0])) * grid.columns
+        for share in (0.95, 0.85, 0.7, 0.5, 0.25, 0.0):
+            shown = [*account, *(excerpt(own, int(left * share), columns=grid.columns) if own else ())]
+            if len(self._lay_out(shown, self._gist_grid(shown))) == 1:
+                break
+        layout = self.relay(shown)
+        told = tuple(asdict(run) for run in shown)
+        entry = replace(gist.entry, id=layout.id, costs={"gist": self._gist_cost(layout, told=True)}, account=told)
+        return replace(gist, entry=entry, runs=tuple(shown), layout=layout)
+
+    def _gist_cost(self, layout: Layout, *, told: bool = False) -> int:
+        label = wording.page_label(layout.id, excerpt=True, told=told)
+        return tier_on(self.profile, self.profile.gist, layout.grid).tokens + self.count(label)
 
     @property
     def gist_tokens(self) -> int:
@@ -253,7 +277,8 @@ class Sealer:
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = self._page_tokens(layout)
             tiers = [tier_on(self.profile, tier, layout.grid) for tier in self._readable([layout])]
-            costs = tier_costs(tiers, text_tokens, self._overhead(layout.id, excerpt=False))
+            label = self.count(wording.page_label(layout.id, excerpt=False))
+            costs = tier_costs(tiers, text_tokens, label)
             if not costs:
                 costs = {"text": text_tokens + LABEL_TOKENS}
             entry = _entry(layout.id, page_turns, segment, costs, text_tokens, floor=floor)
@@ -280,9 +305,6 @@ class Sealer:
         from optical_memory.facts import extract, facts_line  # as long to compile: not before the first page
 
         return facts_line(extract(text), FACTS_TOKENS, lambda part: count_tokens(part, self.profile))
-
-    def _overhead(self, page_id: str, *, excerpt: bool = True) -> int:
-        return count_tokens(wording.page_label(page_id, excerpt=excerpt), self.profile)
 
 
 def beside(turns: Sequence[Turn], turns_at: Callable[[Ranges], list[Turn]]) -> list[Turn]:

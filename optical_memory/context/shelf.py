@@ -71,20 +71,23 @@ class Shelf:
         self._known = {key: value for key, value in self._known.items() if key in keep}
 
     def runs(self, entry: Entry) -> list[Run]:
-        """Return what a gist may say of an entry: what one that is a gist says, else what is told of its turns."""
-        return [Run(**run) for run in entry.runs] if entry.level else list(self.sealed(entry).told)
+        """Return what a gist may say of an entry: what one that is a gist says, else what is told of its turns.
 
-    def sealed(self, entry: Entry) -> Sealed:
-        """Return an entry with its layout."""
+        A process that plans may wait for it, so it waits for no such process.
+        """
+        return [Run(**run) for run in entry.runs] if entry.level else list(self.sealed(entry, here=True).told)
+
+    def sealed(self, entry: Entry, *, here: bool = False) -> Sealed:
+        """Return an entry with its layout, which is made ``here``, or by another process where there is one for it."""
         if entry.id not in self._known and entry.level:
-            runs = tuple(Run(**run) for run in entry.runs)
+            runs = tuple(Run(**run) for run in entry.account or entry.runs)
             layout = self.sealer.relay(runs)
             if layout.id != entry.id:
                 raise LostPageError(f"gist {entry.id!r} was laid out otherwise")
             self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=layout)
         elif entry.id not in self._known:
             turns = self.turns_at(entry.segment)
-            for item in self.sealer.seal(turns, skip=entry.skip, beside=beside(turns, self.turns_at)):
+            for item in self._seal(turns, entry.skip, beside(turns, self.turns_at), here=here):
                 self._known.setdefault(item.entry.id, item)
             if entry.id not in self._known:
                 raise LostPageError(f"page {entry.id!r} is not in its segment any more")
@@ -101,7 +104,7 @@ class Shelf:
         return Piece(
             kind="page",
             message=PAST,
-            text=wording.page_label(page.id, excerpt=entry.level > 0),
+            text=wording.page_label(page.id, excerpt=entry.level > 0, told=bool(entry.account)),
             tokens=entry.tokens,
             page=page,
             turn_ids=page.turn_ids,
@@ -170,10 +173,20 @@ class Shelf:
         if not isinstance(data, dict):  # none, or of a page that was laid out otherwise
             return None
         segment: Ranges = tuple((first, last) for first, last in data["segment"])
-        for item in self.sealer.seal(self.turns_at(segment), skip=data["skip"]):
+        for item in self._seal(self.turns_at(segment), data["skip"]):
             if item.entry.id.startswith(page_id):
                 return item.layout
         return None
+
+    def _seal(
+        self, turns: Sequence[Turn], skip: int, beside: Sequence[Turn] = (), *, here: bool = False
+    ) -> list[Sealed]:
+        elsewhere = None if here else getattr(self.sealer.renderer, "elsewhere", None)
+        if elsewhere is None:
+            return self.sealer.seal(turns, skip=skip, beside=beside)
+        from optical_memory.context.elsewhere import sealed
+
+        return sealed(elsewhere, self.sealer.profile, turns, skip, beside)
 
     def turns_at(self, places: Ranges) -> list[Turn]:
         """Return the exact turns at these places that there are, in order."""

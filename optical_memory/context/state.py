@@ -84,7 +84,7 @@ class SessionState:
         return replace(self, epochs={**dict(others), view: epoch}, unproven=self.unproven - {view})
 
 
-MOST_TRAVELLING = 16 << 20
+MOST_TRAVELLING = 8 << 20
 """Most bytes, unpacked, of the state in a file."""
 
 

@@ -101,6 +101,7 @@ def _is_gist(sealer: Sealer, entry: Entry, turns: Mapping[str, Turn]) -> bool:
     runs = tuple(Run(**run) for run in entry.runs)
     if (
         not runs
+        or entry.account  # nothing shows that a model told it
         or not stands_in(runs, turns, told=True)
         or not all(entry.covers(turns[run.turn_id].seq) for run in runs)
     ):

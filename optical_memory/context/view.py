@@ -30,6 +30,7 @@ from optical_memory.stores.base import Head, Store
 from optical_memory.turns import Turn
 
 if TYPE_CHECKING:
+    from optical_memory.context.accounts import Accounts
     from optical_memory.context.ahead import Ahead, Work
     from optical_memory.context.planning import Premises
 
@@ -50,7 +51,7 @@ class SessionView:
         self.name = settings.name
         self.events = events
         self.sealer = Sealer(settings.profile, settings.renderer)
-        self.gallery = Gallery(store, session, settings.renderer, self.name, events, self._known)
+        self.gallery = Gallery(store, session, settings.renderer, self.name, events, self._known, settings.keep_epochs)
         self.shelf = Shelf(store, session, self.sealer, self.gallery)
         self.state = SessionState()
         self.head = Head(birth="", length=0, version=0, forgotten=0)
@@ -58,6 +59,7 @@ class SessionView:
         self.sent_tokens = 0
         self.calibration = Calibration()
         self._ahead: Ahead | None = None
+        self._accounts: Accounts | None = None
         self._shared: tuple[Lineage, Mapping[int, str], int] = (self.state.lineage, {}, 0)
         self._stale = False
         self._reset(Epoch())
@@ -133,6 +135,8 @@ class SessionView:
         if epoch.sealed != clipped(self.path(), 0, epoch.sealed_through):
             epoch = epoch.cut(common(epoch.sealed, self.path()), self.count)
         shared = (self.state.lineage, self.state.doomed, self.head.forgotten)
+        if self._accounts is not None and shared != self._shared:
+            self._accounts.drop()
         if epoch != self._epoch or shared != self._shared:
             self._reset(epoch)
         self._shared = shared
@@ -213,7 +217,8 @@ class SessionView:
         premises = self._premises(self.sizes())
         prepared = None if self._ahead is None else self._ahead.take(premises)
         if self._ahead is None or prepared is None:
-            draft = Planner(self.settings, self.sealer, self.shelf.runs, self.shelf.turns_at).draft(premises)
+            planner = Planner(self.settings, self.sealer, self.shelf.runs, self.shelf.turns_at, self._accounts)
+            draft = planner.draft(premises)
             self.shelf.put([*draft.fresh, *draft.gists])
             self._save(draft.epoch)
             self.gallery.sweep(self.state)
@@ -223,6 +228,7 @@ class SessionView:
             self._save(draft.epoch, prepared.packed if self.state is prepared.before else None)
             self.gallery.learn(prepared.pixels)
             self._ahead.afterwards(partial(self.gallery.settle, prepared.pixels, prepared.notes, self._known()))
+        self.gallery.remember(draft.epoch, self._seen)
         self._tail.drop_first(draft.count)
         self._show_instructions(draft.instructions)
         self.shelf.keep_only(draft.epoch.entries)
@@ -251,8 +257,12 @@ class SessionView:
 
         self._ahead = self._ahead or Ahead()
         if is_known:
-            premises = self._premises(sizes)
-            self._ahead.prepare(premises, lambda: self._work(premises))
+            if self.settings.teller is not None and self._accounts is None:
+                from optical_memory.context.accounts import Accounts
+
+                self._accounts = Accounts(self.settings.teller, self.shelf.turns_at)
+            premises, told = self._premises(sizes), self._accounts is not None and self._accounts.news()
+            self._ahead.prepare(premises, lambda: self._work(premises), again=told)
         else:
             self._ahead.sketch(self._epoch, lambda: self._work(self._early(sizes)))
 
@@ -271,10 +281,13 @@ class SessionView:
             gallery=self.gallery,
             state=self.state,
             view=self.name,
+            accounts=self._accounts,
         )
 
     def stop(self) -> None:
-        """Let go of what is prepared in the background, once nothing of it runs any more."""
+        """Let go of what is prepared in the background, once nothing of it runs any more, and of what a model told."""
+        if self._accounts is not None:
+            self._accounts.drop()
         if self._ahead is not None:
             self._ahead.close()
 

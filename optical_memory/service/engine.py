@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +24,15 @@ from optical_memory.service.keys import Keyring
 from optical_memory.service.metered import Metered, MeteredStore
 from optical_memory.service.metrics import Metrics
 from optical_memory.service.proxy.switch import Switch
-from optical_memory.service.quotas import Quotas
+from optical_memory.service.quotas import CLOSED_SECONDS, Quotas
 from optical_memory.service.rates import Rates, parse_rates
+from optical_memory.service.reading import Deferring, WaitsError, at_once
 from optical_memory.service.records import open_records
 from optical_memory.service.settings import ServiceSettings
 from optical_memory.service.storing import append_all
+from optical_memory.service.tally import ClosedError
 from optical_memory.stores import open_store
+from optical_memory.stores.appends import Append, Appended
 from optical_memory.stores.redis_url import with_default
 from optical_memory.stores.scoped import scoped_id
 
@@ -42,17 +46,22 @@ STORE_RETRIES = 1
 """How often what Redis did not answer is sent again before the answer is 503: clients try again themselves."""
 PAGE_THREADS = 32
 """Most requests for contexts at a time: most of them wait for a process that draws."""
+PARSE_THREADS = 2
+"""Most large bodies that are taken apart at a time."""
 COMPRESSED_LISTS = 4
 """Lists that a tenant's compressor keeps."""
 TEND_SECONDS = 10.0
-"""How often the engine looks for what is left over, such as counts in doubt."""
+"""How often the engine says that it lives and looks for what is left over, such as counts in doubt."""
+CLOSED_WAIT_SECONDS = 0.02
+"""How often an append looks whether its tenant's count is made by now."""
 T = TypeVar("T")
 
 
 class Engine:
     """Everything behind the routes. Its own methods are called on the event loop; work is done on its threads.
 
-    Stores have threads of their own, so that no append waits for a page to be drawn.
+    Stores have threads of their own, and so have reads of what stands: neither an append nor such a read waits for
+    pages that are planned or drawn.
     """
 
     def __init__(self, settings: ServiceSettings, metrics: Metrics) -> None:
@@ -67,11 +76,14 @@ class Engine:
         self.tenant_keys = None if master is None else TenantKeys(self.records, master)
         self.codec = None if self.tenant_keys is None else EncryptingCodec(self.tenant_keys)
         self.store = open_store(url, codec=self.codec)
-        self.renderer = renderer_of(settings)
+        renderer = renderer_of(settings)
         if settings.otel:
-            self.store, self.renderer = tracing.TracedStore(self.store), tracing.TracedRenderer(self.renderer)
+            self.store, renderer = tracing.TracedStore(self.store), tracing.TracedRenderer(renderer)
+        self.renderer: Renderer = Deferring(renderer)
         self.endpoint = Endpoint(settings.ask_url, model=settings.ask_model or "") if settings.ask_url else None
         self._quick = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-store")
+        self._reading = ThreadPoolExecutor(settings.threads, thread_name_prefix="optical-memory-read")
+        self._parsing = ThreadPoolExecutor(PARSE_THREADS, thread_name_prefix="optical-memory-parse")
         self._slow = ThreadPoolExecutor(PAGE_THREADS, thread_name_prefix="optical-memory-pages")
         self._asking = ThreadPoolExecutor(MOST_ASKING, thread_name_prefix="optical-memory-ask")
         self.quotas = Quotas(self.records, self.store, default=settings.quota, cache_seconds=settings.key_cache_seconds)
@@ -92,23 +104,56 @@ class Engine:
         return await on_worker(work, self._quick)
 
     async def slow(self, work: Callable[[], T]) -> T:
-        """Do work that plans, draws or parses on a thread."""
+        """Do work that plans or draws on a thread."""
         return await on_worker(work, self._slow)
+
+    async def parse(self, work: Callable[[], T]) -> T:
+        """Take a large body apart on a thread, so that the event loop goes on."""
+        return await on_worker(work, self._parsing)
+
+    async def read(self, memory: AsyncOpticalMemory, work: Callable[[OpticalMemory], T]) -> T:
+        """Read from a memory: at once where nothing is to be planned or drawn, else where such work is done.
+
+        ``work`` may be begun twice, so it changes nothing before it has what it reads.
+        """
+        if memory.is_open:
+            try:
+                return await memory.use(at_once(work), threads=self._reading)
+            except WaitsError:
+                pass  # it takes longer
+        return await memory.use(work)
 
     async def ask(self, work: Callable[[], T]) -> T:
         """Do work that waits for a model, on threads of its own."""
         return await on_worker(work, self._asking)
 
+    async def append(self, append: Append) -> Appended:
+        """Do one append together with others that wait; while its tenant's usage is counted anew, it waits apart."""
+        deadline = time.monotonic() + CLOSED_SECONDS
+        while True:
+            try:
+                return await self.appending.add(append)
+            except ClosedError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(CLOSED_WAIT_SECONDS)
+
     async def tend(self) -> None:
         """See to what is left over, again and again, until cancelled."""
         while True:
             await asyncio.sleep(TEND_SECONDS)
-            await self.slow(self.quotas.settle)
+            await self.slow(self.quotas.heal)
 
     def apart(self, tenant: str, session: str, profile: str, budget: int) -> OpticalMemory:
         """Return a memory of a view that no other request waits for."""
-        store, renderer = self.scoped(tenant), self.renderer
-        return OpticalMemory(session, store=store, profile=profile, budget=budget, renderer=renderer)
+        return OpticalMemory(
+            session,
+            store=self.scoped(tenant),
+            profile=profile,
+            budget=budget,
+            renderer=self.renderer,
+            keep_epochs=self.settings.epochs_kept,
+        )
 
     def memory(self, tenant: str, session: str, profile: str, budget: int) -> AsyncOpticalMemory:
         """Return the memory of one view of a session; the one used longest ago is let go."""
@@ -123,6 +168,7 @@ class Engine:
                 budget=budget,
                 renderer=self.renderer,
                 on_event=self.metrics.saw,
+                keep_epochs=self.settings.epochs_kept,
             )
             self._memories[view] = found
         self._memories.move_to_end(view)
@@ -154,9 +200,12 @@ class Engine:
         """End the threads once their work is done, then release store, records and renderer."""
         self._asking.shutdown()
         self._slow.shutdown()
+        self._reading.shutdown()
+        self._parsing.shutdown()
         self._quick.shutdown()
         self.appending.close()
         self.renderer.close()
+        self.quotas.close()
         self.store.close()
         self.records.close()
         if self.endpoint is not None:

@@ -23,6 +23,8 @@ from optical_memory.service.repeats import KEY_CHARACTERS
 from optical_memory.stores.scoped import SESSION_CHARACTERS
 
 IF_MATCH_CHARACTERS = 200
+SHORT_BYTES = 16 << 10
+"""Longest body that is taken apart on the event loop: a thread would take longer. All else waits meanwhile."""
 _KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_CHARACTERS}}}")
 _TURNS: TypeAdapter[list[TurnBody]] = TypeAdapter(list[TurnBody])
 
@@ -46,7 +48,11 @@ class LeanRoute(APIRoute):
                 wrong.append(_wrong(("header", "if-match"), f"at most {IF_MATCH_CHARACTERS} characters"))
             if wrong:
                 raise RequestValidationError(wrong)
-            bodies = _bodies(request, await request.body())
+            body = await request.body()
+            if len(body) <= SHORT_BYTES:
+                bodies = _bodies(request, body)
+            else:
+                bodies = await caller.engine.parse(lambda: _bodies(request, body))
             return await endpoint(caller, session, bodies, idempotency_key=key, if_match=if_match)
 
         return lean

@@ -18,10 +18,13 @@ _FREE = ("/healthz", "/readyz", "/metrics")
 """Paths that are answered however many requests there are."""
 
 
+TITLES = {413: "the body is too large", 408: "the body came too slowly", 503: "too many requests at once"}
+"""What is refused here: status and title."""
+
+
 def _refused(status: int, detail: str) -> Problem:
-    titles = {413: "the body is too large", 408: "the body came too slowly", 503: "too many requests at once"}
     retry = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}
-    return Problem(status, titles[status], detail, {"Connection": "close"} | retry)
+    return Problem(status, TITLES[status], detail, {"Connection": "close"} | retry)
 
 
 def _added(scope: Scope) -> Iterator[tuple[bytes, bytes]]:

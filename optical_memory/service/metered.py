@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from optical_memory.errors import QuotaError, StoreUnavailableError
-from optical_memory.service.quotas import Quotas, Usage, kept_by, of_turns
+from optical_memory.service.quotas import Quotas
+from optical_memory.service.usage import Usage, kept_by, of_turns
 from optical_memory.stores.appends import Append, Commit, Result
 from optical_memory.stores.base import Head, State, Store
 from optical_memory.stores.scoped import ScopedStore, split_id
@@ -24,22 +26,21 @@ class MeteredStore(ScopedStore):
 
     def append(self, session: str, turns: Sequence[Turn], *, expected: Head | None = None) -> list[Turn]:
         """Store turns atomically, in order; see the protocol. Raises QuotaError."""
-        before = self.head(session)
+        before = self.head(session) if expected is None else expected
         wanted = of_turns(turns) + Usage(sessions=0 if before.birth else 1)
-        self._quotas.take(self.scope, wanted)
-        used = Usage()
+        operation = self._quotas.begin_waiting(self.scope, wanted)
+        used, sure = Usage(), True
         try:
             stored = super().append(session, turns, expected=expected)
         except StoreUnavailableError:
-            used = wanted
-            self._quotas.doubt(self.scope)
+            used, sure = wanted, False
             raise
         else:
             fresh = {turn.id: turn for turn in stored if turn.seq >= before.length}
             made = not before.birth and any(turn.seq == 0 for turn in fresh.values())
             used = of_turns(list(fresh.values())) + Usage(sessions=1 if made else 0)
         finally:
-            self._quotas.give_back(self.scope, wanted - used)
+            self._quotas.end(self.scope, operation, wanted - used, sure=sure)
         return stored
 
     def save_state(self, session: str, data: bytes, *, expected: int, birth: str | None = None) -> State:
@@ -58,32 +59,55 @@ class MeteredStore(ScopedStore):
         if self.head(session).birth:
             yield
             return
-        self._quotas.take(self.scope, Usage(sessions=1))
+        operation, spare, sure = self._quotas.begin_waiting(self.scope, Usage(sessions=1)), Usage(), False
         try:
             yield
         finally:
-            if not self.head(session).birth:
-                self._quotas.give_back(self.scope, Usage(sessions=1))
+            try:
+                spare = Usage(sessions=0 if self.head(session).birth else 1)
+                sure = True
+            finally:
+                self._quotas.end(self.scope, operation, spare, sure=sure)
 
     def delete_turns(self, session: str, turn_ids: Sequence[str]) -> int:
         """Really delete turns; see the protocol. Their room is free again."""
-        there = self.get(session, turn_ids)
-        count = super().delete_turns(session, turn_ids)
-        if count == len(there):
-            self._quotas.give_back(self.scope, of_turns(there))
-        else:  # others deleted some of them at the same time
-            self._quotas.doubt(self.scope)
+        with self._freeing() as freed:
+            there = self.get(session, turn_ids)
+            count = super().delete_turns(session, turn_ids)
+            if count == len(there):
+                freed.append(of_turns(there))
         return count
 
     def delete_session(self, session: str) -> int:
         """Really delete a session; see the protocol. Its room is free again."""
-        there, held = self.head(session), kept_by(self, session)
-        count = super().delete_session(session)
-        if count == held.turns:
-            self._quotas.give_back(self.scope, held + Usage(sessions=1 if there.birth else 0))
-        else:  # others stored or deleted turns of it at the same time
-            self._quotas.doubt(self.scope)
+        with self._freeing() as freed:
+            there, held = self.head(session), kept_by(self, session)
+            count = super().delete_session(session)
+            if count == held.turns:
+                freed.append(held + Usage(sessions=1 if there.birth else 0))
         return count
+
+    @contextmanager
+    def _freeing(self) -> Iterator[list[Usage]]:
+        """Give back the room that is put into the list; count anew where none is.
+
+        That is where others stored or deleted some of it at the same time, or the store gave no answer.
+        """
+        operation, freed = self._quotas.begin_waiting(self.scope, Usage()), list[Usage]()
+        try:
+            yield freed
+        finally:
+            self._quotas.end(self.scope, operation, sum(freed, Usage()), sure=bool(freed))
+
+
+@dataclass(slots=True)
+class _Group:
+    """Appends that are done together: for which room was taken, by which operations of each tenant, and refusals."""
+
+    appends: Sequence[Append]
+    taken: dict[int, Usage] = field(default_factory=dict)
+    refused: dict[int, Exception] = field(default_factory=dict)
+    begun: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Metered:
@@ -95,75 +119,76 @@ class Metered:
 
     def __call__(self, appends: Sequence[Append]) -> list[Result]:
         """Return what became of each append; QuotaError for those for which there is no room."""
-        found = [self._wanted(append) for append in appends]
-        refused = {place: one for place, one in enumerate(found) if isinstance(one, Exception)}
-        taken: dict[int, Usage] = {}
+        group = _Group(appends)
         of_tenants: dict[str, dict[int, Usage]] = {}
-        for place, one in enumerate(found):
-            if isinstance(one, Usage):
-                of_tenants.setdefault(split_id(appends[place].session)[0], {})[place] = one
-        for tenant, wanted in of_tenants.items():
-            self._take(tenant, wanted, appends, taken, refused)
-        places = sorted(taken)
-        done = dict(zip(places, self._commit([appends[place] for place in places]) if places else (), strict=True))
-        for tenant, wanted in of_tenants.items():
-            theirs = [place for place in wanted if place in done]
-            if any(isinstance(done[place], StoreUnavailableError) for place in theirs):
-                self._quotas.doubt(tenant)  # what got no answer may be stored: its room stays taken until it is counted
-            spare = (taken[place] - self._used(appends[place], taken[place], done[place]) for place in theirs)
-            self._quotas.give_back(tenant, sum(spare, Usage()))
-        return [refused[place] if place in refused else done[place] for place in range(len(appends))]
+        for place, append in enumerate(appends):
+            try:
+                wanted = of_turns(append.turns) + Usage(sessions=0 if append.session in self._known else 1)
+            except Exception as error:  # what no store takes is refused here, and spoils its own append alone
+                group.refused[place] = error
+            else:
+                of_tenants.setdefault(split_id(append.session)[0], {})[place] = wanted
+        for tenant, some in of_tenants.items():
+            self._take(tenant, some, group)
+        places, done = sorted(group.taken), dict[int, Result]()
+        try:
+            done |= zip(places, self._commit([appends[place] for place in places]) if places else (), strict=True)
+        finally:
+            for tenant in group.begun:
+                self._end(tenant, [place for place in of_tenants[tenant] if place in group.taken], group, done)
+        return [group.refused[place] if place in group.refused else done[place] for place in range(len(appends))]
 
     def forget(self, session: str) -> None:
         """Take a session, by its scoped id, no more for one that is there."""
         self._known.discard(session)
 
-    def _wanted(self, append: Append) -> Usage | Exception:
-        try:
-            return of_turns(append.turns) + Usage(sessions=0 if append.session in self._known else 1)
-        except Exception as error:  # what no store takes is refused here, and spoils its own append alone
-            return error
-
-    def _take(
-        self,
-        tenant: str,
-        wanted: Mapping[int, Usage],
-        appends: Sequence[Append],
-        taken: dict[int, Usage],
-        refused: dict[int, Exception],
-    ) -> None:
+    def _take(self, tenant: str, wanted: Mapping[int, Usage], group: _Group) -> None:
         """Take room for all together; where there is too little, for those that find some."""
         try:
-            self._quotas.take(tenant, sum(wanted.values(), Usage()))
-            taken |= wanted
+            self._begin(tenant, wanted, group)
         except QuotaError:
             if len(wanted) == 1:
                 (place,) = wanted
-                self._take_exactly(tenant, place, appends[place], taken, refused)
+                self._take_exactly(tenant, place, group)
                 return
             items = list(wanted.items())
             for some in (items[: len(items) // 2], items[len(items) // 2 :]):
-                self._take(tenant, dict(some), appends, taken, refused)
+                self._take(tenant, dict(some), group)
         except Exception as error:
-            refused |= dict.fromkeys(wanted, error)
+            group.refused |= dict.fromkeys(wanted, error)
 
-    def _take_exactly(
-        self, tenant: str, place: int, append: Append, taken: dict[int, Usage], refused: dict[int, Exception]
-    ) -> None:
+    def _take_exactly(self, tenant: str, place: int, group: _Group) -> None:
         """Take room for what is really new: nothing that is there, as when a request comes again."""
+        append = group.appends[place]
         try:
             there = self._store.head(append.session).birth
             held = {turn.id for turn in self._store.get(append.session, [turn.id for turn in append.turns])}
             fresh = of_turns([turn for turn in append.turns if turn.id not in held])
-            wanted = fresh + Usage(sessions=0 if there else 1)
-            self._quotas.take(tenant, wanted)
-            taken[place] = wanted
+            self._begin(tenant, {place: fresh + Usage(sessions=0 if there else 1)}, group)
         except Exception as error:
-            refused[place] = error
+            group.refused[place] = error
 
-    def _used(self, append: Append, taken: Usage, done: Result) -> Usage:
+    def _begin(self, tenant: str, wanted: Mapping[int, Usage], group: _Group) -> None:
+        operation = self._quotas.begin(tenant, sum(wanted.values(), Usage()))
+        group.begun.setdefault(tenant, []).append(operation)
+        group.taken |= wanted
+
+    def _end(self, tenant: str, places: Sequence[int], group: _Group, done: Mapping[int, Result]) -> None:
+        """End a tenant's operations. What got no answer may be stored: its room stays taken until it is counted."""
+        spare, sure = Usage(), True
+        for place in places:
+            result = done.get(place, StoreUnavailableError("no answer"))
+            if isinstance(result, StoreUnavailableError):
+                sure = False
+            else:
+                spare += group.taken[place] - self._used(group.appends[place], result)
+        for operation in group.begun[tenant]:
+            self._quotas.end(tenant, operation, spare, sure=sure)
+            spare = Usage()
+
+    def _used(self, append: Append, done: Result) -> Usage:
         if isinstance(done, Exception):
-            return taken if isinstance(done, StoreUnavailableError) else Usage()
+            return Usage()
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()
         if done.head.birth and not done.replayed:

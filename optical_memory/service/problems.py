@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -97,8 +98,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 
 async def _https(request: Request, error: Exception) -> Response:
+    """Say what the framework refuses: an unknown route, a method that a route has not."""
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), "", error.headers)
+    title = HTTPStatus(error.status_code).phrase
+    detail = str(error.detail) if error.detail != title else f"{request.method} of this path is not served here"
+    return problem(error.status_code, title.lower(), detail, error.headers)
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

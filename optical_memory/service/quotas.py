@@ -1,8 +1,7 @@
 """Quotas: how many sessions, turns and bytes a tenant may keep. What it keeps is counted in the store for all replicas.
 
-Room is taken before turns are stored and given back where they were not, so that replicas together never pass a quota.
-Where the store gave no answer, the room stays taken until what is there was counted (:meth:`Quotas.recount`); a replica
-that was killed in between leaves it so until somebody asks for a recount.
+Room is taken when an operation begins and given back when it ends, so that replicas together never pass a quota. What a
+replica had under way when it was killed, and what the store gave no answer to, is counted anew by those that live.
 """
 
 from __future__ import annotations
@@ -10,23 +9,33 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 
-from optical_memory.errors import ConflictError, InputError, QuotaError, StoreCorruptError, StoreUnavailableError
+from optical_memory.errors import (
+    ConflictError,
+    InputError,
+    OpticalMemoryError,
+    QuotaError,
+    StoreCorruptError,
+    StoreUnavailableError,
+)
 from optical_memory.service.records import Records
-from optical_memory.stores import record
+from optical_memory.service.replicas import Replicas, replica_of
+from optical_memory.service.tally import ClosedError, Tally
+from optical_memory.service.usage import KINDS, Survey, Usage, of_amounts
 from optical_memory.stores.base import Store
-from optical_memory.stores.scoped import ScopedStore, check_scope
-from optical_memory.turns import Turn
+from optical_memory.stores.scoped import check_scope
 
 _log = logging.getLogger(__name__)
-KINDS = ("sessions", "turns", "bytes")
 _QUOTA, _USAGE = "quota/", "usage/"
 _ATTEMPTS = 8
-_PAGE_TURNS = 1_000
-_QUIET_SECONDS = 0.2
-"""How long nothing may be under way before a recount: far longer than an append takes."""
+_QUIET_ATTEMPTS = 3
+"""How often a recount looks for a moment in which nothing is under way, before it makes one."""
+_PAUSE_SECONDS = 0.02
+CLOSED_SECONDS = 5.0
+"""The longest that a recount keeps a tenant's writes waiting."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,37 +50,6 @@ class Quota:
     def limits(self) -> tuple[int | None, ...]:
         """The limits in the order of :data:`KINDS`."""
         return (self.sessions, self.turns, self.bytes)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
-    """What a tenant keeps: sessions, turns, and the bytes of these as they are written down, before encryption."""
-
-    sessions: int = 0
-    turns: int = 0
-    bytes: int = 0
-
-    @property
-    def amounts(self) -> tuple[int, ...]:
-        """The amounts in the order of :data:`KINDS`."""
-        return (self.sessions, self.turns, self.bytes)
-
-    def __add__(self, other: Usage) -> Usage:
-        return of_amounts([mine + theirs for mine, theirs in zip(self.amounts, other.amounts, strict=True)])
-
-    def __sub__(self, other: Usage) -> Usage:
-        return of_amounts([mine - theirs for mine, theirs in zip(self.amounts, other.amounts, strict=True)])
-
-
-def of_amounts(amounts: Sequence[int]) -> Usage:
-    """Return the usage of amounts in the order of :data:`KINDS`."""
-    sessions, turns, size = amounts
-    return Usage(sessions=sessions, turns=turns, bytes=size)
-
-
-def of_turns(turns: Sequence[Turn]) -> Usage:
-    """Return what turns take of a quota. Raises InputError, LimitError for what no store takes."""
-    return Usage(turns=len(turns), bytes=sum(len(record.encode(turn).body) for turn in turns))
 
 
 class Quotas:
@@ -100,6 +78,9 @@ class Quotas:
         self._cache: dict[str, tuple[float, Quota]] = {}
         self._seen: dict[str, Usage] = {}
         self._doubted: set[str] = set()
+        self._unended: deque[tuple[str, str, Usage]] = deque()
+        self._replicas = Replicas(records)
+        self._looked = False
 
     def of(self, tenant: str) -> Quota:
         """Return a tenant's quota."""
@@ -129,19 +110,31 @@ class Quotas:
         """Return what a tenant keeps, counted where it never was."""
         name = _USAGE + tenant
         held = self._records.get(name)
-        if held is None and not self._records.swap(name, _packed(self._count(tenant)), expected=None):
-            held = self._records.get(name)  # another replica was faster, and may have taken room since
-        return self.usage(tenant) if held is None else _parsed(held, tenant)
+        if held is not None:
+            return of_amounts(Tally.parse(held, len(KINDS)).sums)
+        counted = Tally(sums=Survey(self._store, tenant).total().amounts)
+        self._records.swap(name, counted.packed(), expected=None)
+        return self.usage(tenant)  # another replica may have been faster, and have taken room since
 
-    def take(self, tenant: str, wanted: Usage) -> None:
-        """Take room for what is about to be stored. Raises QuotaError where there is too little; then none is taken."""
+    def begin(self, tenant: str, wanted: Usage) -> str:
+        """Take room for what is about to be stored, or none for what is about to be deleted.
+
+        Returns the name of the operation, which must :meth:`end`. Raises QuotaError where there is too little room, and
+        ClosedError while what the tenant keeps is counted anew; then nothing is taken.
+        """
         if tenant not in self._seen:
             self.usage(tenant)
-        limits = self.of(tenant).limits
-        done, sums = self._records.add(_USAGE + tenant, wanted.amounts, limits)
+        limits, operation = self.of(tenant).limits, self._replicas.operation()
+        try:
+            done, sums = self._records.begin(_USAGE + tenant, operation, wanted.amounts, limits)
+        except ClosedError:
+            raise
+        except StoreUnavailableError:  # it may have begun
+            self._unended.append((tenant, operation, wanted))
+            raise
         self._seen[tenant] = of_amounts(sums)
         if done:
-            return
+            return operation
         for kind, held, more, limit in zip(KINDS, sums, wanted.amounts, limits, strict=True):
             if limit is not None and more > 0 and held + more > limit:
                 raise QuotaError(
@@ -152,28 +145,64 @@ class Quotas:
                 )
         raise AssertionError("what was refused is past a limit")
 
-    def give_back(self, tenant: str, usage: Usage) -> None:
-        """Give back room: what was deleted, or was not stored. Less than nothing takes more, past any quota."""
-        if not any(usage.amounts):
+    def begin_waiting(self, tenant: str, wanted: Usage) -> str:
+        """Do as :meth:`begin`, but wait on this thread while what the tenant keeps is counted anew."""
+        deadline = time.monotonic() + CLOSED_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                return self.begin(tenant, wanted)
+            except ClosedError:
+                time.sleep(_PAUSE_SECONDS)
+        return self.begin(tenant, wanted)
+
+    def end(self, tenant: str, operation: str, spare: Usage, *, sure: bool = True) -> None:
+        """End an operation and give back room: what was deleted, or was not stored. Less than nothing takes more.
+
+        One of which it is not ``sure`` what it changed stays under way until what the tenant keeps is counted anew
+        (:meth:`heal`), by others should this replica die before.
+        """
+        if not sure:
+            self._unended.append((tenant, operation, spare))
+            self._doubted.add(tenant)
             return
         try:
-            _, sums = self._records.add(_USAGE + tenant, [-amount for amount in usage.amounts], (None,) * len(KINDS))
-            self._seen[tenant] = of_amounts(sums)
+            found, sums = self._records.end(_USAGE + tenant, operation, [-amount for amount in spare.amounts])
         except StoreUnavailableError:  # what was stored is stored: its answer is not lost for a count
-            self.doubt(tenant)
+            self._unended.append((tenant, operation, spare))
+            return
+        self._seen[tenant] = of_amounts(sums)
+        if not found:  # this replica was taken for dead meanwhile, and counted without it
+            self._doubted.add(tenant)
 
-    def doubt(self, tenant: str) -> None:
-        """Have what a tenant keeps counted anew soon (:meth:`settle`)."""
-        self._doubted.add(tenant)
+    def heal(self) -> None:
+        """Say that this replica lives, and count anew what is in doubt. What cannot be done now stays for later.
 
-    def settle(self) -> None:
-        """Count anew where that is in doubt; what cannot be counted now stays so."""
+        In doubt is what the store gave no answer to, and what replicas that ended without a word had under way.
+        """
+        try:
+            self._replicas.renew()
+            self._end_late()
+            dead = self._left_behind()
+        except OpticalMemoryError as error:
+            _log.warning("what tenants keep is looked after later: %s: %s", type(error).__name__, error)
+            return
         for tenant in list(self._doubted):
+            self._doubted.discard(tenant)  # first: what comes into doubt meanwhile stays so
             try:
                 self.recount(tenant)
-                self._doubted.discard(tenant)
             except (StoreUnavailableError, ConflictError) as error:
                 _log.info("what a tenant keeps is counted later: %s", type(error).__name__)
+                self._doubted.add(tenant)
+            except OpticalMemoryError as error:  # no recount can read it, now or later
+                _log.error("what a tenant keeps cannot be counted: %s: %s", type(error).__name__, error)
+        if not self._doubted:
+            for name in dead:
+                self._replicas.bury(name)
+
+    def close(self) -> None:
+        """Say that this replica ends, unless something of it is under way still, for others to find."""
+        if not self._unended:
+            self._replicas.leave()
 
     def headers(self, tenant: str) -> dict[str, str]:
         """Return headers that say what remains, as this process last saw it; none where there are no limits."""
@@ -190,27 +219,61 @@ class Quotas:
     def recount(self, tenant: str) -> Usage:
         """Count anew what a tenant keeps, by reading all of it, and return it.
 
-        It waits until nothing is under way for a moment. Raises ConflictError where that does not come to be.
+        It waits for a moment in which nothing is under way. Where none comes it makes one: the tenant's writes wait for
+        as long as it takes to see which sessions changed. Raises ConflictError where even so others were faster.
         """
-        name = _USAGE + tenant
-        for _ in range(_ATTEMPTS):
-            before = self._records.get(name)
-            time.sleep(_QUIET_SECONDS)
-            if self._records.get(name) != before:
+        name, survey = _USAGE + tenant, Survey(self._store, tenant)
+        for attempt in range(_ATTEMPTS):
+            if attempt == _QUIET_ATTEMPTS:
+                survey.total()  # the most of it is read before anything waits
+            before = self._closed(name) if attempt >= _QUIET_ATTEMPTS else self._records.get(name)
+            tally = Tally.parse(before, len(KINDS))
+            if self._lives(tally):
+                time.sleep(_PAUSE_SECONDS)
                 continue
-            counted = self._count(tenant)
-            if self._records.swap(name, _packed(counted), expected=before):
+            counted = survey.total()
+            if self._records.swap(name, Tally(sums=counted.amounts, begun=tally.begun).packed(), expected=before):
                 self._seen[tenant] = counted
                 return counted
         raise ConflictError(f"what {tenant!r} keeps changed {_ATTEMPTS} times while it was counted; repeat")
 
-    def _count(self, tenant: str) -> Usage:
-        scope, total, after = ScopedStore(self._store, tenant), Usage(), ""
-        while found := scope.sessions("", after, _PAGE_TURNS):
-            for session in found:
-                total += Usage(sessions=1) + kept_by(scope, session)
-            after = found[-1]
-        return total
+    def _closed(self, name: str) -> bytes:
+        """Close a tally, and return it once nothing is under way, or after the longest that may be."""
+        until = self._records.clock() + CLOSED_SECONDS
+        closing = True
+        while True:
+            held = self._records.get(name)
+            tally = Tally.parse(held, len(KINDS))
+            if closing:
+                closed = replace(tally, closed_until=int(until * 1_000)).packed()
+                closing = not self._records.swap(name, closed, expected=held)
+            elif held is not None and (not self._lives(tally) or self._records.clock() > until):
+                return held
+            else:
+                time.sleep(_PAUSE_SECONDS)
+
+    def _lives(self, tally: Tally) -> bool:
+        """Whether an operation is under way that may end."""
+        if not tally.under_way:
+            return False
+        living, _ = self._replicas.seen()
+        return any(replica_of(operation) in living for operation in tally.under_way)
+
+    def _end_late(self) -> None:
+        """End the operations for which the store gave no answer when they ended."""
+        for _ in range(len(self._unended)):
+            self.end(*self._unended.popleft())
+
+    def _left_behind(self) -> frozenset[str]:
+        """Doubt what replicas that ended without a word had under way; return the names of these."""
+        living, dead = self._replicas.seen()
+        if dead or not self._looked:
+            for name in self._records.names(_USAGE):
+                tally = Tally.parse(self._records.get(name), len(KINDS))
+                if any(replica_of(operation) not in living for operation in tally.under_way):
+                    self._doubted.add(name.removeprefix(_USAGE))
+            self._looked = True
+        return frozenset(dead)
 
     def _read(self, tenant: str) -> Quota:
         held = self._records.get(_QUOTA + tenant)
@@ -220,22 +283,3 @@ class Quotas:
             return Quota(**json.loads(held))
         except (ValueError, TypeError) as error:
             raise StoreCorruptError(f"the quota of {tenant!r} is damaged: {error}") from error
-
-
-def kept_by(store: ScopedStore, session: str) -> Usage:
-    """Return the turns and bytes of one session."""
-    total, last = Usage(), -1
-    while some := store.turns(session, after=last, limit=_PAGE_TURNS):
-        total, last = total + of_turns(some), some[-1].seq
-    return total
-
-
-def _packed(usage: Usage) -> bytes:
-    return " ".join(map(str, usage.amounts)).encode()
-
-
-def _parsed(held: bytes, tenant: str) -> Usage:
-    try:
-        return of_amounts([int(word) for word in held.split()])
-    except ValueError as error:
-        raise StoreCorruptError(f"what {tenant!r} keeps is counted in a record that is damaged: {error}") from error

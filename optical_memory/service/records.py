@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from optical_memory.errors import InputError
+from optical_memory.service.tally import Tally
 from optical_memory.stores import record
 from optical_memory.stores.database import Database
 
@@ -18,13 +19,14 @@ PROBE = "probe"
 class Records(Protocol):
     """Named bytes that all replicas share. Safe for threads and for many processes; what returned is durable.
 
+    With ``durable=False`` a write is durable no later than the next one that is, to the sessions of the same store too.
     Names are text of 1 to 512 characters. Errors: StoreUnavailableError, StoreCorruptError.
     """
 
     def get(self, name: str) -> bytes | None:
         """Return a record, or None where there is none or its time is over."""
 
-    def put(self, name: str, data: bytes, *, seconds: float) -> None:
+    def put(self, name: str, data: bytes, *, seconds: float, durable: bool = True) -> None:
         """Keep a record for so many seconds. It is not among :meth:`names`."""
 
     def swap(self, name: str, data: bytes, *, expected: bytes | None) -> bool:
@@ -33,12 +35,21 @@ class Records(Protocol):
     def count(self, name: str, amount: int, *, seconds: float) -> int:
         """Add to a counter, which begins at 0 and ends so many seconds after its first use; return the sum."""
 
-    def add(self, name: str, amounts: Sequence[int], most: Sequence[int | None]) -> tuple[bool, tuple[int, ...]]:
-        """Add to counters kept together in a lasting record, as numbers with spaces between; none falls below 0.
+    def begin(
+        self, name: str, operation: str, amounts: Sequence[int], most: Sequence[int | None]
+    ) -> tuple[bool, tuple[int, ...]]:
+        """Begin an operation on counters kept together in a lasting record (a ``Tally``), which adds these amounts.
 
-        Nothing is added where one that grows would pass its ``most`` (None: no limit). Return whether they were added,
-        and what they are now.
+        It does not begin where a counter that grows would pass its ``most`` (None: no limit). Return whether it began,
+        and what the counters are now; none falls below 0. Raises ClosedError while they are counted anew. As with
+        :meth:`end`, it is durable no later than the next write that is: that of what the room is taken for.
         """
+
+    def end(self, name: str, operation: str, amounts: Sequence[int]) -> tuple[bool, tuple[int, ...]]:
+        """End an operation, which adds these amounts; return whether it was under way, and what the counters are."""
+
+    def remove(self, name: str, *, expected: bytes) -> bool:
+        """Remove a lasting record where it is ``expected``; else return False."""
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of all lasting records that begin with ``prefix``, sorted."""
@@ -105,10 +116,10 @@ class SqliteRecords:
         with self._database.reading() as db:
             return _held(db, name)
 
-    def put(self, name: str, data: bytes, *, seconds: float) -> None:
+    def put(self, name: str, data: bytes, *, seconds: float, durable: bool = True) -> None:
         """Keep a record for so many seconds."""
         now = time.time()
-        with self._database.writing() as db:
+        with self._database.writing(durable=durable) as db:
             db.execute("DELETE FROM records WHERE until < ?", (now,))
             db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (_key(name), data, now + seconds))
 
@@ -132,18 +143,28 @@ class SqliteRecords:
             db.execute("UPDATE records SET data = ? WHERE name = ?", (b"%d" % total, _key(name)))
         return total
 
-    def add(self, name: str, amounts: Sequence[int], most: Sequence[int | None]) -> tuple[bool, tuple[int, ...]]:
-        """Add to counters kept together unless one that grows would pass its most; return whether, and the sums."""
+    def begin(
+        self, name: str, operation: str, amounts: Sequence[int], most: Sequence[int | None]
+    ) -> tuple[bool, tuple[int, ...]]:
+        """Begin an operation on counters; return whether it began, and what they are now."""
+        with self._database.writing(durable=False) as db:
+            before = Tally.parse(_held(db, name), len(amounts))
+            after = before.begin(operation, amounts, most, int(time.time() * 1_000))
+            return _tallied(db, name, before, after)
+
+    def end(self, name: str, operation: str, amounts: Sequence[int]) -> tuple[bool, tuple[int, ...]]:
+        """End an operation; return whether it was under way, and what the counters are now."""
+        with self._database.writing(durable=False) as db:
+            before = Tally.parse(_held(db, name), len(amounts))
+            return _tallied(db, name, before, before.end(operation, amounts))
+
+    def remove(self, name: str, *, expected: bytes) -> bool:
+        """Remove a lasting record where it is ``expected``; else return False."""
         with self._database.writing() as db:
-            held = _held(db, name)
-            before = [record.number(word) for word in held.split()] if held is not None else [0] * len(amounts)
-            after = [max(mine + more, 0) for mine, more in zip(before, amounts, strict=True)]
-            grown = zip(after, amounts, most, strict=True)
-            if any(limit is not None and more > 0 and total > limit for total, more, limit in grown):
-                return False, tuple(before)
-            data = " ".join(map(str, after)).encode()
-            db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, NULL)", (_key(name), data))
-        return True, tuple(after)
+            if _held(db, name) != expected:
+                return False
+            db.execute("DELETE FROM records WHERE name = ?", (_key(name),))
+        return True
 
     def names(self, prefix: str) -> list[str]:
         """Return the names of lasting records, sorted."""
@@ -173,6 +194,14 @@ class SqliteRecords:
 
 def _key(name: str) -> bytes:
     return record.name("name of a record", name)
+
+
+def _tallied(db: sqlite3.Connection, name: str, before: Tally, after: Tally | None) -> tuple[bool, tuple[int, ...]]:
+    """Keep a tally that changed."""
+    if after is None:
+        return False, before.sums
+    db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, NULL)", (_key(name), after.packed()))
+    return True, after.sums
 
 
 def _held(db: sqlite3.Connection, name: str) -> bytes | None:

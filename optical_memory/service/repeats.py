@@ -1,21 +1,26 @@
 """Requests sent twice: the first answer is kept under the caller's Idempotency-Key and given again.
 
 Turns are safe without it as well: their ids are made from the key, so the store itself knows them again, also where the
-service died between storing them and keeping the answer.
+service died between storing them and keeping the answer. Of a list that is followed it is remembered what was about to
+change, so that a request sent again takes over what was begun.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
-from fastapi import Header
+from fastapi import Header, Response
 
+from optical_memory.context.takeover import Begun
+from optical_memory.errors import StoreCorruptError
 from optical_memory.service.access import Caller
+from optical_memory.service.answers import answer
 from optical_memory.service.records import answer_kept, keep_answer
 from optical_memory.stores.appends import Once
+from optical_memory.stores.base import Head
 from optical_memory.stores.record import pack
 from optical_memory.stores.scoped import scoped_id
 
@@ -30,6 +35,15 @@ IdempotencyKey = Annotated[
     ),
 ]
 REPLAYED = "Idempotency-Replayed"
+_BEGUN = b"begun "
+"""What stands in an answer's place while a list is followed, then what was about to change."""
+
+
+def repeated(before: bytes, *, status: int = 200) -> Response:
+    """Return an answer that was given before, once more."""
+    response = answer(before, status=status, revision=json.loads(before)["revision"])
+    response.headers[REPLAYED] = "true"
+    return response
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +78,28 @@ class Repeat:
 
     def answer(self) -> bytes | None:
         """Return the answer that was given before, or None. Raises RepeatError where the body was another one."""
-        return answer_kept(self.caller.engine.records, self.name, self.digest)
+        kept = self._kept()
+        return None if kept is None or kept.startswith(_BEGUN) else kept
 
     def keep(self, answer: bytes) -> None:
         """Keep an answer."""
         engine = self.caller.engine
         keep_answer(engine.records, self.name, self.digest, answer, seconds=engine.settings.repeat_seconds)
+
+    def read(self) -> Begun | None:
+        """Return what an earlier try was about to change, or None."""
+        kept = self._kept()
+        if kept is None or not kept.startswith(_BEGUN):
+            return None
+        try:
+            figures = json.loads(kept.removeprefix(_BEGUN))
+            return Begun(**{**figures, "head": Head(**figures["head"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreCorruptError(f"what was begun under an Idempotency-Key is damaged: {error}") from error
+
+    def write(self, begun: Begun) -> None:
+        """Keep what is about to change until the answer takes its place."""
+        self.keep(_BEGUN + json.dumps(asdict(begun)).encode())
+
+    def _kept(self) -> bytes | None:
+        return answer_kept(self.caller.engine.records, self.name, self.digest)

@@ -56,7 +56,9 @@ class ServiceSettings(BaseSettings):
     otel: bool = Field(default=False, description="trace with OpenTelemetry (extra otel; its own OTEL_… variables)")
     max_requests: int = Field(default=512, ge=1, description="requests at a time; further ones get 503")
     threads: int = Field(default=8, ge=1, le=256, description="threads for stores")
-    draw_processes: int = Field(default=2, ge=0, le=64, description="processes that draw pages; 0: threads do")
+    draw_processes: int = Field(
+        default=2, ge=0, le=64, description="processes that draw pages, and as many that plan; 0: threads do"
+    )
     draw_seconds: float = Field(default=60.0, gt=0, description="how long a page may take, and wait for its turn")
     open_memories: int = Field(default=256, ge=1, description="memories kept open at a time")
     key_cache_seconds: float = Field(default=2.0, ge=0, le=60, description="how late a revocation may work")
@@ -70,6 +72,9 @@ class ServiceSettings(BaseSettings):
     operator: str | None = Field(default=None, description="tenant whose admins see and set the quotas of all tenants")
     dashboard_seconds: float = Field(
         default=43_200.0, ge=0, description="how long a login to the dashboard lasts; 0: no dashboard"
+    )
+    epochs_kept: int = Field(
+        default=1_000, ge=0, description="past epochs of each view of a session that stay, for the dashboard; 0: none"
     )
     ask_url: str | None = Field(default=None, description="OpenAI-compatible API that answers questions")
     ask_model: str | None = Field(default=None, description="model at that API")

@@ -119,6 +119,11 @@ class TracedRenderer:
         """Draw layouts as PNG bytes."""
         return list(_drawing(functools.partial(png.paint, self._renderer), layouts, size))
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what the renderer has besides; planning elsewhere is a span too."""
+        found = getattr(self._renderer, name)
+        return _traced("plan", found) if name == "elsewhere" else found
+
     def close(self) -> None:
         """Release what is held."""
         self._renderer.close()

@@ -101,10 +101,29 @@ class Database:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Be the only writer; what was written is durable at the end, or undone on any exception."""
-        with self._transaction("BEGIN IMMEDIATE") as connection:
-            yield connection
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Be the only writer; what was written is durable at the end, or undone on any exception.
+
+        ``durable`` False: all processes see it at the end, and it is durable no later than the next durable write to
+        the file, by whichever connection: the log keeps the order. Losing the power before that undoes it.
+        """
+        with self._lock, self._syncing("FULL" if durable else "NORMAL"):
+            with self._transaction("BEGIN IMMEDIATE") as connection:
+                yield connection
+
+    @contextmanager
+    def _syncing(self, how: str) -> Iterator[None]:
+        """Say whether commits wait for the disk meanwhile (sqlite.org/pragma.html#pragma_synchronous, 2026-11)."""
+        if how == "FULL":
+            yield
+            return
+        with self._errors():
+            connection = self._open()
+            connection.execute(f"PRAGMA synchronous = {how}")
+            try:
+                yield
+            finally:
+                connection.execute("PRAGMA synchronous = FULL")
 
     def mark(self, connection: sqlite3.Connection) -> None:
         """Note, in the transaction that deletes, that :meth:`scrub` must follow; else the next opening does it."""

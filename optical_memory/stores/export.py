@@ -27,7 +27,7 @@ from typing import IO, Any
 
 from optical_memory.errors import StoreCorruptError, StoreUnavailableError
 from optical_memory.stores import Store, record
-from optical_memory.stores.transfer import Entry, Forgotten, SavedState, history, restore
+from optical_memory.stores.transfer import Entry, Forgotten, SavedState, history, placeholder, restore
 from optical_memory.stores.untrusted import checked
 from optical_memory.turns import Turn
 
@@ -117,6 +117,26 @@ def load_file(
     target = found if session is None else session
     restore(store, target, _read(file, name, state))
     return target
+
+
+def is_begun(file: IO[bytes], store: Store, *, name: Path, session: str) -> bool:
+    """Whether all that a session holds is the start of a file's, as loading leaves it that was cut off by a crash.
+
+    Places of turns that are to be forgotten may hold their placeholders still. Errors as for :func:`load_file`.
+    """
+    _check(file, name)
+    file.seek(0)
+    wanted = (entry for entry in _read(file, name, None) if isinstance(entry, Turn | Forgotten))
+    for held in history(store, session):
+        entry = next(wanted, None)
+        if entry is None or (entry.seq, entry.id) != (held.seq, held.id):
+            return False
+        digest = entry.digest if isinstance(entry, Turn) else placeholder(entry).digest
+        if isinstance(held, Turn) and held.digest != digest:
+            return False
+        if isinstance(held, Forgotten) and isinstance(entry, Turn):
+            return False
+    return True
 
 
 def _read(file: IO[bytes], path: Path, state: StateReader | None) -> Iterator[Entry]:

@@ -49,9 +49,13 @@ class RedisStore:
         self._client: Any = redis_server.connect(self._url, timeout)
         self._mirror = Mirror()
         self._durability = ""
-        if not self.check():
-            _log.warning("what is stored in this Redis may be lost: %s", self._durability)
-        self._finish_purges()
+        try:
+            if not self.check():
+                _log.warning("what is stored in this Redis may be lost: %s", self._durability)
+            self._finish_purges()
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def durability(self) -> str:

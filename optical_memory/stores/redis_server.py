@@ -62,7 +62,7 @@ def connect(url: RedisUrl, timeout: float) -> Any:
         client: Any = redis.Redis.from_url(url.url, retry_on_error=lost, **settings)
     except (ValueError, TypeError) as error:
         raise InputError(f"not a Redis URL: {url.shown!r}: {error}") from error
-    with errors(url):
+    with errors(url), _closed_on_failure(client):
         client.ping()
         if not _is_cluster(client):
             return client
@@ -78,17 +78,32 @@ def _of_sentinels(url: RedisUrl, settings: dict[str, Any]) -> Any:
     theirs = {"socket_timeout": seconds, "socket_connect_timeout": seconds, **tls, **url.of_sentinels}
     sentinel = redis.Sentinel(list(url.sentinels), sentinel_kwargs=theirs)  # type: ignore[no-untyped-call]
     client = sentinel.master_for(url.service, **settings)  # type: ignore[no-untyped-call]
-    with errors(url):
+    with errors(url), _closed_on_failure(client):
         client.ping()
     return client
 
 
+@contextmanager
+def _closed_on_failure(client: Any) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        disconnect(client)
+        raise
+
+
 def disconnect(client: Any) -> None:
-    """Close all connections of a client; its close() alone leaves some open, which ones depends on the version."""
+    """Close all connections of a client, and those to its Sentinels.
+
+    Its close() alone leaves some open; which ones depends on the version.
+    """
     if _has_nodes(client):
         client.disconnect_connection_pools()
     else:
         client.connection_pool.disconnect()
+        sentinels = getattr(client.connection_pool, "sentinel_manager", None)
+        for each in sentinels.sentinels if sentinels is not None else ():
+            disconnect(each)
     client.close()
 
 

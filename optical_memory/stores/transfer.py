@@ -105,7 +105,7 @@ def _restore(store: Store, session: str, found: Iterable[Entry]) -> None:
                 turns.append(entry)
                 size += len(record.encode(entry).body)
             case Forgotten():
-                turns.append(Turn(id=entry.id, role="user", seq=entry.seq))
+                turns.append(placeholder(entry))
                 gone.append(entry.id)
             case SavedState():
                 store.save_state(session, entry.data, expected=0)
@@ -117,6 +117,11 @@ def _restore(store: Store, session: str, found: Iterable[Entry]) -> None:
     _append(store, session, turns)
     if gone:
         store.delete_turns(session, gone)
+
+
+def placeholder(entry: Forgotten) -> Turn:
+    """Return the turn that holds the place of a forgotten one until it is forgotten again."""
+    return Turn(id=entry.id, role="user", seq=entry.seq)
 
 
 def _append(store: Store, session: str, turns: list[Turn]) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,10 +110,11 @@ def test_on_a_real_ray(scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     program = (
         "import ray; from optical_memory.batch.transcribe import transcribe;"
-        "ray.init(num_cpus=1, include_dashboard=False, object_store_memory=100 * 2**20, logging_level='ERROR');"
+        "ray.init('local', num_cpus=1, include_dashboard=False, object_store_memory=100 << 20, logging_level='ERROR');"
         f"print(sorted(bool(t.error) for t in transcribe({str(scans)!r}, {str(out)!r}, reader='rapidocr', ray=True)))"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    quiet = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_memory_monitor_refresh_ms": "0"}  # ends no worker
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=quiet)
     assert "[False, False, True, True]" in done.stdout, done.stderr[-3000:]
     assert "Invoice number one" in (out / "a.png.txt").read_text()
     again = {Path(each.source).name: each.kept for each in transcribe(scans, out, reader="rapidocr")}

@@ -104,6 +104,16 @@ def test_a_recalled_answer_stays_text() -> None:
         assert [piece.kind for piece in memory.context().pieces()].count("page") >= 1
 
 
+def test_instructions_are_counted_before_and_after_they_are_sealed(airline_sessions: list[dict[str, Any]]) -> None:
+    with OpticalMemory(profile="mini", budget=2_000, renderer="dense") as memory:
+        memory.add("system", "Be brief.")
+        memory.add("developer", "Answer in French.")
+        memory.add("user", "Hello.")
+        assert memory.context().epoch == 0 and "system      2 turns as text" in memory.context().explain()
+        memory.extend([m for m in airline_sessions[0]["messages"] if m["role"] != "system"])
+        assert memory.context().epoch > 0 and "system      2 turns as text" in memory.context().explain()
+
+
 def test_explaining_and_turns_map_the_same_pieces(airline_sessions: list[dict[str, Any]]) -> None:
     with OpticalMemory(profile="mini", budget=2_000, renderer="dense") as memory:
         for session in airline_sessions[:4]:

@@ -9,6 +9,7 @@ import pytest
 from optical_memory import OpticalMemory
 from optical_memory.context.base import Context
 from optical_memory.context.view import SessionView
+from tests.provider_rules import check
 
 
 def covered(memory: OpticalMemory) -> set[int]:
@@ -72,6 +73,11 @@ def test_where_images_are_dear_the_past_is_never_empty(profile: str, airline_ses
                     assert sent[0].kind == "header" and "recall" in sent[0].text and sent[0].role == "user"
                     assert "page" in kinds or "record" in kinds
                     assert "what the user said" in " ".join(piece.text for piece in context.past)
+            for format in ("openai", "responses", "anthropic", "gemini"):
+                request = memory.request(format, recall=True)
+                check(format, request)
+                turns = request.get("messages") or request.get("contents") or request["input"]
+                assert next(turn["role"] for turn in turns if turn.get("role") != "system") == "user"
     assert shown
 
 

@@ -11,6 +11,7 @@ import pytest
 from optical_memory import OpticalMemory, Turn
 from optical_memory.context.folding import folded
 from optical_memory.context.notes import NO_NOTES
+from optical_memory.errors import BudgetError
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import ToolCall
 from tests.provider_rules import check
@@ -64,6 +65,30 @@ def test_a_first_message_too_long_keeps_its_request_and_folds_the_paste(coding_s
         assert memory.recall(turn_id="#1")[0].text == asked
 
 
+@pytest.mark.parametrize("profile", ["gpt-5", "claude-4.7", "deepseek-ocr"])
+def test_what_the_user_corrected_and_decided_stays_in_the_users_own_words(
+    profile: str, coding_session: dict[str, Any]
+) -> None:
+    """The user says more than there is room for: the task, two decisions among small talk, and the newest words."""
+    small = [f"I looked at hall {n} for a while and {'nothing there seemed odd to me. ' * 3}" for n in range(60)]
+    asked = "Please count the crates in all halls and write them to report.csv."
+    said = [asked, *small]
+    said[14] = "No, that is wrong: count pallets instead of crates, and never open hall 9."
+    said[27] = "We decided that the report must be sorted by weight."
+    said.append("Now show me the first rows.")
+    with OpticalMemory(profile=profile, budget=3_000, renderer="dense") as memory:
+        for number, text in enumerate(said):
+            memory.add("user", text)
+            memory.add("assistant", f"Done with step {number}. " * 12)
+            assert memory.context().tokens <= 3_000
+        context = memory.context()
+        shown = " ".join(piece.text for piece in context.pieces())
+        assert context.epoch > 1 and "I looked at hall 30 for" not in shown
+        for text in (said[0], said[14], said[27], said[-1]):
+            assert text in shown
+        assert "[…]" in shown and context.past[0].kind == "header" and "what the user said" in context.past[1].text
+
+
 def test_words_leave_with_the_turn_that_is_forgotten_or_rewound(coding_session: dict[str, Any]) -> None:
     messages = [dict(message) for message in coding_session["messages"]]
     said = {"role": "user", "content": "Decision: the flag is called quetzalcoatl."}
@@ -111,6 +136,38 @@ def test_long_calls_with_results_in_parallel_fit(coding_session: dict[str, Any])
         assert [json.loads(one["function"]["arguments"])["path"] for one in made] == [
             f"/src/file{n}.rs" for n in range(12)
         ]
+
+
+@pytest.mark.parametrize("profile", ["gpt-5", "claude-4.7", "gemini-3", "qwen3-vl", "deepseek-ocr", "mini"])
+def test_only_a_system_prompt_and_a_small_turn_that_do_not_fit_are_an_error(
+    profile: str, coding_session: dict[str, Any]
+) -> None:
+    """At 4,000 tokens: a paste of 60 KB, an answer, a call's arguments and a result of 38 KB, one after the other."""
+    source = "\n".join(m["content"] for m in coding_session["messages"] if m["role"] == "tool" and m["content"])
+    turns: list[dict[str, Any]] = [
+        {"role": "user", "content": source[:60_000]},
+        {"role": "assistant", "content": source[20_000:58_000]},
+        {"role": "user", "content": "Write it."},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [call("Write", "c1", path="/a.rs", content=source[:38_000])],
+        },
+        {"role": "tool", "tool_call_id": "c1", "content": source[10_000:48_000]},
+    ]
+    with OpticalMemory(profile=profile, budget=4_000, renderer="dense") as memory:
+        memory.add("system", "Be brief. " * 20)
+        for turn in turns:
+            memory.extend([turn])
+            assert memory.context().tokens <= 4_000
+            for format in FORMATS if "tool_calls" not in turn else ():  # which waits for its result
+                check(format, memory.request(format))
+        made = [json.loads(c["function"]["arguments"]) for m in memory.messages() for c in m.get("tool_calls") or ()]
+        assert [set(arguments) for arguments in made] in ([], [{"path", "content"}])
+        memory.add("system", "Obey each of these many rules at all times. " * 500)
+        memory.add("user", "Go on.")
+        with pytest.raises(BudgetError, match="the system prompt"):
+            memory.context()
 
 
 def test_what_is_signed_is_not_touched() -> None:

@@ -89,7 +89,7 @@ def test_one_that_hangs_holds_up_nobody_else(layouts: Sequence[Layout]) -> None:
         os.kill(pid, signal.SIGSTOP)
         hanging = threading.Thread(target=lambda: drawn.append(renderer.paint(layouts, size=SIZE)))
         hanging.start()
-        while renderer._free.qsize() > 1:  # until the one that hangs has its job
+        while renderer._drawing.free.qsize() > 1:  # until the one that hangs has its job
             pass
         assert renderer.paint(layouts, size=SIZE) == wanted
         assert hanging.is_alive() and drawn == []
@@ -108,12 +108,12 @@ def test_one_that_hangs_is_replaced_and_its_pages_are_drawn_again(layouts: Seque
         renderer.paint(layouts[:1], size=SIZE)
         (pid,) = renderer.pids
         os.kill(pid, signal.SIGSTOP)
-        renderer._seconds = 2.0
+        renderer._drawing.seconds = 2.0
         hanging = threading.Thread(target=lambda: drawn.append(renderer.paint(layouts, size=SIZE)))
         hanging.start()
         while pid in renderer.pids:
             time.sleep(0.01)
-        renderer._seconds = 600.0  # the new one has the time to start, however busy the machine is
+        renderer._drawing.seconds = 600.0  # the new one has the time to start, however busy the machine is
         hanging.join()
         assert drawn == [wanted] and pid not in renderer.pids
     finally:
@@ -125,7 +125,7 @@ def test_pages_that_no_process_survives_are_an_error_and_others_are_drawn(layout
     try:
         with pytest.raises(RenderError, match="died or hung"):
             renderer.paint(layouts, size=SIZE)
-        renderer._seconds = 60.0
+        renderer._drawing.seconds = 60.0
         assert renderer.paint(layouts[:1], size=SIZE) == expected("dense", layouts[:1])
     finally:
         renderer.close()

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from every_route import every_route, log_in, whole_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from server import Served, served
@@ -28,28 +29,38 @@ BODIES: dict[str, Any] = {
     "/v1/compress": {"messages": [{"role": "user", "content": "from B"}]},
     "/v1/quotas/{tenant}": {"turns": 5},
     "/v1/keys": {"scopes": ["read"]},
+    "/v1/proxy": {"mode": "off"},
+    "/dashboard/api/login": {"key": "om_of_nobody"},
+    "/dashboard/api/keys": {"scopes": ["read"]},
+    "/dashboard/api/fidelity": {"reader": "mini"},
 }
+LAST = (
+    "/v1/sessions/{session}/turns",
+    "/v1/sessions/{session}/messages",
+    "/v1/sessions/{session}/import",
+    "/dashboard/api/logout",
+)
+"""Routes that make a session of B's own, or end its login, after all others."""
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     store = f"sqlite:///{tmp_path_factory.mktemp('isolation') / 'memory.db'}"
-    with served(store=store, master_key=new_master_key()) as running:
+    with served(store=store, master_key=new_master_key(), proxy="on") as running:
         yield running
 
 
-def routes(service: Served) -> list[tuple[str, str]]:
-    found = [(method.upper(), path) for path, methods in service.app.openapi()["paths"].items() for method in methods]
-    assert len(found) >= 20
-    return found
-
-
-def call(client: httpx.Client, method: str, path: str, ids: dict[str, str]) -> httpx.Response:
+def call(client: httpx.Client, method: str, path: str, ids: dict[str, str], schema: Any = None) -> httpx.Response:
+    """Ask a route for what ``ids`` name, in its path and in what its query must have."""
     filled = re.sub(r"\{(\w+)\}", lambda name: quote(ids[name[1]], safe=""), path)
     body = BODIES.get(path) if method != "GET" else None
     if (method, path) == ("POST", "/v1/sessions/{session}/messages"):
         body = body["messages"]
-    query = {"turn_id": ids["turn"]} if path.endswith("/recall") else {}
+    described = schema["paths"].get(path, {}).get(method.lower(), {}) if schema else {}
+    fields = [one for one in described.get("parameters", ()) if one["in"] == "query" and one.get("required")]
+    query = {one["name"]: ids[one["name"]] for one in fields}
+    if path == "/v1/sessions/{session}/recall":
+        query = {"turn_id": ids["turn"]}
     headers = {"Idempotency-Key": ids["repeat"]}
     return client.request(method, filled, params=query, headers=headers, json=body)
 
@@ -59,26 +70,27 @@ def call(client: httpx.Client, method: str, path: str, ids: dict[str, str]) -> h
 def test_b_sees_nothing_of_a_on_any_route(service: Served, session: str, secret: str) -> None:
     with service.client("a") as a, service.client("b") as b:
         clean(a, b)
+        log_in(b, b.headers["Authorization"].removeprefix("Bearer "))
         path = "/v1/sessions/{session}/turns"
         ids = {"session": session, "repeat": "same-key", "turn": "#1", "page": "0" * 64, "tenant": "a"}
+        ids |= {"name": "app.js", "q": MARK}
         turns = [{"role": "user", "content": f"{MARK} {secret} {n} " + "and so on " * 40} for n in range(30)]
         made = a.post(path.format(session=quote(session, safe="")), json=turns)
         assert made.status_code == 201, made.text
         listed = a.get("/v1/sessions").json()["sessions"]
         ids |= {"session": listed[0]["id"], "turn": made.json()["turns"][0]["id"]}
-        context = call(a, "GET", "/v1/sessions/{session}/context", ids).json()
-        ids |= {"page": context["pages"][0]["id"], "key_id": a.get("/v1/keys").json()["keys"][0]["id"]}
+        page = call(a, "GET", "/v1/sessions/{session}/context", ids).json()["pages"][0]
+        ids |= {"page": page["id"], "tier": page["tier"], "key_id": a.get("/v1/keys").json()["keys"][0]["id"]}
         before = call(a, "GET", "/v1/sessions/{session}/export", ids).content
         absent = ids | {"session": "never was", "key_id": "0" * 16}
-        told = {"/v1/sessions/{session}/turns", "/v1/sessions/{session}/messages", "/v1/sessions/{session}/import"}
-        for method, route in sorted(routes(service), key=lambda found: found[1] in told):
-            if route in ("/metrics", "/v1/data-keys") or (method, route) == ("POST", "/v1/keys"):
-                continue
-            answer = call(b, method, route, ids)
+        schema = whole_schema(service.app)
+        for method, route in sorted(every_route(service.app), key=lambda found: (found[1] in LAST, found[1])):
+            answer = call(b, method, route, ids, schema)
             said = answer.text + json.dumps(dict(answer.headers))
             assert secret not in said and MARK not in said, (method, route)
-            if ("{session}" in route and route not in told) or "{key_id}" in route:
-                other = call(b, method, route, absent)
+            named = json.dumps(schema["paths"].get(route, {}).get(method.lower(), {}).get("parameters", ()))
+            if ('"session"' in named or '"key_id"' in named) and route not in LAST:
+                other = call(b, method, route, absent, schema)
                 assert answer.status_code == other.status_code == 404, (method, route, answer.text)
                 assert shape(answer, ids) == shape(other, absent), (method, route)
         assert call(a, "GET", "/v1/sessions/{session}/export", ids).content == before, "nor can B change it"

@@ -17,9 +17,10 @@ from optical_memory.cli import app
 from optical_memory.client import OpticalMemoryClient
 from optical_memory.errors import QuotaError
 from optical_memory.service.metered import Metered, MeteredStore
-from optical_memory.service.quotas import Quota, Quotas, Usage, of_turns
+from optical_memory.service.quotas import Quota, Quotas
 from optical_memory.service.records import open_records
 from optical_memory.service.storing import append_all
+from optical_memory.service.usage import Usage, of_turns
 from optical_memory.stores import SqliteStore
 from optical_memory.stores.appends import Append, Appended
 from optical_memory.stores.base import Head
@@ -174,9 +175,8 @@ def test_what_was_stored_before_there_was_a_count_is_counted(store_url: str) -> 
     with served(store=store_url) as service, service.client() as client:
         client.post("/v1/sessions/a/turns", json=LONG)
         key = service.engine.records
-        before = key.get("usage/acme")
-        assert before is not None
-        key.add("usage/acme", [5, 5, 5], [None] * 3)  # as a killed replica leaves it
-        service.engine.quotas.doubt("acme")
-        service.engine.quotas.settle()
-        assert key.get("usage/acme") == before
+        assert key.swap("replica/gone", b"1.0", expected=None)
+        key.begin("usage/acme", "gone.1", [5, 5, 5], [None] * 3)
+        assert service.engine.quotas.usage("acme").turns == 35
+        service.engine.quotas.heal()
+        assert counted(service) == Usage(sessions=1) + of_turns(service.engine.scoped("acme").turns("a"))

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -76,6 +77,23 @@ def test_a_service_that_no_sentinel_knows_is_named(sentinels: Sentinels) -> None
         open_store(sentinels.url.replace("/memories/", "/other/") + "&retries=0")
     with pytest.raises(InputError, match="SERVICE"):
         open_store("redis+sentinel://127.0.0.1:1")
+
+
+def test_no_connection_to_a_sentinel_is_left_for_the_collector(sentinels: Sentinels) -> None:
+    def held() -> int:
+        here = psutil.Process().net_connections("tcp")
+        return sum(
+            one.status == "ESTABLISHED" and bool(one.raddr) and one.raddr.port in sentinels.ports for one in here
+        )
+
+    for opened in (open_store, open_records):
+        with pytest.raises(StoreUnavailableError) as told:
+            opened(sentinels.url.replace("/memories/", "/other/") + "&retries=0")
+        assert held() == 0 and told.tb is not None, "what the error still refers to is closed"
+        one = opened(sentinels.url)
+        assert held() > 0
+        one.close()
+        assert held() == 0
 
 
 def test_tls_to_a_server_and_to_sentinels_checks_certificates(tmp_path: Path) -> None:

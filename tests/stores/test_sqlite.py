@@ -244,6 +244,41 @@ def test_a_read_only_folder_opens_for_reading(tmp_path: Path, mode: int) -> None
         folder.chmod(0o755)
 
 
+@pytest.fixture
+def imported() -> None:
+    """Import what a context needs while all files can be read."""
+    with OpticalMemory(profile="mini", renderer="dense", budget=2_000) as memory:
+        for number in range(60):
+            memory.add("user", f"Turn {number} is about a crate in the northern hall. " * 4)
+        memory.messages()
+
+
+@pytest.mark.usefixtures("imported", "unprivileged")
+def test_a_memory_shows_what_a_read_only_database_holds_and_caches_it_nowhere(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    settings: dict[str, Any] = {"store": f"sqlite:///{folder}/store.db", "profile": "mini", "renderer": "dense"}
+    with OpticalMemory("s", budget=2_000, **settings) as memory:
+        for number in range(60):
+            memory.add("user", f"Turn {number} is about crate {number * 7 % 31} in the northern hall. " * 4)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for path in folder.iterdir():
+        path.chmod(0o444)
+    folder.chmod(0o555)
+    try:
+        with OpticalMemory("s", budget=2_000, **settings) as memory:
+            sent = memory.messages()
+            assert memory.context().epoch and memory.context().pages and memory.messages() == sent
+            with pytest.raises(StoreUnavailableError, match="read-only"):
+                memory.add("user", "one more")
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    finally:
+        folder.chmod(0o755)
+        (folder / "store.db").chmod(0o644)
+    with OpticalMemory("s", budget=2_000, **settings) as memory:
+        assert memory.messages() == sent
+
+
 @pytest.mark.usefixtures("unprivileged")
 def test_a_read_only_database_of_an_older_version_says_so(tmp_path: Path) -> None:
     path = tmp_path / "store.db"
@@ -651,3 +686,24 @@ def test_a_purge_that_cannot_be_finished_now_is_said_and_left_to_the_next(
         assert b"zzsecret" in _bytes_on_disk(tmp_path)
         SqliteStore(path).close()
         assert b"zzsecret" not in _bytes_on_disk(tmp_path)
+
+
+def test_a_write_that_need_not_be_durable_alone_is_seen_at_once_and_the_next_one_syncs(tmp_path: Path) -> None:
+    one, other = (database.Database(str(tmp_path / "m.db"), 5.0) for _ in range(2))
+
+    def syncing(opened: database.Database) -> int:
+        with opened.reading() as db:
+            [found] = db.execute("PRAGMA synchronous").fetchone()
+        return int(found)
+
+    with one.writing(durable=False) as db:
+        [within] = db.execute("PRAGMA synchronous").fetchone()
+        db.execute("INSERT INTO records VALUES (x'01', x'02', NULL)")
+    with other.reading() as db:
+        assert db.execute("SELECT data FROM records").fetchall() == [(b"\2",)]
+    assert (within, syncing(one)) == (1, 2), "sqlite.org/pragma.html#pragma_synchronous: 1 is NORMAL, 2 is FULL"
+    with pytest.raises(ZeroDivisionError), one.writing(durable=False):
+        raise ZeroDivisionError
+    assert syncing(one) == 2
+    one.close()
+    other.close()

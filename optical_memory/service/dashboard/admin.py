@@ -6,10 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from optical_memory.service.bodies import KeyBody, StrictRoute
+from optical_memory.service.bodies import KeyBody, QuotaBody, StrictRoute
 from optical_memory.service.dashboard.entry import Keeper
 from optical_memory.service.routes import operations, quotas
 from optical_memory.service.routes.operations import KeyId
+from optical_memory.service.routes.quotas import Tenant
 
 router = APIRouter(route_class=StrictRoute, include_in_schema=False)
 
@@ -38,6 +39,24 @@ async def rotate_key(
 async def revoke_key(caller: Keeper, key_id: KeyId) -> Response:
     """End a key, and every login by it."""
     return _unkept(await operations.revoke_key(caller, key_id))
+
+
+@router.get("/dashboard/api/quotas/{tenant}")
+async def any_quota(caller: Keeper, tenant: Tenant) -> Response:
+    """Return what any tenant may keep, keeps, and has left, for admins of the operator's tenant."""
+    return _unkept(await quotas.quota(caller, tenant))
+
+
+@router.put("/dashboard/api/quotas/{tenant}")
+async def set_quota(caller: Keeper, tenant: Tenant, body: QuotaBody) -> Response:
+    """Set what any tenant may keep, for admins of the operator's tenant."""
+    return _unkept(await quotas.set_quota(caller, tenant, body))
+
+
+@router.post("/dashboard/api/quotas/{tenant}/recount")
+async def recount(caller: Keeper, tenant: Tenant) -> Response:
+    """Count anew what any tenant keeps, for admins of the operator's tenant."""
+    return _unkept(await quotas.recount(caller, tenant))
 
 
 @router.get("/dashboard/api/quota")

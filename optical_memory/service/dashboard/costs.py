@@ -8,7 +8,7 @@ from typing import Any
 
 from optical_memory.budget import Profile
 from optical_memory.budget.advice import Bill, bill_full_text, bill_truncation, recommend, request_dollars
-from optical_memory.service.dashboard.replay import Figures
+from optical_memory.service.dashboard.figures import Figures
 
 POINTS = 240
 """Most points of a curve."""
@@ -18,15 +18,17 @@ def costs_data(figures: Figures, profile: Profile, budget: int) -> dict[str, Any
     """Return the bills of the requests so far, the way to take, and the curves of money.
 
     As in :func:`optical_memory.budget.advice.advise` each turn counts as one request, but not instructions, which the
-    next request holds. The memory's bill is of the replayed requests themselves: what stood so in the request before
-    is read from the cache, the rest is written to it.
+    next request holds, nor a turn after which the context is over the budget: there nothing was asked. The memory's
+    bill is of the requests themselves: what stood so in the request before is read from the cache, the rest is
+    written to it.
     """
     price = profile.price
-    kinds = list(zip(figures.turn, figures.system, strict=True))
-    system = sum(tokens for tokens, kind in kinds if kind == 1)
-    full = bill_full_text([tokens for tokens, kind in kinds if kind != 1], system, price)
-    short = bill_truncation([tokens for tokens, kind in kinds if not kind], system, price, max(budget - system, 1))
-    asked = [place for place, (_, kind) in enumerate(kinds) if kind != 1]
+    kinds = list(zip(figures.turn, figures.system, figures.over, strict=True))
+    system = sum(tokens for tokens, kind, _ in kinds if kind == 1)
+    full = bill_full_text(_between([(tokens, over) for tokens, kind, over in kinds if kind != 1]), system, price)
+    spoken = _between([(tokens if not kind else 0, over) for tokens, kind, over in kinds if kind != 1])
+    short = bill_truncation(spoken, system, price, max(budget - system, 1))
+    asked = [place for place, (_, kind, over) in enumerate(kinds) if kind != 1 and not over]
     read = [figures.kept[place] if number else 0 for number, place in enumerate(asked)]
     sent = [figures.tokens[place] for place in asked]
     text = [figures.text[place] for place in asked]
@@ -53,6 +55,17 @@ def costs_data(figures: Figures, profile: Profile, budget: int) -> dict[str, Any
             "full_text": _sampled(_running(whole)),
         },
     }
+
+
+def _between(turns: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the tokens that each request adds, of turns and whether nothing was asked after them."""
+    out, more = [], 0
+    for tokens, over in turns:
+        more += tokens
+        if not over:
+            out.append(more)
+            more = 0
+    return out
 
 
 def _running(steps: Sequence[float]) -> list[float]:

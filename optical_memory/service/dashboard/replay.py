@@ -1,8 +1,9 @@
-"""Replay: a session taken in again turn by turn, as by an agent that asks for its context after each turn.
+"""Replay: a session taken in again turn by turn, for what each request would have held.
 
-The store keeps every turn exactly, but of a view's epochs only the newest. So the past is replayed: a memory in this
-process takes in the visible path under the same settings, and every state that it would have saved is kept. Two
-things may have been otherwise in life: an agent may ask less often than after each turn, or keep tokens free for tools.
+Under the epochs that the store kept, a turn costs no more than its count. Before them, and in a view that nobody used,
+they are planned anew: a memory in this process takes in the visible path under the same settings, as by an agent that
+asks for its context after each turn, and every state that it would have saved is kept. There two things may have been
+otherwise in life: an agent may ask less often than after each turn, or keep tokens free for tools.
 """
 
 from __future__ import annotations
@@ -10,19 +11,26 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from contextlib import suppress
+from dataclasses import dataclass
 
 from optical_memory.budget import Profile, count_message
-from optical_memory.context.base import Context, Piece
-from optical_memory.context.lineage import Lineage, Ranges, clipped, within
+from optical_memory.context.base import Settings
+from optical_memory.context.epoch import Epoch
+from optical_memory.context.events import Events
+from optical_memory.context.history import Kept
+from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.state import SessionState
+from optical_memory.context.view import SessionView
 from optical_memory.errors import BudgetError
 from optical_memory.memory import OpticalMemory
+from optical_memory.policies import BudgetedPolicy
 from optical_memory.renderers.base import Renderer
+from optical_memory.service.dashboard.ages import History, base_state
+from optical_memory.service.dashboard.figures import Figures, Held
 from optical_memory.service.dashboard.overlay import Overlay
+from optical_memory.service.dashboard.shown import epoch_in
 from optical_memory.stores.base import Head, Store
-from optical_memory.turns import Turn
 
 MOST_TURNS = 20_000
 """Most turns that are replayed; of a longer session the first ones."""
@@ -40,7 +48,12 @@ class Setting:
     budget: int
     renderer: Renderer
 
-    def memory(self, overlay: Overlay, clock: Callable[[], float] = time.time) -> OpticalMemory:
+    @property
+    def settings(self) -> Settings:
+        """The same for a view, with the policy that the service has."""
+        return Settings(profile=self.profile, budget=self.budget, policy=BudgetedPolicy(), renderer=self.renderer)
+
+    def memory(self, overlay: Overlay) -> OpticalMemory:
         """Return a memory of what an overlay shows, which draws nothing before it is asked."""
         return OpticalMemory(
             overlay.session,
@@ -48,32 +61,8 @@ class Setting:
             profile=self.profile,
             budget=self.budget,
             renderer=self.renderer,
-            clock=clock,
             draw_ahead=False,
         )
-
-
-@dataclass(slots=True, kw_only=True)
-class Figures:
-    """What each request would have held, one entry for each turn of the visible path.
-
-    ``tokens`` of the context and ``text`` of the whole history, ``turn`` of that turn alone, all in tokens;
-    ``kept``: tokens at the start of the request that stood so in the request before; ``epoch``: its number;
-    ``over``: 1 where not even the least fitted; ``system``: 1 for instructions, 2 for ones that were said before.
-    """
-
-    seq: list[int] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    text: list[int] = field(default_factory=list)
-    turn: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
-    epoch: list[int] = field(default_factory=list)
-    over: list[int] = field(default_factory=list)
-    system: list[int] = field(default_factory=list)
-
-    def columns(self, after: int) -> dict[str, list[int]]:
-        """Return all entries after the first ``after``."""
-        return {one.name: getattr(self, one.name)[after:] for one in fields(self)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +76,10 @@ class Saved:
 class Replay:
     """One session's replay under one setting, which goes on where it stopped. Safe for threads."""
 
-    def __init__(self, store: Store, session: str, head: Head, state: SessionState, setting: Setting) -> None:
-        """Nothing is read until :meth:`advance`."""
+    def __init__(
+        self, store: Store, session: str, head: Head, state: SessionState, setting: Setting, history: History
+    ) -> None:
+        """No turn is read until :meth:`advance`."""
         self.store, self.session, self.setting = store, session, setting
         self.birth, self.forgotten, self.doomed = head.birth, head.forgotten, dict(state.doomed)
         self.path: Ranges = state.lineage.path(head.length)
@@ -97,12 +88,13 @@ class Replay:
         self.saved: list[Saved] = []
         self.stopped = ""
         self.lock = threading.Lock()
-        self._base = base_state(state, self.path)
+        self.history = history
+        self._base = base_state(state, self.path).pack()
         self._bytes = 0
-        self._at = 0.0
         self._overlay = Overlay(store, session, head, last=-1, state=self._base, on_state=self._keep)
-        self._memory = setting.memory(self._overlay, self._clock)
-        self._before: tuple[Piece, ...] = ()
+        self._view = SessionView(self._overlay, session, setting.settings, events=Events())
+        self._before: Held | None = None
+        self._stands: Kept | None = None
         self._said: set[str] = set()
 
     def continues(self, head: Head, state: SessionState) -> bool:
@@ -114,11 +106,6 @@ class Replay:
             return False
         self.path, self.length = path, head.length
         return True
-
-    @property
-    def places(self) -> int:
-        """Turns of the visible path, forgotten ones included."""
-        return sum(last - first + 1 for first, last in self.path)
 
     @property
     def turns(self) -> int:
@@ -148,32 +135,28 @@ class Replay:
         found = self._overlay.turns(self.session, after=nearest[0] - 1, before=nearest[0] + 1)
         if not found:  # a forgotten turn
             return True
-        self._at = found[0].created_at or self._at
+        held = self._held(found[0].seq)
+        said_before = found[0].digest in self._said
+        system = 0 if not found[0].is_instruction else 2 if said_before else 1
         tokens = count_message(found[0], self.setting.profile)
-        try:
-            context, over = self._memory.context(), 0
-        except BudgetError:
-            context, over = self._memory.peek(), 1
-        self._note(found[0], tokens, context, over)
+        self.figures.add(found[0], held, self._before, tokens=tokens, system=system)
+        self._before = held
+        if system:
+            self._said.add(found[0].digest)
         return True
 
-    def _note(self, turn: Turn, tokens: int, context: Context, over: int) -> None:
-        pieces = tuple(context.pieces())
-        row = {
-            "seq": turn.seq,
-            "tokens": context.tokens,
-            "text": context.text_tokens,
-            "turn": tokens,
-            "kept": kept(self._before, pieces),
-            "epoch": context.epoch,
-            "over": over,
-            "system": 0 if not turn.is_instruction else 2 if turn.digest in self._said else 1,
-        }
-        for name, value in row.items():
-            getattr(self.figures, name).append(value)
-        self._before = pieces
-        if turn.is_instruction:
-            self._said.add(turn.digest)
+    def _held(self, place: int) -> Held:
+        """Return what a request holds under the epoch that was kept, else under one that is planned where it is due."""
+        kept = self.history.at(place)
+        if kept is not None and kept != self._stands and (state := self.history.state(kept)) is not None:
+            self._overlay.show(state)
+            self._stands = kept
+        if self._stands is not None:
+            self._view.sync(read_only=True)
+        else:
+            with suppress(BudgetError):  # where not even the least fits, it is shown as it stands
+                self._view.build()
+        return Held.of(self._view, self._before)
 
     def _keep(self, state: bytes) -> None:
         self.saved.append(Saved(turns=self.turns + 1, state=state))
@@ -183,35 +166,15 @@ class Replay:
         """Return a memory of the session after so many turns (1 to :attr:`turns`)."""
         head = Head(birth=self.birth, length=self.length, version=1, forgotten=self.forgotten)
         last, state = self.figures.seq[turns - 1], self.state_at(turns)
-        overlay = Overlay(self.store, self.session, head, last=last, state=state)
-        return self.setting.memory(overlay, self._clock)
+        return self.setting.memory(Overlay(self.store, self.session, head, last=last, state=state))
 
     def state_at(self, turns: int) -> bytes:
-        """Return the state after so many turns."""
+        """Return the state after so many turns, of those under no epoch that was kept."""
         place = bisect_right(self.saved, turns, key=lambda saved: saved.turns)
         return self.saved[place - 1].state if place else self._base
 
-    def _clock(self) -> float:
-        return self._at
-
-
-def base_state(state: SessionState, path: Ranges) -> bytes:
-    """Return the state from which a replay begins: the visible path, what is being forgotten, and no epoch."""
-    forks = tuple(fork for fork in state.lineage.forks if within(path, fork[0]))
-    return SessionState(lineage=Lineage(forks), doomed=state.doomed).pack()
-
-
-def kept(before: tuple[Piece, ...], now: tuple[Piece, ...]) -> int:
-    """Return the tokens at the start of a request that stood so, to the byte, in the request before."""
-    tokens = 0
-    for old, new in zip(before, now, strict=False):
-        if old is not new and not _same(old, new):
-            break
-        tokens += new.tokens
-    return tokens
-
-
-def _same(one: Piece, other: Piece) -> bool:
-    """Whether two pieces leave as the same bytes: pixels follow from a page's id and tier."""
-    pages = [None if piece.page is None else (piece.page.id, piece.page.tier) for piece in (one, other)]
-    return pages[0] == pages[1] and replace(one, page=None, tokens=0) == replace(other, page=None, tokens=0)
+    def epoch_at(self, turns: int, view: str) -> Epoch | None:
+        """Return the epoch that was planned by the time of so many turns; None for one of those that were kept."""
+        if turns > self.turns or (turns and self.history.at(self.figures.seq[turns - 1]) is not None):
+            return None
+        return epoch_in(self.state_at(turns), view)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from optical_memory.budget import profiles
 from optical_memory.errors import NotFoundError
 from optical_memory.service.bodies import StrictRoute
-from optical_memory.service.dashboard import admin, entry, looking
+from optical_memory.service.dashboard import admin, asking, entry, measuring, seeing
 from optical_memory.service.dashboard.assets import SHELL, file_response, private, secured
 from optical_memory.service.dashboard.entry import Looker, Working, logins_of
 from optical_memory.service.dashboard.logins import csrf_of
@@ -27,7 +27,7 @@ def add_to(app: FastAPI) -> None:
     """Add the dashboard to the service's app."""
     app.state.watching = Watching()
     app.state.replaying = asyncio.Semaphore(1)  # one replay at a time takes a processor
-    for each in (router, entry.router, looking.router, admin.router):
+    for each in (router, entry.router, seeing.router, asking.router, measuring.router, admin.router):
         app.include_router(each)
 
 
@@ -72,6 +72,8 @@ async def me(request: Request, engine: Working) -> Response:
         "budget": engine.settings.budget,
         "profiles": profiles(),
         "readers": readers_here(),
+        "answers": engine.endpoint is not None,
+        "operates": engine.settings.operator is not None and caller.tenant == engine.settings.operator,
     }
     return private(said)
 

@@ -10,14 +10,14 @@ from threading import Lock
 from typing import Any
 
 from optical_memory.budget import get_profile, profiles
-from optical_memory.context.base import Settings
 from optical_memory.context.lineage import within
 from optical_memory.context.state import SessionState
 from optical_memory.memory import OpticalMemory
-from optical_memory.policies import BudgetedPolicy
 from optical_memory.renderers.base import Renderer
+from optical_memory.service.dashboard.ages import Ages, History, base_state
 from optical_memory.service.dashboard.overlay import Overlay
 from optical_memory.service.dashboard.replay import Replay, Setting
+from optical_memory.service.dashboard.shown import change_data
 from optical_memory.stores.base import Head, Store
 
 MOST_REPLAYS = 16
@@ -40,24 +40,29 @@ class Known:
 
     head: Head
     state: SessionState
-    turns: int
-    """Turns on the visible path, forgotten ones left out."""
+    ages: Ages
+
+    @property
+    def turns(self) -> int:
+        """Turns on the visible path, forgotten ones left out."""
+        return self.ages.turns
 
 
 class Watched:
-    """One session under one setting: its replay, and memories of it at some ages."""
+    """One session under one setting: its epochs as they were, its replay, and memories of it at some ages."""
 
     def __init__(self, store: Store, session: str, setting: Setting) -> None:
         self.store, self.session, self.setting = store, session, setting
         self.seen = time.monotonic()
         self._lock = Lock()
         self._replay: Replay | None = None
+        self._looked: Known | None = None
         self._ages: OrderedDict[tuple[Any, ...], OpticalMemory] = OrderedDict()
 
     @property
     def name(self) -> str:
         """The name under which the store keeps the epochs of this view."""
-        return view_name(self.setting)
+        return self.setting.settings.name
 
     def known(self) -> Known:
         """Read where the session stands."""
@@ -65,26 +70,78 @@ class Watched:
 
     def replay(self, known: Known) -> Replay:
         """Return the replay, begun anew where the session is not the one that was replayed."""
+        head, state = known.head, known.state
         with self._lock:
-            if self._replay is None or not self._replay.continues(known.head, known.state):
-                self._replay = Replay(self.store, self.session, known.head, known.state, self.setting)
+            if self._replay is not None and self._looked is known:
+                return self._replay
+        history = History.of(self.store, self.session, self.name, base_state(state, known.ages.path))
+        with self._lock:
+            if self._replay is None or not self._replay.continues(head, state):
+                self._replay = Replay(self.store, self.session, head, state, self.setting, history)
                 self._ages.clear()
+            self._replay.history, self._looked = history, known
             return self._replay
 
-    def at(self, known: Known, turns: int) -> OpticalMemory:
-        """Return a memory of the session after so many turns, of those that were replayed."""
+    def at(self, known: Known, turn: int) -> OpticalMemory | None:
+        """Return a memory of the session after so many turns; None where that is neither kept nor replayed yet."""
         replay = self.replay(known)
-        return self._age(("at", turns), lambda: replay.at(turns))
+        if turn > known.turns:
+            return None
+        place = known.ages.place(turn)
+        kept = replay.history.at(place)
+        state = None if kept is None else replay.history.state(kept)
+        if kept is not None and state is not None:
+            return self._age(("kept", turn, kept.key), lambda: self._standing(known, place, state))
+        return self._age(("at", turn), lambda: replay.at(turn)) if turn <= replay.turns else None
 
     def now(self, known: Known) -> OpticalMemory | None:
         """Return a memory of the session as it stands; None where it has no epoch and too many turns to begin one."""
         head = known.head
         if self.name not in known.state.epochs and known.turns > MOST_AT_ONCE:
             return None
-        return self._age(("now", head.birth, head.length, head.version, head.forgotten), lambda: self._stands(known))
+        key = ("now", head.birth, head.length, head.version, head.forgotten)
+        return self._age(key, lambda: self._standing(known, head.length - 1, known.state.pack()))
 
-    def _stands(self, known: Known) -> OpticalMemory:
-        last, state = known.head.length - 1, known.state.pack()
+    def recorded(self, known: Known) -> dict[str, Any]:
+        """Return from which turn on epochs were kept (None: none were), and after which turns those began."""
+        began = dict.fromkeys(known.ages.turn(kept.after) for kept in self.replay(known).history.kept)
+        return {"from": next(iter(began), None), "epochs": list(began)}
+
+    def is_recorded(self, known: Known, turn: int | None) -> bool:
+        """Whether the epoch of an age is one that was kept, and not planned anew."""
+        place = known.head.length - 1 if turn is None else known.ages.place(turn)
+        return self.replay(known).history.at(place) is not None
+
+    def change(self, known: Known, turn: int | None) -> dict[str, Any] | None:
+        """Return what the last epoch at or before a turn changed (None: now), and after which turn it began.
+
+        None where there was no epoch, or the one before it is not known (yet).
+        """
+        replay, live = self.replay(known), known.state.epochs.get(self.name)
+        kept = replay.history.at(known.head.length - 1 if turn is None else known.ages.place(turn))
+        if kept is not None:
+            after = replay.history.epoch(kept) if turn is not None or live is None else live
+            began = known.ages.turn(kept.after)
+            before = replay.history.before(kept) or replay.epoch_at(began - 1, self.name)
+            if after is None or before is None or after.number != kept.number:
+                return None
+            return change_data(before, after) | {"turn": began}
+        if turn is None and live is not None:
+            replayed = replay.epoch_at(replay.turns, self.name)
+            if replayed is None or replayed.entries != live.entries:
+                return None
+        return self._change_replayed(replay, replay.turns if turn is None else turn)
+
+    def _change_replayed(self, replay: Replay, turn: int) -> dict[str, Any] | None:
+        with replay.lock:
+            epochs = replay.figures.epoch[:turn]
+        if not epochs or not epochs[-1]:
+            return None
+        began = next((place for place in range(len(epochs) - 1, 0, -1) if epochs[place - 1] != epochs[-1]), 0) + 1
+        before, after = replay.epoch_at(began - 1, self.name), replay.epoch_at(began, self.name)
+        return None if before is None or after is None else change_data(before, after) | {"turn": began}
+
+    def _standing(self, known: Known, last: int, state: bytes) -> OpticalMemory:
         return self.setting.memory(Overlay(self.store, self.session, known.head, last=last, state=state))
 
     def _age(self, key: tuple[Any, ...], make: Callable[[], OpticalMemory]) -> OpticalMemory:
@@ -106,7 +163,7 @@ class Watching:
 
     def of(self, tenant: str, store: Store, session: str, setting: Setting) -> Watched:
         """Return what is kept of a tenant's session under a setting."""
-        key = (tenant, session, view_name(setting))
+        key = (tenant, session, setting.settings.name)
         now = time.monotonic()
         with self._lock:
             found = self._watched.pop(key, None) or Watched(store, session, setting)
@@ -137,7 +194,7 @@ class Watching:
             for budget in {*BUDGETS, *budgets} - tried:
                 for profile in profiles():
                     setting = Setting(profile=get_profile(profile), budget=budget, renderer=renderer)
-                    self._names[view_name(setting)] = (profile, budget)
+                    self._names[setting.settings.name] = (profile, budget)
             return [self._names[name] for name in reversed(list(known.state.epochs)) if name in self._names]
 
 
@@ -146,13 +203,5 @@ def read(store: Store, session: str) -> Known:
     head = store.head(session)
     state = SessionState.load(head.birth, store.load_state(session) if head.version else None)
     path = state.lineage.path(head.length)
-    gone = sum(within(path, place) for place in store.forgotten(session)) if head.forgotten else 0
-    return Known(head=head, state=state, turns=sum(last - first + 1 for first, last in path) - gone)
-
-
-def view_name(setting: Setting) -> str:
-    """Return the name of a view with the policy that the service has."""
-    settings = Settings(
-        profile=setting.profile, budget=setting.budget, policy=BudgetedPolicy(), renderer=setting.renderer
-    )
-    return settings.name
+    gone = [place for place in store.forgotten(session) if within(path, place)] if head.forgotten else []
+    return Known(head=head, state=state, ages=Ages(path=path, gone=tuple(sorted(gone))))

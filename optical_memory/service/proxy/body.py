@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,11 @@ from optical_memory.errors import InputError
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
+
+
+Pieces = tuple[bytes, ...]
+"""A body that was made, in pieces that are sent one after the other."""
+SMALL_BYTES = 1 << 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,11 @@ class Item:
 
     raw: str
     value: Any
+
+    @property
+    def sent(self) -> bytes:
+        """What leaves where it is not changed."""
+        return self.raw.encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,22 +60,42 @@ class Body:
         field = self.fields.get(name)
         return "" if field is None else self.text[field.start : field.end]
 
-    def changed(self, texts: Mapping[str, str]) -> bytes:
-        """Return the body with other JSON texts for these fields; all else is as it came."""
-        out, at = list[str](), 0
+    def changed(self, texts: Mapping[str, Sequence[bytes]]) -> Pieces:
+        """Return the body with other JSON texts, in pieces, for these fields; all else is as it came."""
+        out, at = list[bytes](), 0
         known = sorted((self.fields[name].start, name) for name in texts if name in self.fields)
         for start, name in known:
-            out += [self.text[at:start], texts[name]]
+            out += [self.text[at:start].encode(), *texts[name]]
             at = self.fields[name].end
         close = self.text.rindex("}")
-        added = [f"{json.dumps(name)}:{text}" for name, text in texts.items() if name not in self.fields]
-        lead = "," if self.fields and added else ""
-        out += [self.text[at:close], lead, ",".join(added), self.text[close:]]
-        return "".join(out).encode()
+        out.append(self.text[at:close].encode())
+        lead = "," if self.fields else ""
+        for name in texts:
+            if name not in self.fields:
+                out += [f"{lead}{json.dumps(name)}:".encode(), *texts[name]]
+                lead = ","
+        out.append(self.text[close:].encode())
+        return tuple(_grouped(out))
 
-    def with_items(self, raws: Sequence[str], texts: Mapping[str, str] | None = None) -> bytes:
-        """Return the body with another list of messages, given as texts, and other fields."""
-        return self.changed({self.key: f"[{','.join(raws)}]"} | dict(texts or {}))
+    def with_items(self, raws: Sequence[bytes], texts: Mapping[str, str] | None = None) -> Pieces:
+        """Return the body with another list of messages, given as JSON, and other fields."""
+        commas = (part for raw in raws for part in (b",", raw))
+        next(commas, None)
+        others = {name: [text.encode()] for name, text in (texts or {}).items()}
+        return self.changed({self.key: [b"[", *commas, b"]"]} | others)
+
+
+def _grouped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield pieces, small ones together; a large one, as a page is, is not copied."""
+    small: list[bytes] = []
+    for piece in pieces:
+        if len(piece) < SMALL_BYTES:
+            small.append(piece)
+            continue
+        yield b"".join(small)
+        small = []
+        yield piece
+    yield b"".join(small)
 
 
 def parse_body(data: bytes, key: str) -> Body:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -25,15 +25,40 @@ MOST_PASTS = 128
 Places = Sequence[Sequence[int]]
 """For each message the places of its turns, as following a list returns them."""
 
-Shown = tuple[int | None, list[dict[str, Any]], int]
-"""One of the newest messages: its number (None: pages), what it leaves as where that is not what came, its tokens."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """One of the newest messages: its number (None: pages), and whether it leaves otherwise than it came."""
+
+    number: int | None
+    pieces: tuple[Piece, ...]
+    anew: bool
+
+    @property
+    def tokens(self) -> int:
+        """What it costs."""
+        return sum(piece.tokens for piece in self.pieces)
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """What tells it from others as long as its pieces are held."""
+        return tuple(map(id, self.pieces))
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The texts of newest messages that leave otherwise than they came, kept with what they were made of."""
+
+    pieces: tuple[Piece, ...]
+    mark: Any
+    texts: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composed:
-    """Texts of messages, in order, what each costs, and how many images they hold."""
+    """Messages as JSON, in order, what each costs, and how many images they hold."""
 
-    raws: tuple[str, ...]
+    raws: tuple[bytes, ...]
     tokens: tuple[int, ...]
     images: int
 
@@ -53,12 +78,16 @@ def leading(items: Sequence[Item]) -> int:
 
 @dataclass(slots=True)
 class Past:
-    """The text of a view's past, which stays as it is until an epoch begins: pages are not written out each time."""
+    """The text of a view's past, which stays as it is until an epoch begins: pages are not written out each time.
+
+    ``shown`` are the newest messages that leave otherwise than they came, pages of large results above all.
+    """
 
     of: tuple[Piece, ...] | None = None
     recall: bool = False
     mark: Any = None
-    texts: tuple[str, ...] = ()
+    texts: tuple[bytes, ...] = ()
+    shown: dict[tuple[int, ...], Written] = field(default_factory=dict)
 
 
 class Pasts:
@@ -74,6 +103,11 @@ class Pasts:
         while len(self._kept) > MOST_PASTS:
             self._kept.popitem(last=False)
         return found
+
+    def let_go(self, is_gone: Callable[[Any], bool]) -> None:
+        """Let go of the views whose key says so."""
+        for key in [key for key in self._kept if is_gone(key)]:
+            self._kept.pop(key, None)
 
 
 def answers_in(items: Sequence[Item]) -> int:
@@ -112,21 +146,26 @@ class _Composing:
     def done(self, past: Past) -> Composed:
         """Return the list. Instructions of the past come first: they stay text for ever."""
         stated = [piece for piece in self.context.past if piece.kind == "instructions"]
-        out = [(self.items[self.of[seq]].raw, piece.tokens) for piece in stated if (seq := _seq(piece)) in self.of]
+        out = [(self.items[self.of[seq]].sent, piece.tokens) for piece in stated if (seq := _seq(piece)) in self.of]
         self.kept.update(self.of[seq] for piece in stated if (seq := _seq(piece)) in self.of)
         tail = list(self._tail())
-        first = next((message for message, _, _ in tail if message is not None), None)
-        ahead = [] if first is None else list(self._ahead(first))
+        numbers = [one.number for one in tail if one.number is not None]
+        ahead = list(self._ahead(numbers[0])) if numbers else []
         self.kept.update(ahead)
-        self.kept.update(message for message, _, _ in tail if message is not None)
+        self.kept.update(numbers)
         self._write(past)
         cost = sum(piece.tokens for piece in self.context.past if piece.kind != "instructions")
         out += [(text, 0 if place else cost) for place, text in enumerate(past.texts)]
-        out += [(self.items[message].raw, 0) for message in ahead]
-        for place, (message, made, tokens) in enumerate(tail):
-            made = self._remarked(tail, place) if made else made
-            raws = [_text(one) for one in made] or [self.items[message or 0].raw]
-            out += [(raw, 0 if number else tokens) for number, raw in enumerate(raws)]
+        out += [(self.items[message].sent, 0) for message in ahead]
+        written: dict[tuple[int, ...], Written] = {}
+        for place, one in enumerate(tail):
+            if one.anew:
+                written[one.key] = self._written(one, self._mark(tail, place), past)
+                raws = written[one.key].texts
+            else:
+                raws = (self.items[one.number or 0].sent,)
+            out += [(raw, 0 if number else one.tokens) for number, raw in enumerate(raws)]
+        past.shown = written
         pages = sum(piece.page is not None for piece in self.context.pieces())
         return Composed(raws=tuple(raw for raw, _ in out), tokens=tuple(cost for _, cost in out), images=pages)
 
@@ -150,17 +189,26 @@ class _Composing:
         return self.format == "anthropic"
 
     def _tail(self) -> Iterator[Shown]:
-        """Yield the newest messages: the number of one, what it leaves as where that is not what came, and its cost."""
-        for message, run in groupby(self.context.latest, key=self._message):
-            pieces = list(run)
+        """Yield the newest messages."""
+        for number, run in groupby(self.context.latest, key=self._message):
+            pieces = tuple(run)
             turns = [piece.turn for piece in pieces if piece.turn is not None]
-            tokens = sum(piece.tokens for piece in pieces)
-            if message is None:
-                yield None, from_turns(turns_of(pieces), self.format, repair=False), tokens
-            elif len(turns) == len(self.places[message]) and all(map(self._as_it_came, turns)):
-                yield message, [], tokens
-            else:
-                yield message, from_turns(turns, self.format, repair=False), tokens
+            same = number is not None and len(turns) == len(self.places[number]) and all(map(self._as_it_came, turns))
+            yield Shown(number=number, pieces=pieces, anew=not same)
+
+    def _written(self, one: Shown, mark: Any, past: Past) -> Written:
+        """Return what a message leaves as, written once as long as it stays as it is."""
+        held = past.shown.get(one.key)
+        if held is not None and held.mark == mark:
+            return held
+        if one.number is None:
+            turns = turns_of(one.pieces)
+        else:
+            turns = [piece.turn for piece in one.pieces if piece.turn is not None]
+        made = from_turns(turns, self.format, repair=False)
+        if mark is not None and made:
+            made[-1] = marked(made[-1], mark)
+        return Written(one.pieces, mark, tuple(map(_text, made)) or (self.items[one.number or 0].sent,))
 
     def _message(self, piece: Piece) -> int | None:
         return None if piece.turn is None else self.of.get(piece.turn.seq)
@@ -178,15 +226,16 @@ class _Composing:
             start -= 1
         yield from (place for place in range(start, first) if place not in self.kept)
 
-    def _remarked(self, tail: Sequence[Shown], place: int) -> list[dict[str, Any]]:
-        """Return what a message leaves as, with the marker that it had; pages that follow a message take its marker."""
-        message, made, _ = tail[place]
-        if message is None and place and tail[place - 1][1]:
-            message = tail[place - 1][0]
-        elif place + 1 < len(tail) and tail[place + 1][0] is None:
-            return made
-        had = None if message is None else next(marks(self.items[message].value), None)
-        return [*made[:-1], marked(made[-1], had)] if had is not None and self._has_marks else made
+    def _mark(self, tail: Sequence[Shown], place: int) -> Any:
+        """Return the marker that a message had, or None; pages that follow a message take its marker."""
+        number = tail[place].number
+        if number is None and place and tail[place - 1].anew:
+            number = tail[place - 1].number
+        elif place + 1 < len(tail) and tail[place + 1].number is None:
+            return None
+        if number is None or not self._has_marks:
+            return None
+        return next(marks(self.items[number].value), None)
 
 
 def _seq(piece: Piece) -> int:
@@ -197,5 +246,5 @@ def _kind(item: Item) -> Any:
     return item.value.get("type") if isinstance(item.value, Mapping) else None
 
 
-def _text(message: Mapping[str, Any]) -> str:
-    return json.dumps(message, separators=(",", ":"))
+def _text(message: Mapping[str, Any]) -> bytes:
+    return json.dumps(message, separators=(",", ":")).encode()

@@ -16,22 +16,23 @@ from optical_memory.budget import Price, count_tokens
 from optical_memory.memory import OpticalMemory
 from optical_memory.service.engine import Engine
 from optical_memory.service.proxy import gate, recalling
-from optical_memory.service.proxy.body import Item, parse_body
+from optical_memory.service.proxy.asides import Aside, keep, kept, placed, put_back
+from optical_memory.service.proxy.body import parse_body
 from optical_memory.service.proxy.chains import Chain, Chains, follow_answer, items_of
 from optical_memory.service.proxy.compose import Pasts, answers_in, compose, leading
+from optical_memory.service.proxy.counting import Counts
 from optical_memory.service.proxy.limits import wrong_with
 from optical_memory.service.proxy.made import Asked, Key, Made, failed, passed, tracks
 from optical_memory.service.proxy.markers import unmarked
 from optical_memory.service.proxy.models import Models
 from optical_memory.service.proxy.report import Report
-from optical_memory.service.proxy.sessions import Lineage, Lineages, begins_with, named
+from optical_memory.service.proxy.sessions import Lineage, Lineages, named
 from optical_memory.service.proxy.shapes import RESPONSES, Target
+from optical_memory.service.proxy.speaking import can_speak
 from optical_memory.service.settings import ServiceSettings
 
 _log = logging.getLogger(__name__)
 MOST_COURSES = 10_000
-MOST_SENT = 64
-"""Lists kept as they left, so that a count of tokens counts what would leave."""
 BEGUN = "proxy/begun"
 """Blob of a session whose requests leave compressed: another replica goes on with that."""
 BYTES_A_TOKEN = 3
@@ -47,8 +48,9 @@ class Compressing:
         self.models = Models(settings.proxy_models.split())
         self._lineages = Lineages(engine.records)
         self._courses: OrderedDict[Key, gate.Course] = OrderedDict()
-        self._sent: OrderedDict[Key, tuple[tuple[Item, ...], tuple[str, ...]]] = OrderedDict()
+        self._counts = Counts()
         self._pasts = Pasts()
+        engine.on_let_go.append(self.let_go)
         self._chains = Chains(engine.records)
         self._under_way: set[asyncio.Task[Made]] = set()
 
@@ -104,7 +106,7 @@ class Compressing:
             items=body.items,
         )
         if target.counts:
-            return self._counted(asked)
+            return self._counts.counted(asked, self._engine.scoped(tenant))
         before = body.get("previous_response_id") if shape is RESPONSES else None
         if before is not None:
             chain = self._chains.find(tenant, str(before))
@@ -116,15 +118,6 @@ class Compressing:
             return replace(asked, session=f"responses-{uuid.uuid4().hex}")
         lineage = Lineage.of(tenant, shape.provider, body.items)
         return replace(asked, session=self._lineages.find(lineage), lineage=lineage)
-
-    def _counted(self, asked: Asked) -> Made:
-        """Return a request for a count of tokens with the beginning of its list as it left before, if it did."""
-        for (tenant, *_), (items, raws) in reversed(list(self._sent.items())):
-            if tenant == asked.tenant and begins_with(asked.items, items):
-                rest = [item.raw for item in asked.items[len(items) :]]
-                body = asked.body.with_items([*raws, *rest])
-                return Made(report=Report(done="compressed", reason="counted"), body=body)
-        return passed("not-compressed")
 
     async def compressed(self, asked: Asked, *, dry: bool) -> Made:
         """Return what leaves for a request that was understood. Raises what memories raise."""
@@ -144,7 +137,7 @@ class Compressing:
         chain = asked.chain
         body = None
         if chain is not None and (not chain.at_provider or reason == "refused-before"):
-            body = asked.with_items([item.raw for item in asked.items], {})
+            body = asked.with_items([item.sent for item in asked.items], {})
         return replace(passed(reason, asked.session), body=body, asked=asked, tracks=tracks(asked))
 
     def _weighed(
@@ -166,17 +159,17 @@ class Compressing:
             self._lineages.keep(asked.lineage, asked.session)
         if not course.begun and memory.store.get_blob(memory.session, BEGUN) is not None:
             course = replace(course, begun=True)
-        recall = (
-            not dry and self._settings.proxy_recall and recalling.can_answer(asked.shape, asked.body, asked.streams)
-        )
-        beside = self._beside(asked, lead, recall)
-        reserve = beside + asked.shape.output_tokens(asked.body) + memory.budget - asked.profile.context_tokens
+        recall = not dry and self._settings.proxy_recall and _can_recall(asked)
+        beside = self._beside(asked, lead)
+        schema = self._count(asked, recalling.schema_text(asked.shape)) if recall else 0
+        asides = placed(asked.shape, items, kept(memory.store, memory.session)) if course.begun else {}
+        ours = schema + sum(self._count(asked, aside.text) for aside in asides.values())
+        reserve = beside + ours + asked.shape.output_tokens(asked.body) + memory.budget - asked.profile.context_tokens
         context = memory.context(reserve=max(reserve, 0), draw=course.begun)
-        sizes = gate.Sizes(beside=beside, text=context.text_tokens, shown=context.tokens)
+        sizes = gate.Sizes(beside=beside, text=context.text_tokens, shown=context.tokens + ours)
         price = self._price(asked)
-        requests = answers_in(items)
         window = asked.profile.context_tokens - asked.shape.output_tokens(asked.body)
-        if not course.begun and not gate.pays(price, sizes, requests=requests, window=window):
+        if not course.begun and not gate.pays(price, sizes, requests=answers_in(items), window=window):
             return self._plain(asked, "no-profit"), course.stays(sizes, asked.characters)
         if sizes.shown >= sizes.text:
             return self._plain(asked, "nothing-to-gain"), course.stays(sizes, 0)
@@ -184,12 +177,14 @@ class Compressing:
         texts = recalling.offered(asked.shape, asked.body) if recall else {}
         past = self._pasts.of(asked.key)
         composed = compose(items, followed.places, context, asked.shape.format, recall=recall, past=past)
-        raws = (*(item.raw for item in asked.items[:lead]), *composed.raws)
+        composed = put_back(composed, asked.shape, asides, lambda text: self._count(asked, text))
+        raws = (*(item.sent for item in asked.items[:lead]), *composed.raws)
         out = asked.with_items(raws, texts)
-        if wrong := wrong_with(context, asked.profile, len(out), self._settings.proxy_request_bytes):
+        if wrong := wrong_with(context, asked.profile, sum(map(len, out)), self._settings.proxy_request_bytes):
             return self._plain(asked, wrong), None
-        saved = gate.saved_dollars(price, sizes, course, composed.sent)
-        after = course.goes(sizes, composed.sent, saved)
+        sent = ((hash(recall), schema), *composed.sent)
+        saved = gate.saved_dollars(price, sizes, course, sent)
+        after = course.goes(sizes, sent, saved)
         report = Report(
             done="dry-run" if dry else "compressed",
             session=asked.session,
@@ -204,32 +199,43 @@ class Compressing:
             return replace(self._plain(asked, ""), report=report), replace(after, begun=course.begun)
         if not course.begun or not course.text:
             memory.store.put_blobs(memory.session, {BEGUN: b"1"})
-        self._remember(asked, raws)
+        if asked.shape.provider == "anthropic":  # only its clients ask for counts
+            self._counts.keep(asked, raws, memory.store.head(memory.session))
         made = Made(report=report, body=out, key=asked.key, asked=asked, tracks=tracks(asked))
         return (replace(made, raws=raws, texts=texts) if recall else made), after
 
-    def _remember(self, asked: Asked, raws: tuple[str, ...]) -> None:
-        """Keep a list as it left, for counts of tokens, which only Anthropic's clients ask for."""
-        if asked.shape.provider == "anthropic":
-            self._sent[asked.key] = (asked.items, raws)
-            self._sent.move_to_end(asked.key)
-        while len(self._sent) > MOST_SENT:
-            self._sent.popitem(last=False)
+    def let_go(self, tenant: str, session: str) -> None:
+        """Keep nothing in this process's memory of a session from which something was deleted."""
+        self._counts.let_go(tenant, session)
+        self._pasts.let_go(lambda key: key[:2] == (tenant, session))
 
-    def _beside(self, asked: Asked, lead: int, recall: bool) -> int:
-        """Return the tokens beside the conversation: instructions and tools, the recall tool included."""
+    def _beside(self, asked: Asked, lead: int) -> int:
+        """Return the tokens beside the conversation: instructions and tools."""
         texts = [asked.body.raw(name) for name in asked.shape.beside]
         texts += [item.raw for item in asked.items[:lead]]
-        texts += [recalling.schema_text(asked.shape)] if recall else []
-        return sum(_counted(text, asked.profile.name) for text in texts if text)
+        return sum(self._count(asked, text) for text in texts if text)
+
+    def _count(self, asked: Asked, text: str) -> int:
+        return _counted(text, asked.profile.name)
 
     def _price(self, asked: Asked) -> Price:
         price = asked.profile.price
         asks = asked.shape.provider != "anthropic" or '"cache_control"' in asked.body.text
         return price if asks else gate.uncached(price)
 
-    async def track(self, made: Made, answer: Mapping[str, Any]) -> None:
-        """Store what the model answered, so that the next request may name it. Failures are logged."""
+    async def keep_aside(self, made: Made, aside: Aside) -> None:
+        """Keep recall calls that a later request of the session has in their place. Failures are logged."""
+        assert made.memory is not None
+        try:
+            await made.memory.use(lambda opened: keep(opened.store, opened.session, aside))
+        except errors.OpticalMemoryError as error:
+            _log.warning("a lookup is not kept: %s", type(error).__name__)
+
+    async def track(self, made: Made, answer: Mapping[str, Any], *, cut: bool = False) -> None:
+        """Store what the model answered, so that the next request may name it. Failures are logged.
+
+        ``cut``: the provider has the answer with recall calls that are not in it, so it is not to be asked for by name.
+        """
         asked, memory, response_id = made.asked, made.memory, answer.get("id")
         if asked is None or memory is None or not isinstance(response_id, str):
             return
@@ -237,7 +243,7 @@ class Compressing:
         def done(opened: OpticalMemory) -> None:
             tip = follow_answer(opened, asked.items, answer)
             if tip is not None:
-                stored = asked.body.get("store") is not False
+                stored = asked.body.get("store") is not False and not cut
                 chain = Chain(session=asked.session, tip=tip, at_provider=stored)
                 self._chains.keep(asked.tenant, response_id, chain)
 
@@ -249,6 +255,10 @@ class Compressing:
     def refuse(self, key: Key) -> None:
         """Compress a session no more in this process: a provider refused what was made of it."""
         self._courses[key] = replace(self._courses.get(key, gate.Course()), refused=True)
+
+
+def _can_recall(asked: Asked) -> bool:
+    return recalling.can_answer(asked.shape, asked.body) and (not asked.streams or can_speak(asked.shape, asked.body))
 
 
 @lru_cache(maxsize=128)

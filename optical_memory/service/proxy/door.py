@@ -87,7 +87,7 @@ class Proxy:
         if not path.startswith("/v1/"):
             return path.startswith(("/v1beta", "/v1alpha", "/upload/v1beta"))
         if self._own is None:
-            paths = (str(getattr(route, "path", "")) for route in scope["app"].routes)
+            paths = scope["app"].openapi()["paths"]
             self._own = frozenset(one.split("/")[2] for one in paths if one.startswith("/v1/"))
         return path.split("/")[2] not in self._own
 

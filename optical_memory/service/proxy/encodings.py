@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import zlib
 
+from optical_memory.errors import MissingExtraError
+
+try:
+    import zstandard
+except ImportError as error:
+    raise MissingExtraError("zstandard", "service") from error
+
 
 def decoded(body: bytes, encoding: str, most: int) -> bytes | None:
     """Return a body without its compression, or None where it cannot be read here or is larger than ``most``."""
@@ -25,10 +32,6 @@ def _inflated(body: bytes, most: int) -> bytes | None:
 
 
 def _from_zstd(body: bytes, most: int) -> bytes | None:
-    try:
-        import zstandard  # where it is installed
-    except ImportError:
-        return None
     try:
         with zstandard.ZstdDecompressor().stream_reader(body) as reader:
             out = reader.read(most + 1)

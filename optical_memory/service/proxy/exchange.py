@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,11 +15,14 @@ from starlette.types import Send
 from optical_memory.errors import OpticalMemoryError
 from optical_memory.service.engine import Engine
 from optical_memory.service.proxy import recalling
+from optical_memory.service.proxy.asides import aside_of
+from optical_memory.service.proxy.body import Pieces
 from optical_memory.service.proxy.compressing import Compressing
 from optical_memory.service.proxy.encodings import decoded
 from optical_memory.service.proxy.made import Made, failed, passed
-from optical_memory.service.proxy.report import Figures, Report
+from optical_memory.service.proxy.report import Figures, Report, Usage
 from optical_memory.service.proxy.shapes import Target, error_body
+from optical_memory.service.proxy.speaking import Speaking, events_in
 from optical_memory.service.proxy.streams import CutError, Watch, forward, forward_kept, start, whole
 from optical_memory.service.proxy.switch import Mode
 from optical_memory.service.proxy.upstream import Headers, Sending, Upstream, UpstreamError, passing
@@ -62,7 +65,9 @@ class Exchange:
         if made.report.reason in ("failed", "store", "drawing", "conflict", "slow", "key-lost"):
             self._figures.failed(provider, made.report.reason)
         try:
-            if made.raws:
+            if made.raws and made.asked is not None and made.asked.streams:
+                await self._spoken(incoming, made, send)
+            elif made.raws:
                 await self._answered(incoming, made, send)
             else:
                 await self._forwarded(incoming, made, send)
@@ -97,7 +102,7 @@ class Exchange:
         found = self.switch.cached(tenant)
         return found if found is not None else await self._engine.quick(lambda: self.switch.read(tenant))
 
-    def _sending(self, incoming: Incoming, body: bytes | None, *, read: bool = False) -> Sending:
+    def _sending(self, incoming: Incoming, body: Pieces | None, *, read: bool = False) -> Sending:
         """Return the request to the provider; one that was made anew has no encoding, nor has an answer to read."""
         read = read or body is not None
         without = [b"content-encoding"] if body is not None else []
@@ -108,7 +113,7 @@ class Exchange:
             path=incoming.path,
             query=incoming.query,
             headers=[*headers, (b"accept-encoding", b"identity")] if read else headers,
-            body=incoming.body if body is None else body,
+            body=(incoming.body,) if body is None else body,
         )
 
     async def _forwarded(self, incoming: Incoming, made: Made, send: Send) -> None:
@@ -173,21 +178,78 @@ class Exchange:
                 self._figures.used(shape.provider, usage)
             calls = recalling.calls_of(shape, answer)
             if not calls.recall or calls.others or rounds == recalling.ROUNDS:
-                await self._one_answer(incoming, made, response, answers, send, cut=bool(calls.recall))
+                await self._one_answer(incoming, made, response, answers, send, calls=calls)
                 return
-            raws += recalling.continued(shape, answer, await self._looked_up(made, calls))
-            texts = dict(made.texts or {}) | (recalling.no_more(shape) if rounds + 1 == recalling.ROUNDS else {})
-            body = asked.body.with_items(raws, texts)
+            body = await self._with_results(made, answer, raws, last=rounds + 1 == recalling.ROUNDS)
         async with self._upstream.send(self._sending(incoming, None)) as response:
             await self._passed_on(incoming, self._refused(incoming, made), response, send, watched=False)
 
-    async def _looked_up(self, made: Made, calls: recalling.Calls) -> dict[int, str]:
-        assert made.memory is not None
-        tool = await made.memory.recall_tool()
-        out = {}
-        for place, (_, arguments) in enumerate(calls.recall):
-            out[place] = await self._engine.slow(lambda given=arguments: tool(given))  # type: ignore[misc]
-            self._figures.recalled(made.asked.shape.provider if made.asked else "")
+    async def _spoken(self, incoming: Incoming, made: Made, send: Send) -> None:
+        """Send a request with the recall tool, and give the caller one stream, in which its calls are answered."""
+        assert made.asked is not None
+        asked, body, raws = made.asked, made.body, list(made.raws)
+        speaking = Speaking.of(asked.shape)
+        for rounds in range(recalling.ROUNDS + 1):
+            speaking.last = rounds == recalling.ROUNDS
+            async with self._upstream.send(self._sending(incoming, body)) as response:
+                streams = response.headers.get("content-type", "").startswith("text/event-stream")
+                if not rounds and response.status_code in REFUSALS:
+                    break
+                if not rounds and not (streams and response.status_code == 200):
+                    await self._passed_on(incoming, made.report, response, send, watched=False)
+                    return
+                if not (streams and response.status_code == 200):
+                    raise CutError(f"{response.status_code} in the middle of a stream")
+                if not rounds:
+                    await start(send, 200, _back(response, keep_length=False) + made.report.headers + incoming.added)
+                await self._told(made, speaking, response, send)
+            if not speaking.goes_on:
+                self._figures.used(asked.shape.provider, usage_of({"usage": speaking.usage}) or Usage())
+                await send({"type": "http.response.body", "body": b""})
+                return
+            body = await self._with_results(made, speaking.answer, raws, last=rounds + 1 == recalling.ROUNDS)
+            speaking.begin()
+        async with self._upstream.send(self._sending(incoming, None)) as response:
+            await self._passed_on(incoming, self._refused(incoming, made), response, send, watched=False)
+
+    async def _told(self, made: Made, speaking: Speaking, response: httpx.Response, send: Send) -> None:
+        """Tell the caller of one of the provider's streams, event by event. Raises CutError where it breaks off."""
+        try:
+            async for event in events_in(response):
+                out = speaking.saw(event)
+                if speaking.beside:
+                    speaking.beside = False
+                    await self._aside(made, speaking.answer)
+                if out:
+                    await send({"type": "http.response.body", "body": out, "more_body": True})
+        except httpx.HTTPError as error:
+            raise CutError(type(error).__name__) from error
+
+    async def _aside(self, made: Made, answer: dict[str, Any]) -> int:
+        """Look up what an answer asks for beside calls of the caller's; it is kept for the caller's next request."""
+        assert made.asked is not None
+        shape, calls = made.asked.shape, recalling.calls_of(made.asked.shape, answer).recall
+        await self.compressing.keep_aside(made, aside_of(shape, answer, await self._looked_up(made, calls)))
+        return len(calls)
+
+    async def _with_results(self, made: Made, answer: dict[str, Any], raws: list[bytes], *, last: bool) -> Pieces:
+        """Return the request that goes on after recall calls; ``raws`` grows by them. ``last``: no more may come."""
+        assert made.asked is not None
+        shape, calls = made.asked.shape, recalling.calls_of(made.asked.shape, answer).recall
+        texts = await self._looked_up(made, calls)
+        results = [recalling.result_of(shape, *one) for one in zip(calls, texts, strict=True)]
+        raws += recalling.continued(shape, answer, results)
+        return made.asked.with_items(raws, dict(made.texts or {}) | (recalling.no_more(shape) if last else {}))
+
+    async def _looked_up(self, made: Made, calls: Sequence[dict[str, Any]]) -> list[str]:
+        """Return what is found for the recall calls, in their order."""
+        assert made.memory is not None and made.asked is not None
+        tool, shape = await made.memory.recall_tool(), made.asked.shape
+        out = []
+        for call in calls:
+            asked = recalling.told(shape, call).arguments
+            out.append(await self._engine.slow(partial(tool, asked)))
+            self._figures.recalled(shape.provider)
         return out
 
     async def _one_answer(
@@ -198,16 +260,20 @@ class Exchange:
         answers: list[dict[str, Any]],
         send: Send,
         *,
-        cut: bool,
+        calls: recalling.Calls,
     ) -> None:
+        """Give the caller the last answer; recall calls beside its own are answered, and kept for its next request."""
         assert made.asked is not None
-        said = recalling.summed(answers)
-        said = recalling.without_recall(made.asked.shape, said) if cut else said
-        recalls = (b"x-optical-memory-recalls", b"%d" % (len(answers) - 1))
+        shape, said, cut = made.asked.shape, recalling.summed(answers), bool(calls.recall)
+        left = recalling.without_recall(shape, said) if cut else said
+        answered = sum(len(recalling.calls_of(shape, one).recall) for one in answers[:-1])
+        if cut and calls.others:
+            answered += await self._aside(made, answers[-1])
+        recalls = (b"x-optical-memory-recalls", b"%d" % answered)
         headers = [*_back(response, keep_length=False), *made.report.headers, recalls, *incoming.added]
         if made.tracks:
-            await self.compressing.track(made, said)
-        data = response.content if len(answers) == 1 and not cut else json.dumps(said).encode()
+            await self.compressing.track(made, left, cut=cut)
+        data = response.content if len(answers) == 1 and not cut else json.dumps(left).encode()
         await whole(send, response.status_code, headers, data)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from optical_memory import errors
 from optical_memory.asynchronous import AsyncOpticalMemory
 from optical_memory.budget import Profile
-from optical_memory.service.proxy.body import Body, Item
+from optical_memory.service.proxy.body import Body, Item, Pieces
 from optical_memory.service.proxy.chains import Chain
 from optical_memory.service.proxy.compose import answers_in
 from optical_memory.service.proxy.report import Report
@@ -56,7 +56,7 @@ class Asked:
         more = 0 if self.chain is None else sum(len(item.raw) for item in self.items)
         return len(self.body.text) + more
 
-    def with_items(self, raws: Sequence[str], texts: Mapping[str, str]) -> bytes:
+    def with_items(self, raws: Sequence[bytes], texts: Mapping[str, str]) -> Pieces:
         """Return the body with these messages, which are all there are."""
         alone = {"previous_response_id": "null"} if self.chain is not None else {}
         return self.body.with_items(raws, alone | dict(texts))
@@ -70,10 +70,10 @@ class Made:
     """
 
     report: Report
-    body: bytes | None = None
+    body: Pieces | None = None
     key: Key | None = None
     asked: Asked | None = None
-    raws: tuple[str, ...] = ()
+    raws: tuple[bytes, ...] = ()
     texts: Mapping[str, str] | None = None
     memory: AsyncOpticalMemory | None = None
     tracks: bool = False

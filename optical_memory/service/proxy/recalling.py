@@ -1,13 +1,14 @@
 """The recall tool behind the proxy: offered where it can be answered here, and answered before the caller sees it.
 
-It is offered in requests that are not streamed: a stream would have to be held back until the model had chosen. The
-model's calls are answered and sent back, at most ``ROUNDS`` times, and the caller gets one answer.
+The model's calls are answered and sent back, at most ``ROUNDS`` times, and the caller gets one answer. In streams it is
+offered where they can go on (:mod:`optical_memory.service.proxy.speaking`); calls that come with others of the caller's
+are put aside (:mod:`optical_memory.service.proxy.asides`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -21,11 +22,13 @@ from optical_memory.service.proxy.shapes import Shape
 ROUNDS = 4
 """Most times that a model may look something up for one answer."""
 Json = dict[str, Any]
+SIGNATURE = "thoughtSignature"
+"""Key of a Gemini part that only the model can make."""
 
 
-def can_answer(shape: Shape, body: Body, streams: bool) -> bool:
-    """Whether a request can have the tool: one answer, not streamed, and no tool of this name of the client's."""
-    if streams or body.get("background") is True or body.raw("tools").find(f'"{wording.RECALL}"') >= 0:
+def can_answer(shape: Shape, body: Body) -> bool:
+    """Whether a request can have the tool: it asks for one answer, now, and has no tool of this name of its own."""
+    if body.get("background") is True or body.raw("tools").find(f'"{wording.RECALL}"') >= 0:
         return False
     config = body.get("generationConfig")
     count = body.get("n") or (config.get("candidateCount") if isinstance(config, dict) else None) or 1
@@ -51,75 +54,150 @@ def offered(shape: Shape, body: Body) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
-    """The calls of an answer: those of the recall tool (id and arguments), and whether there are others."""
+    """The calls of an answer, as the model made them: those of the recall tool, and all others."""
 
-    recall: tuple[tuple[str, Any], ...]
-    others: bool
+    recall: tuple[Json, ...]
+    others: tuple[Json, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """What a call says. ``id`` is "" where the provider gives none."""
+
+    id: str
+    name: str
+    arguments: Any
 
 
 def calls_of(shape: Shape, answer: Mapping[str, Any]) -> Calls:
     """Return the calls in an answer."""
-    found: list[tuple[str, str, Any]] = []
-    if shape.format == "openai":
-        for call in _message(answer).get("tool_calls") or ():
-            function = call.get("function") or {}
-            found.append((str(call.get("id")), str(function.get("name")), function.get("arguments")))
-    elif shape.format == "anthropic":
-        blocks = [block for block in answer.get("content") or () if block.get("type") == "tool_use"]
-        found = [(str(block.get("id")), str(block.get("name")), block.get("input")) for block in blocks]
-    elif shape.format == "responses":
-        items = [item for item in answer.get("output") or () if str(item.get("type")).endswith("_call")]
-        items = [item for item in items if item.get("call_id")]
-        found = [(str(item["call_id"]), str(item.get("name")), item.get("arguments")) for item in items]
-    else:
-        made = [part["functionCall"] for part in _parts(answer) if isinstance(part.get("functionCall"), dict)]
-        found = [(str(call.get("id") or ""), str(call.get("name")), call.get("args")) for call in made]
-    ours = tuple((call_id, arguments) for call_id, name, arguments in found if name == wording.RECALL)
-    return Calls(recall=ours, others=len(ours) < len(found))
+    found = [call for message in said_in(shape, answer) for call in calls_in(shape, message)]
+    ours = tuple(call for call in found if told(shape, call).name == wording.RECALL)
+    return Calls(recall=ours, others=tuple(call for call in found if call not in ours))
 
 
-def continued(shape: Shape, answer: Mapping[str, Any], results: Mapping[int, str]) -> list[str]:
-    """Return the messages, as texts, that an answer with recall calls and their results add to the list."""
-    calls = calls_of(shape, answer).recall
-    pairs = [(call_id, results[place]) for place, (call_id, _) in enumerate(calls)]
-    made: list[Json]
+def said_in(shape: Shape, answer: Mapping[str, Any]) -> list[Json]:
+    """Return the messages or items that an answer adds to a list."""
     if shape.format == "openai":
-        message = {key: value for key, value in _message(answer).items() if key not in ("annotations", "audio")}
-        made = [message, *({"role": "tool", "tool_call_id": one, "content": text} for one, text in pairs)]
-    elif shape.format == "anthropic":
-        blocks = [{"type": "tool_result", "tool_use_id": one, "content": text} for one, text in pairs]
-        made = [{"role": "assistant", "content": answer["content"]}, {"role": "user", "content": blocks}]
-    elif shape.format == "responses":
-        outputs = [{"type": "function_call_output", "call_id": one, "output": text} for one, text in pairs]
-        made = [*answer["output"], *outputs]
+        choices = answer.get("choices") or ()
+        message = dict(choices[0].get("message") or {}) if choices else {}
+        return [{key: value for key, value in message.items() if key not in ("annotations", "audio")}]
+    if shape.format == "anthropic":
+        return [{"role": "assistant", "content": answer.get("content") or []}]
+    if shape.format == "responses":
+        return [item for item in answer.get("output") or () if isinstance(item, dict)]
+    candidates = answer.get("candidates") or ()
+    content = candidates[0].get("content") if candidates else None
+    return [content or {"role": "model", "parts": []}]
+
+
+def calls_in(shape: Shape, message: Any) -> list[Json]:
+    """Return the calls in a message or item, in the provider's own shape."""
+    if not isinstance(message, dict):
+        return []
+    if shape.format == "responses":
+        return [message] if str(message.get("type")).endswith("_call") and message.get("call_id") else []
+    held = message.get({"openai": "tool_calls", "anthropic": "content"}.get(shape.format, "parts"))
+    calls = [one for one in held if isinstance(one, dict)] if isinstance(held, list) else []
+    if shape.format == "anthropic":
+        return [block for block in calls if block.get("type") == "tool_use"]
+    return calls if shape.format == "openai" else [part for part in calls if isinstance(part.get("functionCall"), dict)]
+
+
+def told(shape: Shape, call: Json) -> Call:
+    """Return what a call says, whichever provider's shape it has."""
+    if shape.format == "openai":
+        function = call.get("function") or {}
+        return Call(id=str(call.get("id")), name=str(function.get("name")), arguments=function.get("arguments"))
+    if shape.format == "anthropic":
+        return Call(id=str(call.get("id")), name=str(call.get("name")), arguments=call.get("input"))
+    if shape.format == "responses":
+        return Call(id=str(call["call_id"]), name=str(call.get("name")), arguments=call.get("arguments"))
+    function = call["functionCall"]
+    return Call(id=str(function.get("id") or ""), name=str(function.get("name")), arguments=function.get("args"))
+
+
+def result_of(shape: Shape, call: Json, text: str) -> Json:
+    """Return the result of a recall call: a message, block, item or part, as the provider takes it."""
+    made = told(shape, call).id
+    if shape.format == "openai":
+        return {"role": "tool", "tool_call_id": made, "content": text}
+    if shape.format == "anthropic":
+        return {"type": "tool_result", "tool_use_id": made, "content": text}
+    if shape.format == "responses":
+        return {"type": "function_call_output", "call_id": made, "output": text}
+    given = {"id": made} if made else {}
+    return {"functionResponse": given | {"name": wording.RECALL, "response": {"output": text}}}
+
+
+def continued(shape: Shape, answer: Mapping[str, Any], results: Sequence[Json]) -> list[bytes]:
+    """Return the messages, as JSON, that an answer with recall calls and their results add to the list."""
+    said = said_in(shape, answer)
+    if shape.format in ("openai", "responses"):
+        made = [*said, *results]
     else:
-        parts = [
-            {"functionResponse": ({"id": one} if one else {}) | {"name": wording.RECALL, "response": {"output": text}}}
-            for one, text in pairs
-        ]
-        made = [answer["candidates"][0]["content"], {"role": "user", "parts": parts}]
-    return [json.dumps(one, separators=(",", ":")) for one in made]
+        made = [*said, {"role": "user", get_format(shape.format).body: list(results)}]
+    return [written(one) for one in made]
+
+
+def written(message: Json) -> bytes:
+    """Return a message as it is sent."""
+    return json.dumps(message, separators=(",", ":")).encode()
 
 
 def without_recall(shape: Shape, answer: Json) -> Json:
     """Return an answer without the calls of the recall tool: what is left is the caller's to do."""
+    calls = calls_of(shape, answer)
+
+    def kept(blocks: Sequence[Json]) -> list[Json]:
+        return [block for block in blocks if block not in calls.recall]
+
     if shape.format == "openai":
         choice = answer["choices"][0]
-        calls = [call for call in choice["message"]["tool_calls"] if _named(call.get("function")) != wording.RECALL]
-        message = {key: value for key, value in choice["message"].items() if key != "tool_calls" or calls}
-        message |= {"tool_calls": calls} if calls else {}
-        choices = [choice | {"message": message, "finish_reason": "tool_calls" if calls else "stop"}]
+        message = {key: value for key, value in choice["message"].items() if key != "tool_calls" or calls.others}
+        message |= {"tool_calls": list(calls.others)} if calls.others else {}
+        choices = [choice | {"message": message, "finish_reason": "tool_calls" if calls.others else "stop"}]
         return answer | {"choices": [*choices, *answer["choices"][1:]]}
     if shape.format == "anthropic":
-        blocks = [block for block in answer["content"] if _named(block) != wording.RECALL]
-        calls = [block for block in blocks if block.get("type") == "tool_use"]
-        return answer | {"content": blocks} | ({} if calls else {"stop_reason": "end_turn"})
+        return answer | {"content": kept(answer["content"])} | ({} if calls.others else {"stop_reason": "end_turn"})
     if shape.format == "responses":
-        return answer | {"output": [item for item in answer["output"] if _named(item) != wording.RECALL]}
+        return answer | {"output": [item for step in steps(answer["output"]) for item in _without(step, calls)]}
     first = answer["candidates"][0]
-    parts = [part for part in _parts(answer) if _named(part.get("functionCall")) != wording.RECALL]
-    first = first | {"content": first["content"] | {"parts": parts}}
+    first = first | {"content": first["content"] | {"parts": signed(kept(first["content"]["parts"]), calls.recall)}}
     return answer | {"candidates": [first, *answer["candidates"][1:]]}
+
+
+def steps(items: Sequence[Json]) -> list[list[Json]]:
+    """Return items of the Responses API in steps: reasoning, and what belongs to it."""
+    out: list[list[Json]] = []
+    for item in items:
+        if not out or (is_reasoning(item) and not is_reasoning(out[-1][-1])):
+            out.append([])
+        out[-1].append(item)
+    return out
+
+
+def is_reasoning(item: Json) -> bool:
+    """Whether an item is reasoning, which the API refuses without what follows it."""
+    return item.get("type") == "reasoning"
+
+
+def _without(step: Sequence[Json], calls: Calls) -> list[Json]:
+    """Return a step without recall calls; nothing where it was made for them alone."""
+    left = [item for item in step if item not in calls.recall]
+    return [] if all(map(is_reasoning, left)) and len(left) < len(step) else left
+
+
+def signed(parts: list[Json], gone: Sequence[Json]) -> list[Json]:
+    """Return Gemini's parts with the signature of the calls that are gone on the first one left, if that has none.
+
+    A step has one signature, on its first call, and a list is refused where it is missing.
+    """
+    signature = next((call[SIGNATURE] for call in gone if call.get(SIGNATURE)), None)
+    place = next((place for place, part in enumerate(parts) if "functionCall" in part), None)
+    if signature is None or place is None or parts[place].get(SIGNATURE):
+        return parts
+    return [*parts[:place], parts[place] | {SIGNATURE: signature}, *parts[place + 1 :]]
 
 
 def no_more(shape: Shape) -> dict[str, str]:
@@ -134,31 +212,17 @@ def summed(answers: list[Json]) -> Json:
     last = answers[-1]
     for key in ("usage", "usageMetadata"):
         if isinstance(last.get(key), dict):
-            last = last | {key: _added([answer[key] for answer in answers if isinstance(answer.get(key), dict)])}
+            last = last | {key: added([answer[key] for answer in answers if isinstance(answer.get(key), dict)])}
     return last
 
 
-def _added(usages: list[Json]) -> Json:
-    total = dict(usages[-1])
-    for name, value in usages[-1].items():
+def added(usages: list[Json]) -> Json:
+    """Return the sum of usages, field by field, as far as the last one has them."""
+    total = dict(usages[-1]) if usages else {}
+    for name, value in list(total.items()):
         others = [usage.get(name) for usage in usages]
         if isinstance(value, dict):
-            total[name] = _added([one for one in others if isinstance(one, dict)])
+            total[name] = added([one for one in others if isinstance(one, dict)])
         elif isinstance(value, int) and not isinstance(value, bool):
             total[name] = sum(one for one in others if isinstance(one, int))
     return total
-
-
-def _message(answer: Mapping[str, Any]) -> Json:
-    choices = answer.get("choices") or ()
-    return dict(choices[0].get("message") or {}) if choices else {}
-
-
-def _parts(answer: Mapping[str, Any]) -> list[Json]:
-    candidates = answer.get("candidates") or ()
-    content = candidates[0].get("content") if candidates else None
-    return list((content or {}).get("parts") or ())
-
-
-def _named(holder: Any) -> Any:
-    return holder.get("name") if isinstance(holder, dict) else None

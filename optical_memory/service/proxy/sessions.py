@@ -127,7 +127,7 @@ class Lineages:
         self._tips[end] = session
         while len(self._tips) > MOST_TIPS:
             self._tips.popitem(last=False)
-        self._records.put(_TIP + end, session.encode(), seconds=TIP_SECONDS)
+        self._records.put(_TIP + end, session.encode(), seconds=TIP_SECONDS, durable=False)
 
 
 _TIP = "proxy/tip/"

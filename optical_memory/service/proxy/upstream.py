@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.request import getproxies, proxy_bypass
 
 from optical_memory.errors import InputError, MissingExtraError
+from optical_memory.service.proxy.body import Pieces
 
 try:
     import httpx
@@ -43,7 +44,19 @@ class Sending:
     path: bytes
     query: bytes
     headers: Headers
-    body: bytes
+    body: Pieces
+
+
+class _InPieces(httpx.AsyncByteStream):
+    """A body that is sent piece by piece, without a copy of the whole."""
+
+    def __init__(self, pieces: Pieces) -> None:
+        self._pieces = pieces
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for piece in self._pieces:
+            if piece:
+                yield piece
 
 
 def passing(headers: Iterable[tuple[bytes, bytes]], *, without: Iterable[bytes] = ()) -> Headers:
@@ -57,12 +70,13 @@ def passing(headers: Iterable[tuple[bytes, bytes]], *, without: Iterable[bytes] 
 class Upstream:
     """Sends requests to the providers. No redirect is followed, no cookie kept, nothing tried twice, no URL logged.
 
-    ``urls`` are the bases by provider, ``seconds`` the longest wait for the next bytes of an answer. Variables
-    for an outbound proxy (``HTTPS_PROXY``, ``NO_PROXY``) and for CA bundles (``SSL_CERT_FILE``) are respected.
+    ``urls`` are the bases by provider, ``seconds`` the longest wait for the next bytes of an answer. Variables for an
+    outbound proxy (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and for CA bundles (``SSL_CERT_FILE``)
+    are respected.
     """
 
     def __init__(self, urls: Mapping[str, str], *, seconds: float, connect_seconds: float = 10.0) -> None:
-        """Nothing is opened yet. Raises InputError for a base that is no URL."""
+        """Nothing is opened yet. Raises InputError for a base that is no URL, or an outbound proxy of another kind."""
         self._bases = {provider: _base(url) for provider, url in urls.items()}
         self._timeout = httpx.Timeout(seconds, connect=connect_seconds)
         self._ways = {provider: _transport(base) for provider, base in self._bases.items()}
@@ -73,13 +87,14 @@ class Upstream:
         base = self._bases[sending.provider]
         path = base.raw_path.rstrip(b"/") + sending.path + (b"?" + sending.query if sending.query else b"")
         headers = [*sending.headers, (b"host", base.netloc)]
-        if sending.body or sending.method in ("POST", "PUT", "PATCH"):
-            headers.append((b"content-length", b"%d" % len(sending.body)))
+        length = sum(map(len, sending.body))
+        if length or sending.method in ("POST", "PUT", "PATCH"):
+            headers.append((b"content-length", b"%d" % length))
         request = httpx.Request(
             sending.method,
             base.copy_with(raw_path=path),
             headers=headers,
-            stream=httpx.ByteStream(sending.body),
+            stream=_InPieces(sending.body),
             extensions={"timeout": self._timeout.as_dict()},
         )
         try:
@@ -106,8 +121,19 @@ def _transport(base: httpx.URL) -> httpx.AsyncHTTPTransport:
     Not a whole client: its log would hold URLs, and Gemini's clients may put their key into one.
     """
     limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=256, keepalive_expiry=60.0)
-    between = None if proxy_bypass(base.host) else getproxies().get(base.scheme)
-    return httpx.AsyncHTTPTransport(limits=limits, proxy=None if between is None else httpx.Proxy(between))
+    return httpx.AsyncHTTPTransport(limits=limits, proxy=_between(base))
+
+
+def _between(base: httpx.URL) -> httpx.Proxy | None:
+    """Return the proxy that the environment has for a provider, or None. Raises InputError for one of another kind."""
+    found = getproxies()
+    url = found.get(base.scheme) or found.get("all")
+    if url is None or proxy_bypass(base.netloc.decode("ascii")):
+        return None
+    kind = url.partition("://")[0]
+    if kind not in ("http", "https"):
+        raise InputError(f"an outbound proxy is reached over http:// or https://, not {kind!r}")
+    return httpx.Proxy(url)
 
 
 def _base(url: str) -> httpx.URL:

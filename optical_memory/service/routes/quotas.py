@@ -11,7 +11,8 @@ from optical_memory.service.access import Admin, Caller
 from optical_memory.service.answers import answer, packed
 from optical_memory.service.bodies import QuotaBody, StrictRoute
 from optical_memory.service.problems import Problem
-from optical_memory.service.quotas import KINDS, Quota, Quotas
+from optical_memory.service.quotas import Quota, Quotas
+from optical_memory.service.usage import KINDS
 
 router = APIRouter(route_class=StrictRoute, tags=["operations"])
 Tenant = Annotated[str, Path(pattern=r"^[A-Za-z0-9_.~-]{1,64}$", description="Name of a tenant.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,12 +13,15 @@ from fastapi.responses import StreamingResponse
 
 from optical_memory.context.forgetting import Receipt
 from optical_memory.context.state import for_export, from_file
+from optical_memory.context.takeover import Begun
 from optical_memory.errors import InputError, StoreCorruptError
 from optical_memory.memory import OpticalMemory
 from optical_memory.service.access import Caller, Forgetter, Reader, Seen, Session, View, Writer, absent, check_there
 from optical_memory.service.answers import answer, packed, receipt_json, revision_of
 from optical_memory.service.bodies import ForgetBody, StrictRoute
-from optical_memory.stores.export import load_file, session_lines
+from optical_memory.service.repeats import IdempotencyKey, Repeat, repeated
+from optical_memory.stores.base import Store
+from optical_memory.stores.export import is_begun, load_file, session_lines
 from optical_memory.stores.scoped import SESSION_CHARACTERS
 
 router = APIRouter(route_class=StrictRoute, tags=["sessions"])
@@ -110,10 +114,13 @@ def _chunk(lines: Iterator[bytes]) -> bytes:
 
 
 @router.post("/v1/sessions/{session}/import", status_code=201, summary="Load an exported session")
-async def import_session(caller: Writer, session: Session, request: Request) -> Response:
+async def import_session(
+    caller: Writer, session: Session, request: Request, idempotency_key: IdempotencyKey = None
+) -> Response:
     """Store an exported session under this id, whole or not at all; the body is the file.
 
-    It is held in memory while it is checked, so that nothing readable touches the disk.
+    It is held in memory while it is checked, so that nothing readable touches the disk. Under an Idempotency-Key a
+    request sent again is answered as before, and loads anew what a service that died had loaded in part.
     """
     async with caller.engine.importing:
         file = io.BytesIO()
@@ -122,16 +129,35 @@ async def import_session(caller: Writer, session: Session, request: Request) -> 
         file.seek(0)
 
         def done() -> Response:
-            store = caller.store
+            store, repeat = caller.store, None
+            if idempotency_key is not None:
+                body = hashlib.sha256(file.getbuffer()).hexdigest()
+                repeat = Repeat.of(caller, session, "import", idempotency_key, body)
+                if (before := repeat.answer()) is not None:
+                    return repeated(before, status=201)
             try:
+                if repeat is not None:
+                    _clear_way(store, session, file, repeat)
                 load_file(file, store, name=Path("the body"), session=session, state=from_file)
             except StoreCorruptError as error:
                 raise InputError(str(error)) from error
             head = store.head(session)
             said = {"session": session, "turns": head.length - head.forgotten, "revision": revision_of(head)}
+            if repeat is not None:
+                repeat.keep(packed(said))
             return answer(packed(said), status=201, revision=revision_of(head))
 
         response = await caller.engine.slow(done)
         response.headers.update(caller.engine.quotas.headers(caller.tenant))
     caller.audit("import", session)
     return response
+
+
+def _clear_way(store: Store, session: str, file: io.BytesIO, repeat: Repeat) -> None:
+    """Delete what an earlier try of the same import left of a session, or note that nothing was there before it."""
+    head = store.head(session)
+    if not head.birth:
+        repeat.write(Begun(head=head))
+    elif repeat.read() is not None and is_begun(file, store, name=Path("the body"), session=session):
+        store.delete_session(session)
+    file.seek(0)

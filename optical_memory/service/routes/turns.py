@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Sequence
@@ -19,9 +18,9 @@ from optical_memory.memory import OpticalMemory
 from optical_memory.service.access import Caller, Seen, Session, Writer
 from optical_memory.service.answers import answer, expected_head, packed, revision_of
 from optical_memory.service.bodies import FollowBody, Format, Json, StrictRoute, TurnBody
-from optical_memory.service.lean import IF_MATCH_CHARACTERS, LeanRoute
+from optical_memory.service.lean import IF_MATCH_CHARACTERS, SHORT_BYTES, LeanRoute
 from optical_memory.service.problems import Problem
-from optical_memory.service.repeats import REPLAYED, IdempotencyKey, Repeat
+from optical_memory.service.repeats import REPLAYED, IdempotencyKey, Repeat, repeated
 from optical_memory.stores.appends import Append
 from optical_memory.stores.base import Head
 from optical_memory.stores.record import BATCH_TURNS
@@ -35,6 +34,8 @@ _EXAMPLES: Any = {
     "one": {"value": {"role": "user", "content": "Find me a flight to Oslo"}},
     "many": {"value": [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "How can I help?"}]},
 }
+MOST_SHORT = 8
+"""Most turns that are read on the event loop."""
 IfMatch = Annotated[
     str | None,
     Header(max_length=IF_MATCH_CHARACTERS, description="The revision that the session must have, as an ETag says it."),
@@ -57,12 +58,17 @@ async def add_turns(
     bodies = body if isinstance(body, list) else [body]
     if len(bodies) > BATCH_TURNS:
         raise Problem(413, "too many turns", f"at most {BATCH_TURNS:,} turns in one request")
-    repeat = None
-    if idempotency_key is not None:
-        data = [one.model_dump(mode="json", exclude_defaults=True) for one in bodies]
-        repeat = Repeat.of(caller, session, "turns", idempotency_key, data)
+
+    def read() -> tuple[list[Turn], Repeat | None]:
+        repeat = None
+        if idempotency_key is not None:
+            data = [one.model_dump(mode="json", exclude_defaults=True) for one in bodies]
+            repeat = Repeat.of(caller, session, "turns", idempotency_key, data)
+        return _turns(bodies, repeat, caller), repeat
+
     expected = expected_head(if_match)
-    return await _stored(caller, session, _turns(bodies, repeat, caller), repeat, expected)
+    turns, repeat = read() if _is_short(bodies) else await caller.engine.parse(read)
+    return await _stored(caller, session, turns, repeat, expected)
 
 
 @router.post("/v1/sessions/{session}/messages", status_code=201, summary="Add messages of a provider's shape")
@@ -75,18 +81,19 @@ async def add_messages(
     if_match: IfMatch = None,
 ) -> Response:
     """Store messages as a provider's client has them, exactly; otherwise as for turns."""
-    repeat = Repeat.of(caller, session, "messages", idempotency_key, [format, body]) if idempotency_key else None
     expected = expected_head(if_match)
 
-    def read() -> list[Turn]:
+    def read() -> tuple[list[Turn], Repeat | None]:
+        repeat = Repeat.of(caller, session, "messages", idempotency_key, [format, body]) if idempotency_key else None
         groups = turns_by_message(body, format, created_at=time.time())
         turns: list[Turn] = []
         for message, group in zip(body, groups, strict=True):
             own = repeat is None or bool(message.get("id"))
             turns += group if own else [_named(turn, repeat, len(turns) + place) for place, turn in enumerate(group)]
-        return turns
+        return turns, repeat
 
-    return await _stored(caller, session, await caller.engine.slow(read), repeat, expected)
+    turns, repeat = await caller.engine.parse(read)
+    return await _stored(caller, session, turns, repeat, expected)
 
 
 @router.put("/v1/sessions/{session}/messages", summary="Follow a list of messages")
@@ -108,9 +115,9 @@ async def follow(
 
     def done(memory: OpticalMemory) -> Response:
         if repeat is not None and (before := repeat.answer()) is not None:
-            return _again(before)
+            return repeated(before)
         try:
-            followed = memory.follow(body.messages, format=body.format, expected=expected)
+            followed = memory.follow(body.messages, format=body.format, expected=expected, journal=repeat)
         except ConflictError as error:
             if expected is None:
                 raise
@@ -142,7 +149,7 @@ async def _stored(
     once = repeat.once if repeat is not None else None
     append = Append(session=scoped_id(caller.tenant, session), turns=turns, expected=expected, once=once)
     try:
-        done = await caller.engine.appending.add(append)
+        done = await caller.engine.append(append)
     except ConflictError as error:
         raise Problem(412, "the session has another revision", str(error)) from error
     revision = revision_of(done.head)
@@ -161,10 +168,11 @@ async def _stored(
     return response
 
 
-def _again(before: bytes) -> Response:
-    response = answer(before, revision=json.loads(before)["revision"])
-    response.headers[REPLAYED] = "true"
-    return response
+def _is_short(bodies: Sequence[TurnBody]) -> bool:
+    """Whether bodies are read faster than a thread could begin to."""
+    if len(bodies) > MOST_SHORT or any(not isinstance(body.content, str) or body.tool_calls for body in bodies):
+        return False
+    return sum(len(body.content) for body in bodies if isinstance(body.content, str)) <= SHORT_BYTES
 
 
 def _turns(bodies: Sequence[TurnBody], repeat: Repeat | None, caller: Caller) -> list[Turn]:

@@ -31,7 +31,7 @@ async def _seen(caller: Caller, session: str, view: View, work: Callable[[Optica
         said = packed(work(memory))
         return answer(said, revision=revision_of(memory.store.head(session)))
 
-    return await view.of(caller, session).use(done)
+    return await caller.engine.read(view.of(caller, session), done)
 
 
 def _drawn(caller: Caller, memory: OpticalMemory, *, draw: bool = True) -> Context:
@@ -111,7 +111,7 @@ async def page_png(
             return Response(status_code=304, headers=headers)
         return Response(found.png, media_type="image/png", headers=headers)
 
-    return await view.of(caller, session).use(done)
+    return await caller.engine.read(view.of(caller, session), done)
 
 
 def _page(memory: OpticalMemory, page_id: str, tier: str | None) -> Page:

@@ -10,7 +10,7 @@
   if (all("main").length !== 1) problems.push("there is not one main");
   if (all("h1").filter((each) => each.checkVisibility()).length !== 1) problems.push("there is not one h1");
   let level = 0;
-  for (const heading of all("h1, h2, h3, h4").filter((each) => each.checkVisibility() && !each.closest("aside, dialog"))) {
+  for (const heading of all("h1, h2, h3, h4").filter((each) => each.checkVisibility() && !each.closest("dialog"))) {
     const now = Number(heading.tagName[1]);
     if (now > level + 1 && level) tell(`heading jumps from ${level} to ${now}`, heading);
     level = now;

@@ -18,7 +18,7 @@ from optical_memory.service.dashboard import replay as replays
 from optical_memory.service.dashboard.costs import costs_data
 from optical_memory.service.dashboard.replay import Replay, Setting
 from optical_memory.service.dashboard.shown import change_data, context_data, epoch_in
-from optical_memory.service.dashboard.watched import Watched, Watching, read, view_name
+from optical_memory.service.dashboard.watched import Watched, Watching
 
 BUDGET = 3_000
 RENDERER = get_renderer("dense")
@@ -39,8 +39,8 @@ def lived(memory: OpticalMemory, turns: int) -> list[Context]:
 
 
 def replayed(memory: OpticalMemory, setting: Setting = SETTING) -> Replay:
-    known = read(memory.store, "s")
-    replay = Replay(memory.store, "s", known.head, known.state, setting)
+    watched = Watched(memory.store, "s", setting)
+    replay = watched.replay(watched.known())
     while not replay.advance():
         pass
     return replay
@@ -148,7 +148,7 @@ def test_a_change_names_what_an_epoch_did(tmp_path: Path) -> None:
     with remembering(tmp_path) as memory:
         lived(memory, 200)
         roomy = replace(SETTING, budget=3 * BUDGET)  # a small past may merge at once whatever it adds
-        views = [(view_name(setting), replayed(memory, setting)) for setting in (SETTING, roomy)]
+        views = [(setting.settings.name, replayed(memory, setting)) for setting in (SETTING, roomy)]
         kinds = set()
         for name, replay, turn in ((*view, turn) for view in views for turn in range(1, view[1].turns)):
             before, after = (epoch_in(replay.state_at(each), name) for each in (turn, turn + 1))
@@ -202,3 +202,4 @@ def test_turns_that_fit_no_budget_are_shown_as_over_it(tmp_path: Path) -> None:
         replay = replayed(memory)
         assert replay.figures.over == [1, 1] and replay.figures.system == [1, 0]
         assert not replay.at(2).peek().fits
+        assert costs_data(replay.figures, get_profile("gpt-5"), BUDGET)["requests"] == 0

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from conversation import airline
+from provider_server import Reply, serving
 from server import Served, served
 
 from optical_memory.service.master import new_master_key
@@ -144,6 +147,61 @@ def test_keys_of_another_tenant_and_without_the_scope(service: Served) -> None:
     with browser(service, scopes=("write",)) as client:
         assert client.get("sessions").status_code == 403 and client.get("session", params=VIEW).status_code == 403
         assert client.post("logout").status_code == 200
+
+
+def test_only_the_operators_admins_set_quotas_and_only_from_the_page(tmp_path: Path) -> None:
+    with served(store=f"sqlite:///{tmp_path / 'memory.db'}", operator="ops", key_cache_seconds=0.0) as running:
+        with browser(running) as client:
+            assert client.get("me").json()["operates"] is False
+            assert client.get("quotas/acme").status_code == client.get("quotas/ops").status_code == 403
+            assert client.put("quotas/acme", json={"turns": 5}).status_code == 403
+            assert client.post("quotas/acme/recount").status_code == 403
+        with browser(running, "ops", ("read",)) as client:
+            assert client.put("quotas/acme", json={"turns": 5}).status_code == 403
+        with browser(running, "ops") as client:
+            assert client.get("me").json()["operates"] is True
+            token = client.headers.pop("X-CSRF-Token")
+            assert client.put("quotas/acme", json={"turns": 5}).status_code == 403
+            client.headers["X-CSRF-Token"] = token
+            forged = {"Sec-Fetch-Site": "cross-site"}
+            assert client.put("quotas/acme", json={"turns": 5}, headers=forged).status_code == 403
+            assert running.engine.quotas.of("acme").limits == (None, None, None)
+            for wrong in ({"turns": -1}, {"turns": 0.5}, {"turns": 1 << 50}, {"pages": 3}):
+                assert client.put("quotas/acme", json=wrong).status_code == 422
+            assert client.put("quotas/no such/x", json={}).status_code == 404
+            said = client.put("quotas/acme", json={"turns": 5, "bytes": 1_000}).json()
+            assert said == client.get("quotas/acme").json() == client.post("quotas/acme/recount").json()
+            assert said["quota"] == {"sessions": None, "turns": 5, "bytes": 1_000}
+
+
+def test_a_model_answers_from_the_session_at_an_age(service: Served, tmp_path: Path) -> None:
+    with browser(service) as client:
+        assert client.get("me").json()["answers"] is False
+        refused = client.post("ask", params=VIEW, json={"question": "Which?"})
+        assert refused.status_code == 404 and "OPTICAL_MEMORY_ASK_URL" in refused.json()["detail"]
+    with (
+        serving(lambda name, request: Reply(text="Your seat is 23K.")) as model,
+        served(store=f"sqlite:///{tmp_path / 'm.db'}", ask_url=f"{model.url}/v1", ask_model="m") as running,
+        running.client("acme") as api,
+        browser(running) as client,
+    ):
+        api.post("/v1/sessions/desk/turns", json=[{"role": "user", "content": "Hello"}])
+        api.post("/v1/sessions/desk/turns", json={"role": "assistant", "content": "You got seat 23K.", "id": "t"})
+        for _ in range(4):  # one slice takes these few turns in
+            client.get("replay", params=VIEW)
+        question = {"question": "Which seat did I get?"}
+        answer = client.post("ask", params=VIEW, json=question).json()
+        assert (answer["text"], answer["found"], answer["certainty"]) == ("Your seat is 23K.", True, 1.0)
+        assert [source["turn_id"] for source in answer["sources"]] == ["t"] == [turn["id"] for turn in answer["turns"]]
+        assert answer["turns"][0]["where"] == [{"part": "turn", "place": 2}]
+        early = client.post("ask", params=VIEW | {"turn": 1}, json=question).json()
+        assert early["sources"] == [] and early["certainty"] == 0.0, "what comes later is no source"
+        assert "23K" not in json.dumps(model.requests[-1][1]["messages"])
+        assert client.post("ask", params=VIEW | {"session": "none"}, json=question).status_code == 404
+        assert client.post("ask", params=VIEW, json={"question": ""}).status_code == 422
+        del client.headers["X-CSRF-Token"]
+        asked = len(model.requests)
+        assert client.post("ask", params=VIEW, json=question).status_code == 403 and len(model.requests) == asked
 
 
 def test_keys_are_made_rotated_and_revoked(service: Served) -> None:

@@ -11,7 +11,7 @@ const FOLDED_ELSE = 900;
 export function contextPanel(state) {
   const bar = h("div", { class: "composition" });
   const stream = h("div", { class: "stream" });
-  const aside = h("aside", { class: "change", tabindex: 0, "aria-label": "What the last epoch changed" });
+  const aside = h("section", { class: "change", tabindex: 0, "aria-label": "What the last epoch changed" });
   let scale = Number(store("scale")) || (innerWidth < 640 ? 4 : 2);
   let last = null;
 
@@ -94,7 +94,9 @@ function composition(context) {
     h("div", { class: "composition-bar", "aria-hidden": "true" }, all.map((part) => h("i", { class: shade(part), style: { "flex-grow": String(part.tokens / total) } })), free ? h("i", { class: "free", style: { "flex-grow": String(free / total) } }) : null),
     h("ul", { class: "legend" }, all.map((part) => h("li", {}, h("i", { class: shade(part), "aria-hidden": "true" }), `${part.page ? `${count(part.pieces)} × ${part.name}` : part.name} `, h("b", {}, count(part.tokens)))),
       h("li", {}, h("i", { class: "free", "aria-hidden": "true" }), "free ", h("b", {}, count(free)))),
-    !context.fits && h("p", { class: "notice" }, "This costs more than the budget: not even the least fits."),
+    !context.fits && h("p", { class: "notice" }, context.recorded && context.turn !== null
+      ? "This costs more than the budget: nothing was asked at this age. The next request began an epoch."
+      : "This costs more than the budget: not even the least fits."),
   ];
 }
 
@@ -113,6 +115,7 @@ function changes(context, state) {
   const figures = state.figures;
   if (!change && !context.epoch) return [h("h2", {}, "No epoch yet"), h("p", {}, "All of it still fits as text: nothing has been sealed.")];
   if (!change && !state.done) return [h("h2", {}, `Epoch ${count(context.epoch)}`), h("p", {}, "What it changed is known once the replay gets there.")];
+  if (!change && context.recorded) return [h("h2", {}, `Epoch ${count(context.epoch)}`), h("p", {}, "What it changed is not known: the epoch before it was not kept.")];
   if (!change) return [h("h2", {}, `Epoch ${count(context.epoch)}, as stored`), h("p", {}, `The agent asked less often than after each turn, or keeps tokens for its tools: asked after each turn, the past would be at epoch ${count(figures.epoch[figures.epoch.length - 1] ?? 0)}. Move the slider to see what each of those changed.`)];
   const [kept, before] = [figures.kept[change.turn - 1], figures.tokens[change.turn - 2]];
   const moves = new Map();

@@ -51,7 +51,7 @@ export function costsPanel(state) {
       !state.done && h("p", { class: "hint" }, `So far: ${count(bills.requests)} of ${count(state.turns)} turns are replayed.`));
     show(table, h("table", {},
       h("caption", { class: "unseen" }, "What each way of sending this session costs"),
-      h("thead", {}, h("tr", {}, ["", "Input", "Largest request", "History lost"].map((name) => h("th", { scope: "col" }, name)))),
+      h("thead", {}, h("tr", {}, ["Way", "Input", "Largest request", "History lost"].map((name) => h("th", { scope: "col" }, name)))),
       h("tbody", {}, bills.bills.map((bill) => h("tr", { class: bill.name === bills.recommended ? "chosen" : null }, h("th", { scope: "row" }, NAMES[bill.name]), h("td", {}, free ? "–" : dollars(bill.dollars)), h("td", {}, count(bill.most), bill.most > bills.window ? h("em", { class: "wrong" }, " over the window") : null), h("td", {}, bill.name === "memory" ? "0, exact by recall" : count(bill.lost)))))));
     money.parentElement.hidden = free;
     const all = shares();

@@ -48,7 +48,7 @@ export function fidelityPanel(state) {
       h("p", { class: "hint" }, `${found.reader}, ${plural(found.pages, "page")} at most, epoch ${count(found.epoch)}, read ${when(found.read_at)}. What a reader marks as doubtful counts as not read.`),
       h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "What was read at each tier" }, h("table", {},
         h("caption", { class: "unseen" }, "What was read at each tier"),
-        h("thead", {}, h("tr", {}, ["Tier", "Characters right", "", "Identifiers exact", "Silently wrong", "Tokens a page", "Seconds a page", "Stated by the profile"].map((name) => h("th", { scope: "col", class: name ? null : "meter-cell" }, name)))),
+        h("thead", {}, h("tr", {}, ["Tier", "Characters right", "", "Identifiers exact", "Silently wrong", "Tokens a page", "Seconds a page", "Stated by the profile"].map((name) => h("th", { scope: "col", class: name ? null : "meter-cell" }, name || h("span", { class: "unseen" }, "as a bar"))))),
         h("tbody", {}, tiers.map(([tier, score]) => h("tr", {}, h("th", { scope: "row" }, tier), h("td", {}, percent(score.precision)),
           h("td", { class: "meter-cell" }, h("meter", { min: 0, max: 1, value: score.precision, "aria-label": `${tier}: characters right` })),
           h("td", {}, share(score.exact)), h("td", { class: score.silently_wrong ? "wrong" : null }, share(score.silently_wrong)), h("td", {}, count(score.tokens / Math.max(score.pages, 1))), h("td", {}, decimal(score.seconds / Math.max(score.pages, 1))), h("td", {}, found.stated[tier] === undefined ? "–" : percent(found.stated[tier]))))))));

@@ -5,7 +5,7 @@ import { h, store } from "./dom.js";
 const LIST = [
   ["?", "this list"],
   ["s", "sessions"],
-  ["k", "keys (for admins)"],
+  ["k", "keys and quotas (for admins)"],
   ["/", "search"],
   ["t", "colours: auto, light, dark"],
   ["← →", "on the slider: one turn older or newer"],
@@ -13,7 +13,7 @@ const LIST = [
   ["Home, End", "on the slider: the first turn, now"],
   ["[ ]", "the epoch before, the epoch after"],
   ["n", "now"],
-  ["1 … 4", "what the model sees, recall, cost, fidelity"],
+  ["1 … 4", "what the model sees, recall and ask, cost, fidelity"],
   ["Esc", "close what is open"],
 ];
 const known = new Map();

@@ -1,19 +1,20 @@
-// Keys of the tenant, for an admin: made and shown once, rotated, revoked; and what its quota leaves.
+// Keys of the tenant, for an admin: made and shown once, rotated, revoked.
 
 import { change, Failure, get } from "./api.js";
-import { count, h, say, show, visible, when } from "./dom.js";
+import { h, say, show, visible, when } from "./dom.js";
 import { dialog } from "./keyboard.js";
+import { quotaSection } from "./quotas.js";
 
 const SCOPES = { read: "read", write: "add turns", forget: "delete", admin: "keys and encryption" };
 
 export function keysView(main, { me, failed }) {
-  document.title = "Keys · optical memory";
+  document.title = "Keys and quotas · optical memory";
   const aborted = new AbortController();
   const list = h("div", {});
-  const quota = h("div", {}, h("p", { class: "waiting" }, "Counting …"));
-  show(main, h("div", { class: "head" }, h("div", {}, h("h1", {}, "Keys"), h("p", { class: "lead" }, `of the tenant ${me.tenant}. The store keeps a key's hash only.`)),
+  const quota = quotaSection(me, failed, aborted.signal);
+  show(main, h("div", { class: "head" }, h("div", {}, h("h1", {}, "Keys and quotas"), h("p", { class: "lead" }, `of the tenant ${me.tenant}. The store keeps a key's hash only.`)),
     h("button", { type: "button", class: "button main", onclick: create }, "New key")), list,
-    h("section", { class: "quota", "aria-labelledby": "quota" }, h("h2", { id: "quota" }, "What the tenant keeps"), quota));
+    quota.element);
 
   async function load() {
     try {
@@ -101,22 +102,7 @@ export function keysView(main, { me, failed }) {
     });
   }
 
-  async function loadQuota() {
-    try {
-      const said = await get("quota", {}, aborted.signal);
-      show(quota, h("dl", { class: "figures" }, Object.entries(said.usage).map(([kind, used]) => {
-        const most = said.quota[kind];
-        return h("div", {}, h("dt", {}, kind), h("dd", {}, count(used), h("small", {}, most === null ? "no limit" : `of ${count(most)}`)),
-          most === null ? null : h("meter", { min: 0, max: Math.max(most, 1), high: most * 0.9, value: used, "aria-label": `${kind} used` }));
-      })));
-    } catch (error) {
-      if (error.name === "AbortError") return;
-      if (!(error instanceof Failure)) throw error;
-      show(quota, failed(error, loadQuota));
-    }
-  }
-
   load();
-  loadQuota();
+  quota.load();
   return () => aborted.abort();
 }

@@ -9,13 +9,13 @@ import { shortcuts } from "./keyboard.js";
 import { recallPanel } from "./recall.js";
 import { timeline } from "./timeline.js";
 
-const TABS = [["sees", "What the model sees", contextPanel], ["recall", "Recall", recallPanel], ["costs", "Cost and cache", costsPanel], ["fidelity", "Fidelity", fidelityPanel]];
+const TABS = [["sees", "What the model sees", contextPanel], ["recall", "Recall and ask", recallPanel], ["costs", "Cost and cache", costsPanel], ["fidelity", "Fidelity", fidelityPanel]];
 
 export function sessionView(main, { me, go, failed, query }) {
   const session = query.get("session") ?? "";
   document.title = `${session} · optical memory`;
   const aborted = new AbortController();
-  const state = { session, signal: aborted.signal, me, failed, profile: query.get("profile"), budget: Number(query.get("budget")) || null, turn: Number(query.get("turn")) || null, figures: null, turns: 0, replayed: 0, done: false };
+  const state = { session, signal: aborted.signal, me, failed, profile: query.get("profile"), budget: Number(query.get("budget")) || null, turn: Number(query.get("turn")) || null, figures: null, turns: 0, replayed: 0, from: null, known: false, done: false };
   let off = () => {};
   show(main, h("p", { class: "waiting" }, "Opening the session …"));
 

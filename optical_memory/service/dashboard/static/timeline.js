@@ -22,11 +22,14 @@ export function timeline(state, moved) {
     chart, h("label", { for: "age", class: "unseen" }, "Age: after which turn"), slider, note, trouble);
 
   const contexts = new Map();
-  const epochs = [];
+  const epochs = []; // after which turns they began
+  const planned = []; // those of them that were not kept, but planned anew by the replay
   let asking = null;
+  let pending = null; // the age that is being asked for
   let timer = 0;
   let following = false; // no epoch is stored: the newest replayed age stands for now
   const redraw = fitted(chart, draw);
+  const reachable = (turn) => turn <= state.replayed || (state.from !== null && turn >= state.from);
   state.figures = { tokens: [], text: [], turn: [], kept: [], epoch: [], over: [], seq: [], system: [] };
 
   function draw(width) {
@@ -57,8 +60,7 @@ export function timeline(state, moved) {
   function set(turn) {
     following = false;
     if (turn >= state.turns) state.turn = null;
-    else if (state.replayed) state.turn = Math.max(1, Math.min(turn, state.replayed));
-    else state.turn = Math.max(1, turn);
+    else state.turn = Math.max(1, !state.known || reachable(turn) ? turn : state.replayed);
     place();
     clearTimeout(timer);
     timer = setTimeout(load, SETTLED_MS);
@@ -66,11 +68,13 @@ export function timeline(state, moved) {
 
   async function load() {
     const turn = state.turn;
-    if (turn !== null && turn > state.replayed) return; // comes when the replay is there
+    if (turn !== null && state.known && !reachable(turn)) return; // comes when the replay is there
     const key = turn ?? "now";
     let context = contexts.get(key);
     if (!context) {
+      if (pending === key) return;
       asking?.abort();
+      pending = key;
       asking = new AbortController();
       state.signal.addEventListener("abort", () => asking.abort(), { once: true });
       try {
@@ -78,15 +82,19 @@ export function timeline(state, moved) {
       } catch (error) {
         if (error.name === "AbortError") return;
         if (!(error instanceof Failure)) throw error;
+        if (error.status === 409 && turn !== null && !reachable(turn)) return;
         if (error.status === 409 && turn === null) {
           following = true;
           if (!state.done) return; // the newest replayed age follows
           state.turn = state.replayed;
           place();
+          pending = null;
           return load();
         }
         show(trouble, state.failed(error, load));
         return;
+      } finally {
+        if (pending === key) pending = null;
       }
       contexts.set(key, context);
       if (contexts.size > KEPT) contexts.delete(contexts.keys().next().value);
@@ -118,25 +126,41 @@ export function timeline(state, moved) {
     const before = state.figures.epoch.length;
     for (const [name, values] of Object.entries(part.figures)) state.figures[name].push(...values);
     for (let turn = before; turn < state.figures.epoch.length; turn++) {
-      if (state.figures.epoch[turn] !== (state.figures.epoch[turn - 1] ?? 0)) epochs.push(turn + 1);
+      const isKept = part.recorded.from !== null && turn + 1 >= part.recorded.from;
+      if (!isKept && state.figures.epoch[turn] !== (state.figures.epoch[turn - 1] ?? 0)) planned.push(turn + 1);
     }
+    epochs.splice(0, epochs.length, ...planned, ...part.recorded.epochs);
+    state.known = true;
+    state.from = part.recorded.from;
     state.replayed = part.replayed;
     state.done = part.done;
     slider.max = state.turns;
-    note.textContent = part.stopped ? `Only the first ${count(part.replayed)} turns are replayed: ${part.stopped}.`
-      : part.done ? `Each stop is a turn. Dashed: the budget. Strokes above: the ${plural(epochs.length, "epoch")}, at which pages are sealed and fade.`
-      : `Replaying: ${count(part.replayed)} of ${count(state.turns)} turns …`;
+    note.textContent = [progress(part), origin(part)].filter(Boolean).join(" ");
     if (following) {
       state.turn = part.replayed;
       if (part.done || !state.context) load();
     } else if (state.turn !== null && !state.context) load();
     place();
     if (part.done) {
-      contexts.delete("now");
-      if (state.turn === null) load();
+      for (const [key, context] of contexts) if (context.epoch && !context.change) contexts.delete(key);
+      load();
       say(`${plural(epochs.length, "epoch")} in ${plural(part.replayed, "turn")}`);
     }
     moved(null);
+  }
+
+  function progress(part) {
+    if (part.stopped) return `Only the first ${count(part.replayed)} turns are counted: ${part.stopped}.`;
+    if (part.done) return `Each stop is a turn. Dashed: the budget. Strokes above: the ${plural(epochs.length, "epoch")}, at which pages are sealed and fade.`;
+    return `Counting: ${count(part.replayed)} of ${count(state.turns)} turns …`;
+  }
+
+  // Whether what is shown is what was, or what would have been.
+  function origin(part) {
+    if (!part.replayed || !epochs.length) return "";
+    if (part.recorded.from === null) return "No epoch was kept: they are planned anew, as if the agent had asked after each turn.";
+    const before = planned.length ? `, those before turn ${count(part.recorded.from)} planned anew` : "";
+    return `Epochs are as they were${before}.`;
   }
 
   slider.addEventListener("input", () => set(Number(slider.value)));

@@ -1,0 +1,87 @@
+"""Planning in another process: the same epoch and the same pages, while this process goes on with what is quick.
+
+Planning is pure, so only what it plans from goes there, and only what it made comes back. What it wants to know of the
+session meanwhile is asked here, where the store and its keys are. It is done so where the renderer has a method
+``elsewhere`` (:class:`optical_memory.renderers.processes.ProcessRenderer`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from optical_memory.budget import Profile
+from optical_memory.context.base import Piece, Settings
+from optical_memory.context.epoch import Entry
+from optical_memory.context.lineage import Ranges
+from optical_memory.context.planning import Draft, Planner, Premises
+from optical_memory.context.sealing import Sealed, Sealer
+from optical_memory.policies.base import Policy
+from optical_memory.renderers.base import Renderer
+from optical_memory.renderers.layout import Run
+from optical_memory.turns import Turn
+
+Elsewhere = Callable[..., Any]
+"""``ProcessRenderer.elsewhere``."""
+Ask = Callable[[Any], Any]
+
+
+def drafted(
+    elsewhere: Elsewhere,
+    settings: Settings,
+    premises: Premises,
+    runs: Callable[[Entry], list[Run]],
+    turns_at: Callable[[Ranges], list[Turn]],
+) -> Draft:
+    """Return what ``Planner.draft`` returns. Raises what it raises, RenderError where no process can do it."""
+
+    def answer(question: tuple[str, Any]) -> Any:
+        kind, about = question
+        return runs(about) if kind == "runs" else turns_at(about)
+
+    given = (settings.profile, settings.budget, settings.policy, _without_pages(premises))
+    draft: Draft = elsewhere(_draft, *given, answer=answer)
+    turns = tuple(turn for group in premises.groups[: draft.count] for turn in group.turns)
+    known = {turn.id: turn for turn in (*premises.instructions, *turns)}
+    return replace(draft, turns=turns, instructions=tuple(known[turn.id] for turn in draft.instructions))
+
+
+def sealed(
+    elsewhere: Elsewhere, profile: Profile, turns: Sequence[Turn], skip: int, beside: Sequence[Turn]
+) -> list[Sealed]:
+    """Return what ``Sealer.seal`` returns for a segment that was sealed before."""
+    made: list[Sealed] = elsewhere(_seal, profile, turns, skip, beside, answer=_nothing)
+    return made
+
+
+def _without_pages(premises: Premises) -> Premises:
+    """Return the premises with what groups cost in place of how they are shown, which planning does not look at."""
+    groups = tuple(
+        replace(group, pieces=(Piece(kind="turn", message="", text="", tokens=group.tokens),))
+        for group in premises.groups
+    )
+    return replace(premises, groups=groups, sizes=replace(premises.sizes, groups=groups))
+
+
+def _draft(renderer: Renderer, ask: Ask, profile: Profile, budget: int, policy: Policy, premises: Premises) -> Draft:
+    """Job: plan an epoch. The turns need not come back, as they are there already, but for which of them instruct."""
+    settings = Settings(profile=profile, budget=budget, policy=policy, renderer=renderer)
+    planner = Planner(
+        settings,
+        Sealer(profile, renderer),
+        lambda entry: ask(("runs", entry)),
+        lambda places: ask(("turns", places)),
+    )
+    return replace(planner.draft(premises), turns=())
+
+
+def _seal(
+    renderer: Renderer, ask: Ask, profile: Profile, turns: Sequence[Turn], skip: int, beside: Sequence[Turn]
+) -> list[Sealed]:
+    """Job: seal a segment."""
+    return Sealer(profile, renderer).seal(turns, skip=skip, beside=beside)
+
+
+def _nothing(question: Any) -> Any:
+    raise AssertionError(f"sealing asks nothing, but was asked {question!r}")
