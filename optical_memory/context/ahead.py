@@ -192,7 +192,12 @@ class Ahead:
         """Do something when there is time, at the latest in :meth:`close`; what was to be done before is done first."""
         self._finish()
         self._enter()
-        self._after = (_POOL.submit(lambda: (time.sleep(PAUSE), work())[1]), work)
+
+        def later() -> None:
+            time.sleep(PAUSE)
+            work()
+
+        self._after = (_POOL.submit(later), work)
 
     def _enter(self) -> None:
         if self._leave is None:

@@ -198,6 +198,7 @@ class Engine:
 
     def close(self) -> None:
         """End the threads once their work is done, then release store, records and renderer."""
+        self.quotas.stop()
         self._asking.shutdown()
         self._slow.shutdown()
         self._reading.shutdown()

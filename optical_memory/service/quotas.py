@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -81,6 +82,7 @@ class Quotas:
         self._unended: deque[tuple[str, str, Usage]] = deque()
         self._replicas = Replicas(records)
         self._looked = False
+        self._stopped = threading.Event()
 
     def of(self, tenant: str) -> Quota:
         """Return a tenant's quota."""
@@ -199,6 +201,10 @@ class Quotas:
             for name in dead:
                 self._replicas.bury(name)
 
+    def stop(self) -> None:
+        """Let a recount that is under way end now: reading millions of turns would hold up the end of the service."""
+        self._stopped.set()
+
     def close(self) -> None:
         """Say that this replica ends, unless something of it is under way still, for others to find."""
         if not self._unended:
@@ -222,7 +228,7 @@ class Quotas:
         It waits for a moment in which nothing is under way. Where none comes it makes one: the tenant's writes wait for
         as long as it takes to see which sessions changed. Raises ConflictError where even so others were faster.
         """
-        name, survey = _USAGE + tenant, Survey(self._store, tenant)
+        name, survey = _USAGE + tenant, Survey(self._store, tenant, self._stopped.is_set)
         for attempt in range(_ATTEMPTS):
             if attempt == _QUIET_ATTEMPTS:
                 survey.total()  # the most of it is read before anything waits

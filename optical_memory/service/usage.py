@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from optical_memory.errors import ConflictError
 from optical_memory.stores import record
 from optical_memory.stores.base import Head, Store
 from optical_memory.stores.scoped import ScopedStore
@@ -54,17 +55,22 @@ def kept_by(store: ScopedStore, session: str) -> Usage:
 
 
 class Survey:
-    """Counts what a tenant keeps by reading it. Done again, it reads only the sessions that changed."""
+    """Counts what a tenant keeps by reading it. Done again, it reads only the sessions that changed.
 
-    def __init__(self, store: Store, tenant: str) -> None:
-        self._scope = ScopedStore(store, tenant)
+    ``stopped`` is asked before each session: whether nobody wants the count any more.
+    """
+
+    def __init__(self, store: Store, tenant: str, stopped: Callable[[], bool] = lambda: False) -> None:
+        self._scope, self._stopped = ScopedStore(store, tenant), stopped
         self._known: dict[str, tuple[Head, Usage]] = {}
 
     def total(self) -> Usage:
-        """Return what there is now."""
+        """Return what there is now. Raises ConflictError where it is stopped."""
         total, after, there = Usage(), "", dict[str, tuple[Head, Usage]]()
         while found := self._scope.sessions("", after, _PAGE_TURNS):
             for session in found:
+                if self._stopped():
+                    raise ConflictError("the count was stopped: this replica ends; another counts, or repeat it there")
                 head = self._scope.head(session)
                 known = self._known.get(session)
                 counted = known[1] if known is not None and known[0] == head else kept_by(self._scope, session)

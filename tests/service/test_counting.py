@@ -15,7 +15,7 @@ from dying import DyingService
 from server import served
 
 from benchmarks.service.load import make_key
-from optical_memory.errors import QuotaError, StoreCorruptError, StoreUnavailableError
+from optical_memory.errors import ConflictError, QuotaError, StoreCorruptError, StoreUnavailableError
 from optical_memory.service.metered import MeteredStore
 from optical_memory.service.quotas import Quota, Quotas
 from optical_memory.service.records import Records, open_records
@@ -116,6 +116,18 @@ def test_a_replica_that_was_taken_for_dead_has_what_it_did_counted(store_url: st
         assert own.usage("acme") != truth(store)
         own.heal()
         assert own.usage("acme") == truth(store)
+
+
+def test_a_recount_ends_with_its_replica_and_changes_nothing(store_url: str) -> None:
+    with opened(store_url) as (records, store):
+        quotas = Quotas(records, store, default=Quota(), cache_seconds=0.0)
+        quotas.end("acme", quotas.begin("acme", Usage(turns=1)), Usage())
+        ScopedStore(store, "acme").append("s", [Turn(id="a", role="user", text="not counted yet")])
+        before = records.get(NAME)
+        quotas.stop()
+        with pytest.raises(ConflictError, match="this replica ends"):
+            quotas.recount("acme")
+        assert records.get(NAME) == before
 
 
 def test_a_closed_tally_lets_nothing_begin_and_what_is_under_way_end(store_url: str) -> None:
