@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -128,7 +128,7 @@ def ask_endpoint(memory: Askable, question: str, endpoint: Endpoint) -> Reply:
     prompt = {"role": "user", "content": wording.question(question)}
     tool = memory.recall_tool()
     request = memory.request("openai", recall=True, reserve=count_tokens(prompt["content"], memory.profile) + 8)
-    messages: list[dict[str, Any]] = [*request["messages"], prompt]
+    messages: list[dict[str, Any]] = [*request["messages"], *_unanswered(request["messages"]), prompt]
     recalled: list[Turn] = []
     used = [0, 0]
     for number in range(1, ROUNDS + 1):
@@ -147,6 +147,16 @@ def ask_endpoint(memory: Askable, question: str, endpoint: Endpoint) -> Reply:
             recalled += turns
             messages.append({"role": "tool", "tool_call_id": call["id"], "content": answer})
     raise EndpointError(f"{endpoint!r} called tools {ROUNDS} times and answered nothing")
+
+
+def _unanswered(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return results for the calls that the agent still waits for: no provider takes a question behind an open call."""
+    answered = {message.get("tool_call_id") for message in messages}
+    last = next((message for message in reversed(messages) if message["role"] != "tool"), {})
+    calls = [call["id"] for call in last.get("tool_calls") or ()]
+    return [
+        {"role": "tool", "tool_call_id": call, "content": wording.NO_RESULT} for call in calls if call not in answered
+    ]
 
 
 def reply_of(memory: Askable, question: str, text: str, recalled: Sequence[Turn], usage: AskUsage) -> Reply:

@@ -54,6 +54,14 @@ def test_an_answer_names_the_turn_it_rests_on(memory: OpticalMemory, provider: P
     assert "data:image/png" in first and "Question: What is the code" in first
 
 
+def test_a_question_can_be_asked_while_the_agent_waits_for_results(memory: OpticalMemory, provider: Provider) -> None:
+    provider.script = reading
+    call = {"id": "open", "type": "function", "function": {"name": "search", "arguments": "{}"}}
+    memory.extend([{"role": "assistant", "content": None, "tool_calls": [call]}], format="openai")
+    reply = memory.ask("What is the code of my locker?", model=Endpoint(f"{provider.url}/v1", model="m"))
+    assert reply.text == "QX7-4402-TT." and not provider.refused
+
+
 async def test_what_is_not_there_is_said(memory: OpticalMemory, provider: Provider) -> None:
     provider.script = reading
     own = AsyncOpticalMemory(memory=memory)
