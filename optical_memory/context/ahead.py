@@ -19,10 +19,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from optical_memory.context import elsewhere
 from optical_memory.context.base import Piece, Settings
 from optical_memory.context.epoch import Epoch
 from optical_memory.context.gallery import Gallery, Key
-from optical_memory.context.planning import Draft, Planner, Premises
+from optical_memory.context.planning import Draft, Premises
 from optical_memory.context.shelf import Shelf
 from optical_memory.context.state import SessionState
 from optical_memory.errors import OpticalMemoryError
@@ -76,7 +77,7 @@ class Work:
     def sketched(self, stopped: Callable[[], bool]) -> None:
         """Make what an epoch from about these premises needs, until ``stopped``; the view shows nothing of it."""
         shelf, sealer = self.shelf, self.shelf.sealer
-        draft = Planner(self.settings, sealer, shelf.runs, shelf.turns_at).draft(self.premises)
+        draft = elsewhere.draft(self.settings, sealer, shelf, self.premises)
         shelf.learn([*draft.fresh, *draft.gists])
         past = [] if stopped() else shelf.pieces(draft.epoch, sealer.header_tokens)
         self.gallery.sketch((piece.page for piece in past if piece.page is not None), stopped)
@@ -84,7 +85,7 @@ class Work:
     def done(self, stopped: Callable[[], bool]) -> Prepared | None:
         """Plan, lay out, draw and pack the epoch; None where it was ``stopped`` meanwhile."""
         shelf, sealer = self.shelf, self.shelf.sealer
-        draft = Planner(self.settings, sealer, shelf.runs, shelf.turns_at, self.accounts).draft(self.premises)
+        draft = elsewhere.draft(self.settings, sealer, shelf, self.premises, self.accounts)
         if stopped():
             return None
         if self.accounts is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optical_memory.budget import Profile
 from optical_memory.context.base import Piece, Settings
@@ -22,20 +22,38 @@ from optical_memory.renderers.base import Renderer
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import Turn
 
+if TYPE_CHECKING:
+    from optical_memory.context.shelf import Shelf
+
 Elsewhere = Callable[..., Any]
 """``ProcessRenderer.elsewhere``."""
 Ask = Callable[[Any], Any]
 
 
-def drafted(
+def draft(
+    settings: Settings,
+    sealer: Sealer,
+    shelf: Shelf,
+    premises: Premises,
+    accounts: Callable[[Entry], Sequence[Run]] | None = None,
+) -> Draft:
+    """Return what ``Planner.draft`` returns, planned here where no process is there for it, or a model tells gists.
+
+    Raises what it raises, RenderError where no process can do it.
+    """
+    elsewhere = getattr(settings.renderer, "elsewhere", None)
+    if elsewhere is None or accounts is not None:
+        return Planner(settings, sealer, shelf.runs, shelf.turns_at, accounts).draft(premises)
+    return _drafted(elsewhere, settings, premises, shelf.runs, shelf.turns_at)
+
+
+def _drafted(
     elsewhere: Elsewhere,
     settings: Settings,
     premises: Premises,
     runs: Callable[[Entry], list[Run]],
     turns_at: Callable[[Ranges], list[Turn]],
 ) -> Draft:
-    """Return what ``Planner.draft`` returns. Raises what it raises, RenderError where no process can do it."""
-
     def answer(question: tuple[str, Any]) -> Any:
         kind, about = question
         return runs(about) if kind == "runs" else turns_at(about)

@@ -134,15 +134,7 @@ class Planner:
         self._profile = settings.profile
 
     def draft(self, premises: Premises) -> Draft:
-        """Seal the oldest groups and plan the past anew. Raises BudgetError where even the least does not fit.
-
-        It is done in another process where the renderer has some for it.
-        """
-        elsewhere = getattr(self._settings.renderer, "elsewhere", None)
-        if elsewhere is not None:
-            from optical_memory.context.elsewhere import drafted
-
-            return drafted(elsewhere, self._settings, premises, self._runs, self._turns_at)
+        """Seal the oldest groups and plan the past anew. Raises BudgetError where even the least does not fit."""
         before, sizes = premises.epoch, premises.sizes
         count = sizes.groups_to_seal(premises.free)
         groups = premises.groups[:count]

@@ -212,13 +212,12 @@ class SessionView:
 
     def _advance(self) -> None:
         """Seal the oldest groups, plan the past anew and store it. Raises BudgetError, ConflictError."""
-        from optical_memory.context.planning import Planner  # not before the first epoch
+        from optical_memory.context import elsewhere  # not before the first epoch
 
         premises = self._premises(self.sizes())
         prepared = None if self._ahead is None else self._ahead.take(premises)
         if self._ahead is None or prepared is None:
-            planner = Planner(self.settings, self.sealer, self.shelf.runs, self.shelf.turns_at, self._accounts)
-            draft = planner.draft(premises)
+            draft = elsewhere.draft(self.settings, self.sealer, self.shelf, premises, self._accounts)
             self.shelf.put([*draft.fresh, *draft.gists])
             self._save(draft.epoch)
             self.gallery.sweep(self.state)
