@@ -152,7 +152,7 @@ def ask_endpoint(memory: Askable, question: str, endpoint: Endpoint) -> Reply:
 def _unanswered(messages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return results for the calls that the agent still waits for: no provider takes a question behind an open call."""
     answered = {message.get("tool_call_id") for message in messages}
-    last = next((message for message in reversed(messages) if message["role"] != "tool"), {})
+    last: Mapping[str, Any] = next((message for message in reversed(messages) if message["role"] != "tool"), {})
     calls = [call["id"] for call in last.get("tool_calls") or ()]
     return [
         {"role": "tool", "tool_call_id": call, "content": wording.NO_RESULT} for call in calls if call not in answered

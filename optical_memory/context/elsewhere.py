@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from optical_memory.budget import Profile
 from optical_memory.context.base import Piece, Settings
@@ -22,18 +22,28 @@ from optical_memory.renderers.base import Renderer
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import Turn
 
-if TYPE_CHECKING:
-    from optical_memory.context.shelf import Shelf
-
 Elsewhere = Callable[..., Any]
 """``ProcessRenderer.elsewhere``."""
 Ask = Callable[[Any], Any]
 
 
+class Known(Protocol):
+    """What is known of a session here: its turns, and its pages (a ``Shelf``)."""
+
+    def runs(self, entry: Entry) -> list[Run]:
+        """Return what a gist may say of an entry."""
+
+    def sealed(self, entry: Entry) -> Sealed:
+        """Return an entry with its layout."""
+
+    def turns_at(self, places: Ranges) -> list[Turn]:
+        """Return the exact turns at these places."""
+
+
 def draft(
     settings: Settings,
     sealer: Sealer,
-    shelf: Shelf,
+    known: Known,
     premises: Premises,
     accounts: Callable[[Entry], Sequence[Run]] | None = None,
 ) -> Draft:
@@ -43,26 +53,22 @@ def draft(
     """
     elsewhere = getattr(settings.renderer, "elsewhere", None)
     if elsewhere is None or accounts is not None:
-        return Planner(settings, sealer, shelf.runs, shelf.turns_at, accounts).draft(premises)
-    return _drafted(elsewhere, settings, premises, shelf.runs, shelf.turns_at)
+        return Planner(settings, sealer, known.runs, known.turns_at, accounts).draft(premises)
+    for entry in premises.epoch.entries:
+        known.sealed(entry)  # by a process too, where the session was just opened
+    return _drafted(elsewhere, settings, premises, known)
 
 
-def _drafted(
-    elsewhere: Elsewhere,
-    settings: Settings,
-    premises: Premises,
-    runs: Callable[[Entry], list[Run]],
-    turns_at: Callable[[Ranges], list[Turn]],
-) -> Draft:
+def _drafted(elsewhere: Elsewhere, settings: Settings, premises: Premises, known: Known) -> Draft:
     def answer(question: tuple[str, Any]) -> Any:
         kind, about = question
-        return runs(about) if kind == "runs" else turns_at(about)
+        return known.runs(about) if kind == "runs" else known.turns_at(about)
 
     given = (settings.profile, settings.budget, settings.policy, _without_pages(premises))
     draft: Draft = elsewhere(_draft, *given, answer=answer)
     turns = tuple(turn for group in premises.groups[: draft.count] for turn in group.turns)
-    known = {turn.id: turn for turn in (*premises.instructions, *turns)}
-    return replace(draft, turns=turns, instructions=tuple(known[turn.id] for turn in draft.instructions))
+    there = {turn.id: turn for turn in (*premises.instructions, *turns)}
+    return replace(draft, turns=turns, instructions=tuple(there[turn.id] for turn in draft.instructions))
 
 
 def sealed(
