@@ -13,6 +13,7 @@ import pytest
 from every_route import every_route, log_in, whole_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from provider_server import Provider, Reply, serving
 from server import Served, served
 
 from optical_memory.service.master import new_master_key
@@ -33,6 +34,8 @@ BODIES: dict[str, Any] = {
     "/dashboard/api/login": {"key": "om_of_nobody"},
     "/dashboard/api/keys": {"scopes": ["read"]},
     "/dashboard/api/fidelity": {"reader": "mini"},
+    "/dashboard/api/ask": {"question": f"What about the {MARK}?"},
+    "/dashboard/api/quotas/{tenant}": {"turns": 5},
 }
 LAST = (
     "/v1/sessions/{session}/turns",
@@ -44,9 +47,17 @@ LAST = (
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def model() -> Iterator[Provider]:
+    """A model that answers."""
+    with serving(lambda name, request: Reply(text=f"The {MARK} is here.")) as answering:
+        yield answering
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory, model: Provider) -> Iterator[Served]:
     store = f"sqlite:///{tmp_path_factory.mktemp('isolation') / 'memory.db'}"
-    with served(store=store, master_key=new_master_key(), proxy="on") as running:
+    asking = {"ask_url": f"{model.url}/v1", "ask_model": "m"}
+    with served(store=store, master_key=new_master_key(), proxy="on", **asking) as running:
         yield running
 
 
@@ -67,7 +78,7 @@ def call(client: httpx.Client, method: str, path: str, ids: dict[str, str], sche
 
 @settings(max_examples=3)
 @given(session=SESSIONS, secret=st.from_regex(r"[A-Z]{4}[0-9]{6}", fullmatch=True))
-def test_b_sees_nothing_of_a_on_any_route(service: Served, session: str, secret: str) -> None:
+def test_b_sees_nothing_of_a_on_any_route(service: Served, model: Provider, session: str, secret: str) -> None:
     with service.client("a") as a, service.client("b") as b:
         clean(a, b)
         log_in(b, b.headers["Authorization"].removeprefix("Bearer "))
@@ -94,6 +105,7 @@ def test_b_sees_nothing_of_a_on_any_route(service: Served, session: str, secret:
                 assert answer.status_code == other.status_code == 404, (method, route, answer.text)
                 assert shape(answer, ids) == shape(other, absent), (method, route)
         assert call(a, "GET", "/v1/sessions/{session}/export", ids).content == before, "nor can B change it"
+        assert not any(secret in json.dumps(request) for _, request in model.requests), "nor has B a model told of it"
 
 
 def test_bs_cursors_prefixes_and_repeats_reach_nothing_of_a(service: Served) -> None:
