@@ -65,7 +65,7 @@ def test_nothing_scrolls_sideways(chromium: Browser, service: Served, width: int
             expect(page.get_by_role("heading", level=1)).to_be_visible()
             expect(page.locator(".waiting, .bone")).to_have_count(0)
             assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), path
-            if page.locator(".page-button").count():
+            if "tab=sees" in path:
                 page.locator(".page-button").first.click()
                 box = page.get_by_role("dialog").bounding_box()
                 assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= width
