@@ -123,7 +123,8 @@ def test_what_was_forgotten_is_in_no_replay(tmp_path: Path) -> None:
 
 def test_looking_writes_nothing(tmp_path: Path) -> None:
     with remembering(tmp_path) as memory:
-        lived(memory, 100)
+        lived(memory, 100)  # closed then: what it keeps for a restart is written by now
+    with remembering(tmp_path) as memory:
         before = memory.store.head("s"), memory.store.load_state("s"), memory.store.blob_keys("s")
         replay = replayed(memory)
         other = Watched(memory.store, "s", Setting(profile=get_profile("gpt-5"), budget=4_000, renderer=RENDERER))
