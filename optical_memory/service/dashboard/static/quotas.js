@@ -71,6 +71,6 @@ function operating(signal, loadOwn) {
 
   return h("section", { class: "operating", "aria-labelledby": "operating" }, h("h2", { id: "operating" }, "Quotas of all tenants"),
     h("form", { class: "view", "aria-label": "Look a tenant up", onsubmit: (event) => { event.preventDefault(); done(async () => { drawn(await get(`quotas/${encodeURIComponent(name.value)}`, {}, signal)); say(`What ${name.value} keeps`); }); } },
-      h("div", { class: "field" }, h("label", { for: "quota-tenant" }, "Tenant"), name), h("button", { type: "submit", class: "button" }, "Look up")),
+      h("div", { class: "field" }, h("label", { for: "quota-tenant" }, "Tenant’s name"), name), h("button", { type: "submit", class: "button" }, "Look up")),
     wrong, found);
 }
