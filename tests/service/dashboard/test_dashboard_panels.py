@@ -14,10 +14,10 @@ from server import Served, served
 VIEW: dict[str, Any] = {"session": "desk", "profile": "mini", "budget": BUDGET}
 
 
-def api(page: Page, route: str, **query: Any) -> Any:
+def api(shown: Page, route: str, **query: Any) -> Any:
     """What the page's own login gets of a route."""
     query = {name: str(value) for name, value in (VIEW | query).items()}
-    return page.request.get(page.url.split("/dashboard")[0] + f"/dashboard/api/{route}", params=query).json()
+    return shown.request.get(shown.url.split("/dashboard")[0] + f"/dashboard/api/{route}", params=query).json()
 
 
 def test_each_age_shows_exactly_what_the_model_saw(chromium: Browser, desk: Desk) -> None:
@@ -43,7 +43,7 @@ def test_each_age_shows_exactly_what_the_model_saw(chromium: Browser, desk: Desk
 
 
 def test_a_long_session_shows_any_age_before_all_of_it_is_counted(chromium: Browser, desk: Desk) -> None:
-    with desk.service.client("acme") as client:
+    with desk.service.client("far") as client:
         messages = airline(400)
         for start in range(0, 400, 10):
             body = messages[start : start + 10]
@@ -51,7 +51,7 @@ def test_a_long_session_shows_any_age_before_all_of_it_is_counted(chromium: Brow
             context = client.get("/v1/sessions/long/context").json()
             if start == 200:
                 seen = context
-    with opened(chromium, desk.service) as page:
+    with opened(chromium, desk.service, key=desk.service.key("far")) as page:
         page.route("**/api/replay*", lambda route: None)  # never answered: nothing is counted
         page.goto(desk.service.url + address("long", turn=210))
         expect(page.locator("figure.page")).to_have_count(len(seen["pages"]))
