@@ -7,36 +7,50 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
+from optical_memory.budget import get_profile
+from optical_memory.context.history import kept_of
 from optical_memory.errors import NotFoundError
 from optical_memory.memory import OpticalMemory
-from optical_memory.renderers.base import Page
+from optical_memory.renderers.base import Page, Renderer
 from optical_memory.service.bodies import StrictRoute
 from optical_memory.service.dashboard.assets import private, secured
 from optical_memory.service.dashboard.entry import Looker
 from optical_memory.service.dashboard.look import Look, SessionName, Turn, context_of, memory_at
+from optical_memory.service.dashboard.replay import Setting
 from optical_memory.service.dashboard.shown import context_data, page_data
-from optical_memory.service.dashboard.watched import Known, Watched
+from optical_memory.service.dashboard.watched import MOST_AT_ONCE, Known, Watched
 
 router = APIRouter(route_class=StrictRoute, include_in_schema=False)
 
 
 @router.get("/dashboard/api/session")
 async def session(request: Request, caller: Looker, session: SessionName, look: Look) -> Response:
-    """Return how many turns a session has, and under which views the store has epochs of it."""
+    """Return how many turns a session has, and under which views the store has epochs of it, kept from which turn on.
+
+    ``now`` is whether its newest age is shown at once also under a view that nobody used.
+    """
     budgets = caller.engine.budgets(caller.tenant, session) | {caller.engine.settings.budget}
 
     def done(watched: Watched, known: Known) -> Any:
         views = request.app.state.watching.views(known, caller.engine.renderer, budgets)
+        keys = watched.store.blob_keys(session)
         return {
             "session": session,
             "turns": known.turns,
             "stored": known.head.length - known.head.forgotten,
             "forgotten": known.head.forgotten,
-            "views": [{"profile": profile, "budget": budget} for profile, budget in views],
+            "now": known.turns <= MOST_AT_ONCE,
+            "views": [_used(known, keys, profile, budget, caller.engine.renderer) for profile, budget in views],
             "unknown_views": len(known.state.epochs) - len(views),
         }
 
     return private(await look(done))
+
+
+def _used(known: Known, keys: list[str], profile: str, budget: int, renderer: Renderer) -> dict[str, Any]:
+    setting = Setting(profile=get_profile(profile), budget=budget, renderer=renderer)
+    kept = kept_of(keys, setting.settings.name)
+    return {"profile": profile, "budget": budget, "from": known.ages.turn(kept[0].after) if kept else None}
 
 
 @router.get("/dashboard/api/replay")

@@ -62,6 +62,7 @@ def opened(chromium: Browser, service: Served, path: str = "/dashboard", key: st
     expect(page.locator(".waiting")).to_have_count(0)
     if "session=" in path:
         expect(page.get_by_text("Each stop is a turn")).to_be_visible(timeout=60_000)
+        expect(page.locator(".bone")).to_have_count(0)
     yield page
     assert not [each for each in wrong if "status of 401" not in each and "status of 403" not in each], wrong
     context.close()

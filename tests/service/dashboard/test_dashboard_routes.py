@@ -71,6 +71,9 @@ def test_the_replay_and_the_contexts_are_those_of_the_api(service: Served) -> No
         assert [piece["page"]["id"] for piece in now["pieces"] if "page" in piece] == [
             page["id"] for page in context["pages"]
         ]
+        about = client.get("session", params=VIEW).json()
+        view = {"profile": "mini", "budget": 3_000, "from": said["recorded"]["from"]}
+        assert about["views"] == [view] and 1 < view["from"] < 140 and about["now"]
         part = client.get("replay", params=VIEW | {"after": 100}).json()["figures"]
         assert part == {name: column[100:] for name, column in said["figures"].items()}
 
@@ -187,8 +190,7 @@ def test_a_model_answers_from_the_session_at_an_age(service: Served, tmp_path: P
     ):
         api.post("/v1/sessions/desk/turns", json=[{"role": "user", "content": "Hello"}])
         api.post("/v1/sessions/desk/turns", json={"role": "assistant", "content": "You got seat 23K.", "id": "t"})
-        for _ in range(4):  # one slice takes these few turns in
-            client.get("replay", params=VIEW)
+        replayed(client, VIEW)
         question = {"question": "Which seat did I get?"}
         answer = client.post("ask", params=VIEW, json=question).json()
         assert (answer["text"], answer["found"], answer["certainty"]) == ("Your seat is 23K.", True, 1.0)
@@ -275,7 +277,8 @@ def test_opening_a_long_session_reads_no_more_than_what_is_shown(
             return found
 
         monkeypatch.setattr(ScopedStore, "turns", counted)
-        assert client.get("session", params={"session": "long"}).json()["turns"] == 10_000
+        about = client.get("session", params={"session": "long"}).json()
+        assert (about["turns"], about["now"], about["views"]) == (10_000, False, [])
         assert client.get("sessions", params={"limit": 1}).json()["next"] is not None
         assert sum(fetched) == 0
         assert client.get("context", params=view).status_code == 409, "no epoch yet: the replay shows it as it goes"

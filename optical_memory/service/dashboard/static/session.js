@@ -15,7 +15,7 @@ export function sessionView(main, { me, go, failed, query }) {
   const session = query.get("session") ?? "";
   document.title = `${session} · optical memory`;
   const aborted = new AbortController();
-  const state = { session, signal: aborted.signal, me, failed, profile: query.get("profile"), budget: Number(query.get("budget")) || null, turn: Number(query.get("turn")) || null, figures: null, turns: 0, replayed: 0, from: null, known: false, done: false };
+  const state = { session, signal: aborted.signal, me, failed, profile: query.get("profile"), budget: Number(query.get("budget")) || null, turn: Number(query.get("turn")) || null, figures: null, turns: 0, replayed: 0, from: null, now: false, known: false, done: false };
   let off = () => {};
   show(main, h("p", { class: "waiting" }, "Opening the session …"));
 
@@ -23,6 +23,9 @@ export function sessionView(main, { me, go, failed, query }) {
     const used = about.views[0];
     state.profile ??= used?.profile ?? me.profile;
     state.budget ??= used?.budget ?? me.budget;
+    const known = about.views.find((each) => each.profile === state.profile && each.budget === state.budget);
+    state.from = known?.from ?? null;
+    state.now = about.now || known !== undefined;
     off = opened(main, state, about, go);
   }).catch((error) => {
     if (error.name === "AbortError") return;

@@ -67,8 +67,14 @@ export function timeline(state, moved) {
   }
 
   async function load() {
+    if (state.turn === null && !state.now) {
+      following = true;
+      if (!state.done) return; // the newest replayed age follows
+      state.turn = state.replayed;
+      place();
+    }
     const turn = state.turn;
-    if (turn !== null && state.known && !reachable(turn)) return; // comes when the replay is there
+    if (turn !== null && !reachable(turn)) return; // comes when the replay is there
     const key = turn ?? "now";
     let context = contexts.get(key);
     if (!context) {
@@ -82,15 +88,6 @@ export function timeline(state, moved) {
       } catch (error) {
         if (error.name === "AbortError") return;
         if (!(error instanceof Failure)) throw error;
-        if (error.status === 409 && turn !== null && !reachable(turn)) return;
-        if (error.status === 409 && turn === null) {
-          following = true;
-          if (!state.done) return; // the newest replayed age follows
-          state.turn = state.replayed;
-          place();
-          pending = null;
-          return load();
-        }
         show(trouble, state.failed(error, load));
         return;
       } finally {
