@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from playwright.sync_api import Browser, Page, expect
 from server import Served
 
-PATIENCE = 30_000
+PATIENCE = 60_000
 """Milliseconds: a busy machine takes its time, and what is wrong stays wrong."""
 expect.set_options(timeout=PATIENCE)
 CHECKS = (Path(__file__).parent / "checks.js").read_text("utf-8")

@@ -59,6 +59,17 @@ def test_a_long_session_shows_any_age_before_all_of_it_is_counted(chromium: Brow
         expect(page.locator(".where strong")).to_have_text("After turn 210")
 
 
+def test_a_long_session_that_no_agent_asked_for_follows_its_replay(chromium: Browser, desk: Desk) -> None:
+    turns = [{"role": "user", "content": f"turn {number} of many"} for number in range(2_010)]
+    with desk.service.client("idle") as client:
+        assert client.post("/v1/sessions/idle/turns", json=turns).status_code == 201
+    with opened(chromium, desk.service, address("idle"), key=desk.service.key("idle")) as page:
+        expect(page.locator(".where")).to_have_text("After turn 2,010 of 2,010")
+        expect(page.locator(".block.turn .words").last).to_contain_text("turn 2009 of many")
+        page.get_by_role("slider", name="Age: after which turn").press("Home")
+        expect(page.locator(".block.turn .words")).to_have_count(1)
+
+
 def test_each_epoch_says_what_it_changed(chromium: Browser, service: Served) -> None:
     with opened(chromium, service, address("desk", turn=1)) as page:
         began = api(page, "replay")["recorded"]["epochs"]
