@@ -11,13 +11,13 @@ const BOTTOM = 22;
 export function ceiling(value) {
   if (value <= 0) return 1;
   const unit = 10 ** Math.floor(Math.log10(value));
-  return [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((factor) => unit * factor).find((each) => each >= value * 0.999);
+  return [1, 2, 3, 4, 5, 6, 8, 10].map((factor) => unit * factor).find((each) => each >= value * 0.999);
 }
 
 export function brief(value) {
   if (value >= 1e6) return `${+(value / 1e6).toFixed(2)}M`;
   if (value >= 1e3) return `${+(value / 1e3).toFixed(2)}k`;
-  return `${+value.toFixed(value < 1 ? 3 : 1)}`;
+  return `${+value.toFixed(value < 1 ? 3 : 2)}`;
 }
 
 // The extremes of a long list in each of so many steps, so that no peak and no fall is lost.

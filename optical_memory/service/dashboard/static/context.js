@@ -116,6 +116,7 @@ function changes(context, state) {
   if (!change && !context.epoch) return [h("h2", {}, "No epoch yet"), h("p", {}, "All of it still fits as text: nothing has been sealed.")];
   if (!change && !state.done) return [h("h2", {}, `Epoch ${count(context.epoch)}`), h("p", {}, "What it changed is known once the replay gets there.")];
   if (!change && context.recorded) return [h("h2", {}, `Epoch ${count(context.epoch)}`), h("p", {}, "What it changed is not known: the epoch before it was not kept.")];
+  if (!change && !context.live) return [h("h2", {}, `Epoch ${count(context.epoch)}, planned anew`), h("p", {}, "No agent has asked under this view: its first request would hold this. Move the slider to see what each epoch would have changed for one that asked after each turn.")];
   if (!change) return [h("h2", {}, `Epoch ${count(context.epoch)}, as stored`), h("p", {}, `The agent asked less often than after each turn, or keeps tokens for its tools: asked after each turn, the past would be at epoch ${count(figures.epoch[figures.epoch.length - 1] ?? 0)}. Move the slider to see what each of those changed.`)];
   const [kept, before] = [figures.kept[change.turn - 1], figures.tokens[change.turn - 2]];
   const moves = new Map();

@@ -103,5 +103,5 @@ function around(text, question, most = 700) {
 function highlighted(text, question) {
   const words = wordsOf(question).filter((word) => word.length > 2).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
   if (!words.length) return text;
-  return text.split(new RegExp(`(${words.join("|")})`, "giu")).map((part, place) => (place % 2 ? h("mark", {}, part) : part));
+  return text.split(new RegExp(`(?<![\\p{L}\\p{N}])(${words.join("|")})`, "giu")).map((part, place) => (place % 2 ? h("mark", {}, part) : part));
 }
