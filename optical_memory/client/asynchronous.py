@@ -165,6 +165,10 @@ class AsyncOpticalMemoryClient:
         """Really delete a session; return the receipt. NotFoundError where an earlier try deleted it."""
         return await self._json(routes.delete(session))
 
+    async def create(self, session: str | None = None) -> Json:
+        """Make a session without turns, under a new id where none is given; one that is there stays as it is."""
+        return await self._json(routes.create(session))
+
     async def sessions(self, prefix: str = "") -> AsyncIterator[Json]:
         """Yield the sessions whose ids begin with ``prefix``, page by page."""
         after: str | None = ""

@@ -82,6 +82,11 @@ def delete(session: str) -> Call:
     return Call(method="DELETE", path=_path(session))
 
 
+def create(session: str | None) -> Call:
+    """Make a session."""
+    return adding("POST", "/v1/sessions", {"id": session})
+
+
 def sessions(prefix: str, after: str) -> Call:
     """Ask for one page of the list of sessions."""
     return Call(method="GET", path="/v1/sessions", params={"prefix": prefix, "after": after})

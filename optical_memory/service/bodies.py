@@ -14,6 +14,7 @@ from optical_memory.asking import QUESTION_CHARACTERS
 from optical_memory.service.access import MOST_BUDGET
 from optical_memory.service.fidelity import MOST_PAGES
 from optical_memory.stores.record import BATCH_TURNS, NAME_CHARACTERS
+from optical_memory.stores.scoped import SESSION_CHARACTERS
 
 Format = Literal["openai", "responses", "anthropic", "gemini", "huggingface"]
 Json = dict[str, Any]
@@ -37,6 +38,19 @@ class TurnBody(StrictBody):
     tool_calls: list[Json] = []
     tool_call_id: str | None = None
     created_at: float | None = Field(default=None, ge=0, le=1e11, description="seconds since 1970; none: now")
+
+
+class SessionBody(StrictBody):
+    """A session to make."""
+
+    id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=SESSION_CHARACTERS,
+        pattern=r"^[^/]+$",
+        examples=["trip-planning"],
+        description="none: a new one",
+    )
 
 
 class FollowBody(StrictBody):
@@ -82,8 +96,10 @@ class CompressBody(StrictBody):
 class KeyBody(StrictBody):
     """A key to make for the caller's own tenant."""
 
-    scopes: list[Literal["read", "write", "forget", "admin"]] = Field(default=["read", "write"], min_length=1)
-    name: str = Field(default="", max_length=100)
+    scopes: list[Literal["read", "write", "forget", "admin"]] = Field(
+        default=["read", "write"], min_length=1, examples=[["read", "write"]]
+    )
+    name: str = Field(default="", max_length=100, examples=["ci"])
     seconds: float | None = Field(default=None, gt=0, le=1e10)
 
 

@@ -61,6 +61,44 @@ def test_a_session_from_its_first_turn_to_its_receipt(service: Served) -> None:
         problem(client.delete("/v1/sessions/trip"), 404)
 
 
+def test_a_session_is_made_before_its_first_turn(service: Served) -> None:
+    with service.client() as client:
+        made = client.post("/v1/sessions", json={"id": "trip"})
+        assert (made.status_code, made.json()["turns"]) == (201, 0)
+        assert made.headers["etag"] == f'"{made.json()["revision"]}"'
+        listed = [{"id": "trip", "turns": 0, "revision": made.json()["revision"]}]
+        assert client.get("/v1/sessions").json()["sessions"] == listed
+        assert client.get("/v1/sessions/trip/messages").json()["messages"] == []
+        assert client.get("/v1/sessions/trip/context").json()["pages"] == []
+        turn, revision = {"role": "user", "content": "hello"}, {"If-Match": made.headers["etag"]}
+        first = client.post("/v1/sessions/trip/turns", json=turn, headers=revision)
+        assert first.status_code == 201 and first.json()["turns"][0]["seq"] == 0
+        there = client.post("/v1/sessions", json={"id": "trip"})
+        assert (there.status_code, there.json()["turns"]) == (200, 1), "it stays as it is"
+        key = {"Idempotency-Key": "new"}
+        named, again = (client.post("/v1/sessions", json={}, headers=key) for _ in range(2))
+        assert again.json() == named.json() and again.status_code == named.status_code == 201
+        assert again.headers["idempotency-replayed"] == "true" and "idempotency-replayed" not in named.headers
+        assert client.post("/v1/sessions", json={}).json()["session"] != named.json()["session"]
+        problem(client.post("/v1/sessions", json={"id": "x"}, headers=key), 422)
+        for wrong in ("", "a/b", "..", "x" * 448):
+            problem(client.post("/v1/sessions", json={"id": wrong}), 422)
+        assert client.delete(f"/v1/sessions/{named.json()['session']}").json()["turn_ids"] == []
+        problem(client.get(f"/v1/sessions/{named.json()['session']}/messages"), 404)
+
+
+def test_no_other_site_may_read_an_answer(service: Served) -> None:
+    """CORS is closed: no answer lets a page of another origin see it, and no preflight is granted."""
+    with service.client() as client:
+        client.post("/v1/sessions/s/turns", json={"role": "user", "content": "hello"})
+        origin = {"Origin": "https://elsewhere.example"}
+        asks = origin | {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        for path in ("/v1/sessions", "/v1/sessions/s/messages", "/v1/sessions/s/turns", "/dashboard", "/healthz"):
+            for answer in (client.get(path, headers=origin), client.options(path, headers=asks)):
+                assert not [name for name in answer.headers if name.startswith("access-control-")], path
+            assert answer.status_code >= 400, "a preflight"
+
+
 def test_a_request_sent_twice_is_done_once_and_answered_alike(service: Served) -> None:
     with service.client() as client:
         body = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]

@@ -48,10 +48,13 @@ def test_the_sync_client_does_all_that_the_service_does(service: Served) -> None
         assert read["reader"] == "mini" and all(0 <= one["precision"] <= 1 for one in read["tiers"].values())
         assert client.last_fidelity("copy") == read
         assert client.delete("copy")["everything"]
+        made = client.create()
+        assert client.create(made["session"]) == made and client.messages(made["session"]) == []
 
 
 async def test_the_async_client_does_the_same(service: Served) -> None:
     async with AsyncOpticalMemoryClient(service.url, service.key("acme")) as client:
+        assert (await client.create("s"))["turns"] == 0
         await client.add("s", "user", "hello")
         await client.extend("s", TURNS)
         context = await client.context("s")

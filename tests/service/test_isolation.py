@@ -22,6 +22,7 @@ MARK = "zebrafish"
 NAMES = st.characters(codec="utf-8", exclude_characters="/\0", exclude_categories=["Cs"])
 SESSIONS = st.text(NAMES, min_size=1, max_size=60).filter(lambda name: name.strip(".") != "")
 BODIES: dict[str, Any] = {
+    "/v1/sessions": {"id": "made by B"},
     "/v1/sessions/{session}/turns": {"role": "user", "content": "from B"},
     "/v1/sessions/{session}/messages": {"messages": [{"role": "user", "content": "from B"}]},
     "/v1/sessions/{session}/forget": {"everything": True},
@@ -38,6 +39,7 @@ BODIES: dict[str, Any] = {
     "/dashboard/api/quotas/{tenant}": {"turns": 5},
 }
 LAST = (
+    "/v1/sessions",
     "/v1/sessions/{session}/turns",
     "/v1/sessions/{session}/messages",
     "/v1/sessions/{session}/import",

@@ -39,6 +39,9 @@ def counted(service: Served, tenant: str = "acme") -> Usage:
 
 def test_the_count_is_right_after_all_that_stores_and_deletes(service: Served) -> None:
     with service.client() as client:
+        for _ in range(2):
+            client.post("/v1/sessions", json={"id": "a"})
+        assert counted(service) == Usage(sessions=1)
         client.post("/v1/sessions/a/turns", json=LONG)
         client.post("/v1/sessions/a/turns", json=[LONG[0]] * 2, headers={"Idempotency-Key": "k"})
         client.post("/v1/sessions/a/turns", json=[LONG[0]] * 2, headers={"Idempotency-Key": "k"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 import pytest
 import schemathesis
 from every_route import every_route, log_in, whole_schema
+from fastapi import FastAPI
 from hypothesis import HealthCheck, Phase, settings
 from server import Served, served
 
@@ -58,5 +60,15 @@ def test_the_schema_has_every_route(service: Served) -> None:
     }
     assert described == {(method, path) for method, path in every_route(service.app) if path != "/openapi.json"}
     public: dict[str, Any] = service.app.openapi()["paths"]
+    for path, methods in public.items():
+        for method, operation in methods.items():
+            for body in operation.get("requestBody", {}).get("content", {}).values():
+                assert "example" in json.dumps(_resolved(service.app, body)), f"no example of {method} {path}"
     hidden = {path for _, path in described} - set(public)
     assert hidden and all(path.startswith("/dashboard") for path in hidden)
+
+
+def _resolved(app: FastAPI, body: dict[str, Any]) -> Any:
+    """Return a body as the schema describes it, with the model that it names."""
+    name = body.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    return [body, app.openapi()["components"]["schemas"].get(name)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
@@ -12,13 +13,13 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from optical_memory.context.forgetting import Receipt
-from optical_memory.context.state import for_export, from_file
+from optical_memory.context.state import SessionState, for_export, from_file
 from optical_memory.context.takeover import Begun
-from optical_memory.errors import InputError, StoreCorruptError
+from optical_memory.errors import ConflictError, InputError, StoreCorruptError
 from optical_memory.memory import OpticalMemory
 from optical_memory.service.access import Caller, Forgetter, Reader, Seen, Session, View, Writer, absent, check_there
 from optical_memory.service.answers import answer, packed, receipt_json, revision_of
-from optical_memory.service.bodies import ForgetBody, StrictRoute
+from optical_memory.service.bodies import ForgetBody, SessionBody, StrictRoute
 from optical_memory.service.repeats import IdempotencyKey, Repeat, repeated
 from optical_memory.stores.base import Store
 from optical_memory.stores.export import is_begun, load_file, session_lines
@@ -51,6 +52,45 @@ async def list_sessions(
         return answer(packed({"sessions": listed, "next": following}))
 
     return await caller.engine.quick(done)
+
+
+@router.post("/v1/sessions", status_code=201, summary="Make a session")
+async def create_session(caller: Writer, body: SessionBody, idempotency_key: IdempotencyKey = None) -> Response:
+    """Make a session that has no turns yet, under this id or a new one. 200 where it is there: it stays as it is.
+
+    It need not be done: a session's first turn makes it as well.
+    """
+    if body.id in (".", ".."):
+        raise InputError(f"no path can hold the session id {body.id!r}")
+
+    def done() -> Response:
+        repeat = None
+        if idempotency_key is not None:
+            repeat = Repeat.of(caller, "new", "create", idempotency_key, body.model_dump(mode="json"))
+            if (before := repeat.answer()) is not None:
+                return repeated(before, status=201)
+        session = body.id or (uuid.uuid4().hex if repeat is None else repeat.turn_id(0))
+        made = _made(caller.store, session)
+        head = caller.store.head(session)
+        said = {"session": session, "turns": head.length - head.forgotten, "revision": revision_of(head)}
+        if made and repeat is not None:
+            repeat.keep(packed(said))
+        return answer(packed(said), status=201 if made else 200, revision=revision_of(head))
+
+    response = await caller.engine.quick(done)
+    response.headers.update(caller.engine.quotas.headers(caller.tenant))
+    return response
+
+
+def _made(store: Store, session: str) -> bool:
+    """Make a session; return False where it is there. Raises ConflictError where it went meanwhile."""
+    try:
+        store.save_state(session, SessionState().pack(), expected=0, birth="")
+    except ConflictError:
+        if not store.head(session).birth:
+            raise
+        return False
+    return True
 
 
 @router.delete("/v1/sessions/{session}", summary="Delete a session")
