@@ -216,6 +216,10 @@ def _working(url: str, key: str, writers: int, pause_seconds: float) -> Iterator
         thread.start()
     try:
         yield running, prober
+    except BaseException:
+        for client in clients:
+            client.close()  # else they would go on trying
+        raise
     finally:
         stop.set()
         for thread in threads:

@@ -13,6 +13,9 @@ import redis
 
 from benchmarks.service.ports import free_port
 
+_STARTS = 100
+"""How often a server is started while its port is taken."""
+
 
 class RedisProcess:
     """A redis-server on loopback with an append-only file; ``settings`` are those of redis.conf."""
@@ -23,13 +26,27 @@ class RedisProcess:
         folder.mkdir(parents=True, exist_ok=True)
         given = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(folder), "appendonly": "yes"}
         given |= {"appendfsync": fsync, "save": ""} | {name.replace("_", "-"): text for name, text in settings.items()}
+        self._log = folder / "redis.log"
+        given["logfile"] = str(self._log)
         self._command = [program(), *(part for name, value in given.items() for part in (f"--{name}", value))]
         self.start()
 
     def start(self) -> None:
-        """Start it, and wait until it answers."""
-        self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        wait_until_up(self.port, self.process)
+        """Start it, and wait until it answers. Raises RuntimeError with its own last words.
+
+        A child of one that was killed may hold the port for a moment, where it was about to write the file anew.
+        """
+        for _ in range(_STARTS):
+            self._log.write_text("")
+            self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                return wait_until_up(self.port, self.process)
+            except RuntimeError as error:
+                said = self._log.read_text(errors="replace")[-500:]
+                if self.process.poll() is None or "Address already in use" not in said:
+                    raise RuntimeError(f"{error}: {said}") from error
+                time.sleep(0.1)
+        raise RuntimeError(f"port {self.port} stays taken")
 
     def kill(self) -> None:
         """Kill it without a word."""
