@@ -61,7 +61,7 @@ def _mixed(key: str, tenth: int) -> Iterator[bytes]:
             yield wire.get(f"/v1/sessions/session-{number // _DRAWN % 5}/messages", key)
         else:
             body = {"role": "user", "content": f"turn {tenth} {number} {TEXT}"}
-            path = f"/v1/sessions/{f'read-{number % 5}' if number % 50 == 0 else session}/turns"
+            path = f"/v1/sessions/{f'read-{number // 50 % 5}' if number % 50 == 0 else session}/turns"
             yield wire.post(path, key, body, Idempotency_Key=uuid.uuid4().hex)
 
 

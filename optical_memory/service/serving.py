@@ -22,6 +22,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("uvicorn", "service") from error
 
+from optical_memory.service.collecting import collect_rarely
 from optical_memory.service.logs import set_up_logs
 from optical_memory.service.settings import PREFIX, ServiceSettings
 
@@ -109,8 +110,10 @@ def _serve(settings: ServiceSettings, listening: socket.socket) -> None:
 
     set_up_logs(settings.log_format)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    app = create_app(settings)
+    collect_rarely()
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         ssl_certfile=settings.tls_cert,
         ssl_keyfile=settings.tls_key,
         timeout_graceful_shutdown=settings.shutdown_seconds,
