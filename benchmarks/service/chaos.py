@@ -89,14 +89,15 @@ def crash_redis(folder: Path, *, kills: int, writers: int, seed: int = 7) -> Rep
 
 
 def pause(folder: Path, *, seconds: float, writers: int) -> Report:
-    """Stop Redis in its tracks for so many seconds."""
+    """Stop Redis in its tracks for so many seconds, and until a client was told so."""
     redis = RedisProcess(folder)
     service = _serving(redis)
 
-    def pausing(_: Prober) -> None:
+    def pausing(prober: Prober) -> None:
         time.sleep(2)
         redis.pause()
         time.sleep(seconds)
+        until(lambda: prober.statuses[503] > 0)
         redis.go_on()
 
     try:
