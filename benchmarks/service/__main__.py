@@ -55,7 +55,7 @@ WHAT: dict[str, tuple[str, Callable[[Path, argparse.Namespace], Any]]] = {
     "replicas": (
         "kill -9 of one of two replicas",
         lambda folder, given: chaos.crash_replicas(
-            folder, kills=given.kills, writers=given.writers, seed=given.seed, count=True
+            folder, kills=given.kills, writers=given.writers, seed=given.seed, count=True, minutes=given.minutes
         ),
     ),
     "redis": (
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes of the service")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to measure")
     parser.add_argument(
-        "--minutes", type=float, default=60.0, help="of a soak, and at most of the tiny requests of abuse"
+        "--minutes", type=float, default=60.0, help="of a soak; at most, of the tiny requests of abuse and of replicas"
     )
     parser.add_argument("--requests", type=int, default=1_000_000, help="tiny ones of abuse")
     parser.add_argument("--renderer", default="dense", help="of reads: dense or chromium")

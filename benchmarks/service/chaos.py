@@ -46,24 +46,31 @@ def crash(store: str, *, kills: int, writers: int, most_seconds: float = 1.0, se
         service.stop()
 
 
-def crash_replicas(folder: Path, *, kills: int, writers: int, seed: int = 7, count: bool = False) -> Report:
+def crash_replicas(
+    folder: Path, *, kills: int, writers: int, seed: int = 7, count: bool = False, minutes: float = 60.0
+) -> Report:
     """Kill one of two replicas at one port ``kills`` times; the other goes on. Each kill is of two that serve.
 
-    With ``count``, wait until what the tenant keeps is counted right again, and report after how many seconds it was.
+    The killing ends after so many minutes; the report says how many were killed by then. With ``count``, wait until
+    what the tenant keeps is counted right again, and report after how many seconds it was.
     """
     chance, redis = random.Random(seed), RedisProcess(folder)
     service = _serving(redis, workers="2")
+    done, end = 0, time.monotonic() + minutes * 60
 
     def killing(_: Prober) -> None:
-        for _ in range(kills):
+        nonlocal done
+        while done < kills and time.monotonic() < end:
             until(lambda: len(_workers(service)) == 2)
             time.sleep(chance.uniform(0.05, 0.5))
             killed = chance.choice(_workers(service))
             killed.send_signal(signal.SIGKILL)
             until(lambda killed=killed: killed not in _workers(service))  # type: ignore[misc]
+            done += 1
 
     try:
-        found = {"kills": kills, **_under_load(redis.url, service, killing, writers, _THINKING_SECONDS)}
+        told = _under_load(redis.url, service, killing, writers, _THINKING_SECONDS)
+        found: Report = {"kills": done, **told}
         return found | ({"counted_right_after_seconds": _counted_after(redis.url)} if count else {})
     finally:
         service.stop()
