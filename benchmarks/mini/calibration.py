@@ -38,11 +38,12 @@ def calibrate(bench: Bench, file: Path, fonts: list[Path]) -> None:
                 judged.add(layout, bench.model.read(image), "hex")
         kinds.append(judged)
     drawn, others = (_steps(kinds, drawn) for drawn in (True, False))
-    comment = file.read_text("utf-8").split("source =")[0]
+    comment, _, rest = file.read_text("utf-8").partition("source =")
+    own = "".join(line for line in rest.splitlines(keepends=True) if line.startswith("sizes ="))
     pages, total = (sum(sum(sizes) for sizes in each) for each in zip(*map(_sizes, kinds), strict=True))
     file.write_text(
         f'{comment}source = "{total:,} identifiers on {pages} pages, {platform.machine()} CPU, float32"\n'
-        f'date = "{datetime.date.today()}"\ndrawn = {drawn}\nothers = {others}\n',
+        f'date = "{datetime.date.today()}"\ndrawn = {drawn}\nothers = {others}\n{own}',
         "utf-8",
     )
 

@@ -1,1 +1,1 @@
-"""How the bundled reader reads Chromium pages of conversations and code."""
+"""How the bundled reader reads Chromium pages of conversations and code, and how its certainty was calibrated."""

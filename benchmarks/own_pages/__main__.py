@@ -2,9 +2,10 @@
 
     python -m benchmarks own_pages --pages 6 --types bfloat16 float32
 
-The pages are of every second conversation or session (``--half calibration`` takes the others), drawn as a memory
-draws them, in the tiers of the mini's profile. A word without a digit counts as prose; its marked characters are given
-as a share of all inked ones.
+The pages are of the halves of the recorded sessions that the reader's certainty was not calibrated on (every second
+conversation or session; ``--half calibration`` takes the others), drawn as a memory draws them, in the tiers of the
+mini's profile. A word outside of identifiers counts as prose; its marked characters are given as a share of all inked
+ones.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ import platform
 import time
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks import DATA
+from benchmarks.own_pages.calibration import Judged, write
 from optical_memory.formats import to_turns
 from optical_memory.model import load_model
 from optical_memory.model.mini.cells import Cells
@@ -91,6 +94,20 @@ def row(model: Any, tier: str, drawn: list[tuple[Layout, bytes]]) -> str:
     return f"{tier:6} | {found:5} | " + " | ".join(f"{share:8.3%}" for share in shares)
 
 
+def calibrate(chosen: argparse.Namespace, renderer: ChromiumRenderer) -> None:
+    """Write how sure identifiers must be at each size (``optical_memory/model/mini/confidence.toml``)."""
+    sizes: dict[tuple[float, float], list[Judged]] = {}
+    model = load_model("mini", dtype=getattr(torch, chosen.types[0]))
+    for source in chosen.sources:
+        for page in layouts(source, HALVES[chosen.half], chosen.pages, renderer):
+            for side in (TIERS[tier] for tier in chosen.tiers):
+                cells = cells_of(side)
+                image = png.encode(renderer.draw([page], size=(side, side))[0])
+                judged = Judged.of(page, model.read(image, cells=cells))
+                sizes.setdefault((cells.width, cells.height), []).append(judged)
+    write(sizes, chosen.calibrate)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=6, help="of each source")
@@ -98,8 +115,13 @@ def main() -> None:
     parser.add_argument("--tiers", nargs="+", default=list(TIERS), choices=list(TIERS))
     parser.add_argument("--sources", nargs="+", default=list(SOURCES), choices=list(SOURCES))
     parser.add_argument("--half", default="held-out", choices=list(HALVES))
+    parser.add_argument("--calibrate", type=Path, metavar="FILE", help="write how sure identifiers must be")
     chosen = parser.parse_args()
     renderer = ChromiumRenderer()
+    if chosen.calibrate:
+        calibrate(chosen, renderer)
+        renderer.close()
+        return
     print(f"{platform.machine()}, {time.strftime('%F')}, {chosen.pages} pages of each source, {chosen.half}")
     print(
         "source, type, tier | identifiers | characters right | read | shown and exact | silently wrong | prose marked"

@@ -18,14 +18,13 @@ from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from optical_memory.errors import BrowserNotFoundError, LimitError, MissingExtraError, RenderError
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.browser import BrowserOptions, borrow, give_back
 from optical_memory.renderers.executable import find_executable, version
-from optical_memory.renderers.markup import Colour, Tint, mark_up
+from optical_memory.renderers.markup import Tint, mark_up, ramp
 from optical_memory.renderers.raster import downsample, levels
 from optical_memory.renderers.tab import Picture, Pixels
 from optical_memory.renderers.visible import Repertoire
@@ -193,13 +192,5 @@ def _finish(ink: Pixels, tints: Sequence[Tint], grid: Grid, size: tuple[int, int
     for tint in tints:
         rows = slice(round(tint.row * grid.cell_height * y), round((tint.row + 1) * grid.cell_height * y))
         columns = slice(round(tint.first * grid.cell_width * x), round(tint.end * grid.cell_width * x))
-        raster[rows, columns] = _ramp(tint.colour)[raster[rows, columns, 0]]
+        raster[rows, columns] = ramp(tint.colour)[raster[rows, columns, 0]]
     return raster
-
-
-@functools.cache
-def _ramp(colour: Colour) -> npt.NDArray[np.uint8]:
-    """Return the colours of a tint for each grey, (256, 3): white stays white, black becomes the colour."""
-    ink = 255 - np.arange(256, dtype=np.int64)[:, None]
-    ramp: npt.NDArray[np.uint8] = (255 - (ink * (255 - np.array(colour)) + 127) // 255).astype(np.uint8)
-    return ramp

@@ -7,6 +7,7 @@ back as *tints*, to be put on the ink once it is drawn.
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,14 @@ class Markup:
     def has_colour(self) -> bool:
         """Whether Chromium itself draws in colour."""
         return bool(self.faces >> EMOJI & 1)
+
+
+@functools.cache
+def ramp(colour: Colour) -> npt.NDArray[np.uint8]:
+    """Return the colours of a tint for each grey, (256, 3): white stays white, black becomes the colour."""
+    ink = 255 - np.arange(256, dtype=np.int64)[:, None]
+    found: npt.NDArray[np.uint8] = (255 - (ink * (255 - np.array(colour)) + 127) // 255).astype(np.uint8)
+    return found
 
 
 def mark_up(layout: Layout, faces: Faces) -> Markup:

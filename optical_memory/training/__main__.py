@@ -49,6 +49,11 @@ def main(arguments: list[str] | None = None) -> None:
     retouch.add_argument("out", type=Path)
     retouch.add_argument("--groups", type=int, default=160)
     retouch.add_argument("--steps", type=int, default=300)
+    fine = commands.add_parser("fine", help="train the second head, for the cells of Small and Tiny, on a CPU")
+    fine.add_argument("out", type=Path)
+    fine.add_argument("roots", type=Path, nargs="+", help="folders with Markdown and Python files to make sessions of")
+    fine.add_argument("--sessions", type=int, default=320)
+    fine.add_argument("--seconds", type=float, default=270)
     plot = commands.add_parser("plot", help="draw the losses and scores of training logs, one stage after the other")
     plot.add_argument("out", type=Path)
     plot.add_argument("logs", type=Path, nargs="+")
@@ -92,6 +97,10 @@ def main(arguments: list[str] | None = None) -> None:
             groups=options.groups,
             steps=options.steps,
         )
+    elif options.command == "fine":
+        from optical_memory.training.fine.train import train_fine
+
+        train_fine(options.roots, options.out, count=options.sessions, seconds=options.seconds)
     elif options.command == "plot":
         from optical_memory.training.plot import curves
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from optical_memory.errors import GridNotFoundError, InputError, ReaderError
 from optical_memory.model import load_model
-from optical_memory.model.mini import confidence
+from optical_memory.model.mini import confidence, fine
+from optical_memory.model.mini.model import MiniModel
 from optical_memory.readers import load_reader
 from optical_memory.readers.fidelity import compare, precision
 from optical_memory.readers.mini import MiniReader, mark
@@ -279,3 +280,52 @@ def test_turns_on_pages_of_the_browser_begin_where_they_do(typed: MiniReader, si
     missed = len(roles) - text.count("▮")  # at 640 px one is read as another sign: docs/mini.md
     assert 0 <= missed <= (side == 640)
     assert precision(layout.text, text) > 0.99
+
+
+@pytest.mark.skipif(not ChromiumRenderer.available(), reason="no Chromium here")
+@pytest.mark.parametrize("side", [1024, 640, 512])
+def test_identifiers_on_pages_of_the_browser_are_shown(dtype: torch.dtype, side: int) -> None:
+    names = [f"HAT{n * 37 % 1000:03d} mia_li_{n * 7919 % 9973:04d} /app/src/{n:x}b0m/wm.py" for n in range(90)]
+    text = "".join(f"**item {n}**: {name} and `x{n}`, https://a.org/{n * 31}\n" for n, name in enumerate(names))
+    drawn, layout = of_browser(text, side)
+    model = load_model("mini", dtype=dtype)
+    sheets = [model.read(drawn), MiniModel(model.network).read(drawn)]
+    known = [word for name in names for word in name.split()]
+    told, alone = (compare(layout.text, mark(sheet)[0], known) for sheet in sheets)
+    assert sheets[0].drawn and sheets[0].coloured and told.identifiers > 200
+    if side == 1024:
+        assert told.exact > 0.9 * told.identifiers and told.silently_wrong == 0
+    else:
+        assert told.exact > 2 * alone.exact > 0
+
+
+def of_browser(text: str, side: int) -> tuple[bytes, Layout]:
+    """Draw text of an assistant with its coloured label."""
+    renderer = ChromiumRenderer()
+    run = Run(turn_id="t", role="assistant", text=text, header="assistant")
+    layout = lay_out([run], MINI, renderer_key=renderer.key, repertoire=renderer.repertoire)[0]
+    drawn = png.encode(renderer.draw([layout], size=(side, side))[0])
+    renderer.close()
+    return drawn, layout
+
+
+@pytest.mark.skipif(not ChromiumRenderer.available(), reason="no Chromium here")
+@pytest.mark.parametrize("side", [640, 512])
+def test_the_second_head_names_less_wrong_and_leaves_other_blocks_alone(dtype: torch.dtype, side: int) -> None:
+    drawn, layout = of_browser("Ελληνικά и русский 0B0B mwmw x.py, " * 60 + natural(MINI)[:2000], side)
+    model = load_model("mini", dtype=dtype)
+    assert model.finer is not None
+    with_it, without = model.read(drawn), MiniModel(model.network).read(drawn)
+    wrong = [int((sheet.cells != np.where(layout.cells == 0, 32, layout.cells)).sum()) for sheet in (with_it, without)]
+    assert wrong[0] <= wrong[1]
+    other = ~np.isin(with_it.codes[..., 0] >> 8, fine.BLOCKS)
+    assert other.any() and (with_it.codes[other] == without.codes[other]).all()
+
+
+def test_grey_pages_and_damaged_ones_are_read_by_one_head_alone() -> None:
+    model = load_model("mini")
+    alone = MiniModel(model.network)
+    raster = DenseRenderer().draw([page(MINI, printable(MINI))], size=(512, 512))[0].astype(np.float32)
+    noisy = np.clip(raster + np.random.default_rng(0).normal(0, 20, raster.shape), 0, 255).astype(np.uint8)
+    for drawn in (png.encode(noisy), image(page(MINI, printable(MINI)), 512)):
+        assert (model.read(drawn).probabilities == alone.read(drawn).probabilities).all()

@@ -1,11 +1,14 @@
-"""How sure a character must be to be shown: more so on a page that the network reads with doubt as a whole.
+"""How sure a character must be to be shown.
 
-A character that the network gives 0.95 is nearly always right on a sharp page, and often wrong on one with noise or
-with cells too small, where it is wrong with confidence as well. So the threshold goes by the page's own doubt, the
-mean of what is missing to certainty over its inked cells; no tier, size or damage has to be known. An image that is not
-as a renderer drew it is held to more: the same doubt means more there. Only identifiers are held to all this: they are
-what must be exact, and what looks right when it is not. A character of an identifier that the
-page's edge cuts is never shown: the left half of a ``0`` is that of a ``c``, and the network is sure of it.
+On pages as Chromium draws a memory, known by their colours, at the sizes of Base, Small and Tiny, certainty tells the
+truth cell by cell, whatever else stands on the page: identifiers are held to one certainty for each size, as measured.
+
+On all other pages the threshold goes by the page's own doubt, the mean of what is missing to certainty over its inked
+cells: a character that the network gives 0.95 is nearly always right on a sharp page, and often wrong on one with noise
+or with cells too small, where it is wrong with confidence as well; no tier or damage has to be known. An image that is
+not as a renderer drew it is held to more: the same doubt means more there. Only identifiers are held to all this: they
+are what must be exact, and what looks right when it is not. A character of an identifier that the page's edge cuts is
+never shown: the left half of a ``0`` is that of a ``c``, and the network is sure of it.
 """
 
 from __future__ import annotations
@@ -13,10 +16,12 @@ from __future__ import annotations
 import tomllib
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from optical_memory.model.mini import fine
 from optical_memory.model.mini.cells import Floats
 from optical_memory.model.mini.reading import Sheet, certainty
 
@@ -24,11 +29,22 @@ PROSE = 0.9
 """Least certainty of a character outside of identifiers."""
 _CUT = 0.1
 """Share of a cell beyond the page's edge from which on its character is cut."""
+_CLEAR = 0.05
+"""Mean doubt of a page up to which the size of its cells tells."""
 _NEVER = 1.1
 """A certainty that nothing reaches."""
 _MAY = 0.01
 """Probability from which a cell may hold a character."""
-_DIGITS = np.array([chr(code).isdigit() for code in range(128)])
+_DIGITS, _JOINERS, _STRONG = (
+    np.array([chr(code) in kind for code in range(128)]) for kind in ("0123456789", "._/@:\\-,+~=&?#%", "._/@:\\")
+)
+"""ASCII characters that are digits, that join words, and whose words must be exact without a digit as well."""
+_LETTERS = np.array([chr(code).isalpha() for code in range(128)])
+
+
+@cache
+def _table() -> dict[str, Any]:
+    return tomllib.loads(files("optical_memory.model.mini").joinpath("confidence.toml").read_text("utf-8"))
 
 
 @cache
@@ -37,8 +53,8 @@ def steps(drawn: bool) -> tuple[tuple[float, float], ...]:
 
     For images as a renderer ``drawn`` them, or for all others.
     """
-    data = tomllib.loads(files("optical_memory.model.mini").joinpath("confidence.toml").read_text("utf-8"))
-    return tuple((float(doubt), float(threshold)) for doubt, threshold in data["drawn" if drawn else "others"])
+    found = _table()["drawn" if drawn else "others"]
+    return tuple((float(doubt), float(threshold)) for doubt, threshold in found)
 
 
 def doubt(sheet: Sheet) -> float:
@@ -58,7 +74,41 @@ def thresholds(sheet: Sheet) -> Floats:
     A word with a digit may be an identifier, which is plausible when it is wrong; other words are held to ``PROSE``.
     """
     own = threshold(sheet)
-    return np.where(_in_identifiers(sheet), np.where(cut(sheet), _NEVER, own), min(own, PROSE))
+    strict = by_size(sheet) or own
+    return np.where(identifiers(sheet)[1], np.where(never(sheet), _NEVER, strict), min(own, PROSE))
+
+
+def by_size(sheet: Sheet) -> float | None:
+    """Return what identifiers are held to on a memory's pages of this size, None where no size tells.
+
+    Pages that are read with more doubt than Chromium's are not of its letters.
+    """
+    grid = sheet.grid
+    if not sheet.coloured or grid.left or grid.top or doubt(sheet) > _CLEAR:
+        return None
+    return sizes().get((grid.width, grid.height))
+
+
+@cache
+def sizes() -> dict[tuple[float, float], float]:
+    """Return the least certainty by the size of a cell, px, as measured (confidence.toml)."""
+    return {(float(width), float(height)): float(least) for width, height, least in _table()["sizes"]}
+
+
+def never(sheet: Sheet) -> npt.NDArray[np.bool_]:
+    """Return which cells (rows, columns) are never shown in an identifier.
+
+    Those that the page's edge cuts, and in small cells commas before letters: there a point looks like a comma, and
+    names of files hold points.
+    """
+    return cut(sheet) | _stray(sheet) if sheet.coloured and fine.fits(sheet.grid) else cut(sheet)
+
+
+def _stray(sheet: Sheet) -> npt.NDArray[np.bool_]:
+    """Return which cells (rows, columns) hold a comma that a letter follows."""
+    following = np.concatenate((sheet.codes[..., 0].ravel()[1:], [ord(" ")])).reshape(sheet.inked.shape)
+    stray: npt.NDArray[np.bool_] = (sheet.codes[..., 0] == ord(",")) & _LETTERS[np.minimum(following, 127)]
+    return stray & (following < 128)
 
 
 def cut(sheet: Sheet) -> npt.NDArray[np.bool_]:
@@ -72,17 +122,26 @@ def cut(sheet: Sheet) -> npt.NDArray[np.bool_]:
     return beyond
 
 
-def _in_identifiers(sheet: Sheet) -> npt.NDArray[np.bool_]:
-    """Return which cells belong to a word, as it runs across the ends of rows, that holds or may hold a digit."""
+def identifiers(sheet: Sheet) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the number of each cell's word, and which cells belong to one that must be exact.
+
+    That are words with what is or may be a digit, and words that a sign joins, as in paths, names of files and
+    addresses; the sign is part of them. Words run across the ends of rows.
+    """
     may = sheet.probabilities > _MAY
+    within = np.minimum(sheet.codes, 127)
     letters = (_of_words()[sheet.codes] & may).any(-1).ravel()
-    digit = (_DIGITS[np.minimum(sheet.codes, 127)] & (sheet.codes < 128) & may).any(-1).ravel()
-    starts = letters & ~np.concatenate(([False], letters[:-1]))
-    word = np.cumsum(starts)  # the number of the word that a cell belongs to
+    digit, joiner, strong = (
+        (kind[within] & (sheet.codes < 128) & may).any(-1).ravel() for kind in (_DIGITS, _JOINERS, _STRONG)
+    )
+    before, behind = np.concatenate(([False], letters[:-1])), np.concatenate((letters[1:], [False]))
+    joined = joiner & before & behind & ~letters
+    parts = letters | joined
+    word: npt.NDArray[np.int64] = np.cumsum(parts & ~np.concatenate(([False], parts[:-1])))
     has = np.zeros(int(word.max(initial=0)) + 1, bool)
-    has[word[letters & digit]] = True
-    inside: npt.NDArray[np.bool_] = (has[word] & letters).reshape(sheet.inked.shape)
-    return inside
+    has[word[(letters & digit) | (joined & strong)]] = True
+    inside: npt.NDArray[np.bool_] = has[word] & parts
+    return np.reshape(word, sheet.inked.shape), np.reshape(inside, sheet.inked.shape)
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ from PIL import Image
 
 from optical_memory.errors import ImageError
 from optical_memory.model.mini.encoder import TOKEN
+from optical_memory.renderers.markup import LINK_COLOUR, ROLE_COLOURS, ramp
+from optical_memory.renderers.raster import GREY_LEVELS
 
 MOST_SIDE = 4096
 """Largest side that is read, px."""
@@ -20,7 +23,10 @@ _NEAR = 8
 """Levels to both sides that count as one: noise and JPEG spread the paper's."""
 
 _DRAWN = 32
-"""Levels that an image has at most as a renderer drew it: 16, and with coloured labels and grounds up to 31."""
+"""Levels that an image has at most as a renderer drew it in grey: 16, and with grounds up to 31."""
+
+_OTHERS = 0.02
+"""Share of the inked px of a renderer's page in colour that may be of other levels than its colours."""
 
 Ink = npt.NDArray[np.float32]
 
@@ -71,8 +77,33 @@ def _commonest(counts: npt.NDArray[np.int64], side: range) -> float:
 
 
 def as_drawn(ink: Ink) -> bool:
-    """Return whether ink has as few levels as a renderer's page: noise, JPEG and other programs' letters leave more."""
-    return int(np.count_nonzero(np.bincount((ink * 255 + 0.5).astype(np.uint8).ravel()))) <= _DRAWN
+    """Return whether ink has the levels of a renderer's page, few or those of its colours.
+
+    Noise, JPEG and other programs' letters leave more, and others.
+    """
+    return int(np.count_nonzero(_counts(ink))) <= _DRAWN or in_colours(ink)
+
+
+def in_colours(ink: Ink) -> bool:
+    """Return whether ink has the levels of a page in Chromium's colours: of labels and links, beside the greys."""
+    counts = _counts(ink)
+    others = counts[~_of_colours()].sum()  # a few where there are emoji
+    coloured = counts[_of_colours()].sum() - counts[:: 255 // (GREY_LEVELS - 1)].sum()
+    return bool(coloured > 0 and others < _OTHERS * counts[1:].sum())
+
+
+def _counts(ink: Ink) -> npt.NDArray[np.int64]:
+    return np.bincount((ink * 255 + 0.5).astype(np.uint8).ravel(), minlength=256)
+
+
+@cache
+def _of_colours() -> npt.NDArray[np.bool_]:
+    """Return which of 256 levels of ink are a grey level, or one in a colour of the renderers."""
+    found = np.zeros(256, np.bool_)
+    for colour in ((0, 0, 0), LINK_COLOUR, *ROLE_COLOURS.values()):
+        greys = Image.fromarray(ramp(colour)[None, :: 255 // (GREY_LEVELS - 1)]).convert("L")
+        found[255 - np.asarray(greys)] = True
+    return found
 
 
 def squared(ink: Ink) -> Ink:

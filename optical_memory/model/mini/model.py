@@ -17,7 +17,7 @@ from torch import Tensor
 
 from optical_memory.errors import InputError
 from optical_memory.model.answer import Answer, Stream, Usage
-from optical_memory.model.mini import decoder, reading, vocabulary, weights
+from optical_memory.model.mini import decoder, fine, reading, vocabulary, weights
 from optical_memory.model.mini import find as finding
 from optical_memory.model.mini.cells import Cells
 from optical_memory.model.mini.commands import ABILITIES, Command, parse
@@ -52,7 +52,7 @@ def load(*, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
     weights.load_int8(network, WEIGHTS)
     network.to(device, dtype or fastest(torch.device(device)))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what convolutions take as it is
-    return MiniModel(network)
+    return MiniModel(network, fine.load(WEIGHTS, torch.device(device)))
 
 
 def fastest(device: torch.device) -> torch.dtype:
@@ -72,9 +72,9 @@ class _Look(NamedTuple):
 class MiniModel:
     """Encoder and read-out head with weights, ready to read. Thread-safe: it holds no state but a cache of tokens."""
 
-    def __init__(self, network: MiniNetwork) -> None:
-        """Take a network with its weights."""
-        self.network = network.eval().requires_grad_(False)
+    def __init__(self, network: MiniNetwork, finer: fine.FineHead | None = None) -> None:
+        """Take a network with its weights, and those of the head for small cells, if it shall be asked."""
+        self.network, self.finer = network.eval().requires_grad_(False), finer
         self.cache = VisionCache(max_bytes=64 << 20)
         self._key = f"mini-{next(network.parameters()).dtype}"
 
@@ -115,7 +115,8 @@ class MiniModel:
         for group in _of_one_size(((page, ink_of(_png(page))) for page in pages), at_once):
             _, slots = reading.look(self.network, [ink for _, ink in group])
             for (page, ink), own in zip(group, slots, strict=True):
-                yield reading.read_slots(self.network, own, ink, None if isinstance(page, bytes) else _grid_of(page))
+                cells = None if isinstance(page, bytes) else _grid_of(page)
+                yield reading.read_slots(self.network, own, ink, cells, self.finer)
 
     @cached_property
     def decoder(self) -> MiniDecoder:
@@ -142,7 +143,7 @@ class MiniModel:
         tokens, slots = reading.look(self.network, [ink])
         if cells is None and not isinstance(page, bytes):
             cells = _grid_of(page)
-        return _Look(reading.read_slots(self.network, slots[0], ink, cells), slots[0], tokens[0])
+        return _Look(reading.read_slots(self.network, slots[0], ink, cells, self.finer), slots[0], tokens[0])
 
     @overload
     def generate(self, context: Any, prompt: str = ..., *, stream: Literal[False] = ...) -> Answer: ...

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from optical_memory.errors import GridNotFoundError
-from optical_memory.model.mini import grid, readout
+from optical_memory.model.mini import fine, grid, readout
 from optical_memory.model.mini.cells import Cells, Floats
 from optical_memory.model.mini.encoder import TOKEN
 from optical_memory.model.mini.head import ACROSS, DOWN, STEP_X, STEP_Y, lattice_size, nearest_points
-from optical_memory.model.mini.ink import Ink, as_drawn
+from optical_memory.model.mini.ink import Ink, as_drawn, in_colours
 from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.model.mini.sight import Codes, Sight
 from optical_memory.renderers import base, visible
@@ -43,6 +43,8 @@ _VIEW = 256
 class Sheet:
     """A page of ``side`` px as read; ``drawn`` says whether the image is as a renderer drew it.
 
+    ``coloured`` says whether it is in the colours in which Chromium draws a memory.
+
     ``cells`` are like a layout's, ``codes`` and ``probabilities`` (rows, columns, 3) best first; in cells that are not
     ``inked`` nothing stands.
     """
@@ -54,6 +56,7 @@ class Sheet:
     probabilities: Floats
     inked: npt.NDArray[np.bool_]
     drawn: bool
+    coloured: bool
     tokens: int
 
 
@@ -65,8 +68,13 @@ def look(network: MiniNetwork, inks: Sequence[Ink]) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | None = None) -> Sheet:
-    """Read a page whose slots (lattice points, slot) are known. Errors: GridNotFoundError."""
+def read_slots(
+    network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | None = None, finer: fine.FineHead | None = None
+) -> Sheet:
+    """Read a page whose slots (lattice points, slot) are known, with the ``finer`` head where the page is fit for it.
+
+    Errors: GridNotFoundError.
+    """
     side = ink.shape[0]
     if not (ink > _INKED).any():
         if cells is None:
@@ -82,6 +90,9 @@ def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | Non
     probabilities[:, :, 0] = 1.0
     chosen = cell_slots(slots, cells, side, inked)
     codes, logs = network.head.candidates(chosen, _CANDIDATES)
+    coloured = in_colours(ink)
+    if finer is not None and coloured and fine.fits(cells):
+        fine.correct(finer, network.head, slots, cells, side, inked, (chosen, codes, logs))
     found[inked] = codes.cpu().numpy()
     probabilities[inked] = logs.double().exp().cpu().numpy()
     return Sheet(
@@ -92,6 +103,7 @@ def read_slots(network: MiniNetwork, slots: Tensor, ink: Ink, cells: Cells | Non
         probabilities=probabilities,
         inked=inked,
         drawn=as_drawn(ink),
+        coloured=coloured,
         tokens=(side // TOKEN) ** 2,
     )
 
