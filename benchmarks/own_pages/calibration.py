@@ -1,4 +1,4 @@
-"""Calibrating certainty at Small and Tiny: the least at which nearly no identifier is wrong without a mark."""
+"""Calibrating certainty at Small and Tiny: the least at which nearly no word that must be exact is wrong unmarked."""
 
 from __future__ import annotations
 
@@ -11,50 +11,60 @@ import numpy as np
 import numpy.typing as npt
 
 from optical_memory.model.mini import confidence
-from optical_memory.model.mini.reading import Sheet, certainty
+from optical_memory.model.mini.reading import Sheet
 from optical_memory.renderers.base import Layout
 
-WRONG = 0.0005
-"""Share of identifiers that may be wrong without a mark, half of what is promised: other pages may be harder."""
+WRONG = {(5.0, 8.0): 0.0005, (6.25, 10.0): 0.0009}
+"""Share of words that may be wrong without a mark, by the size of a cell in px, as an upper bound of 95 %.
+
+0.001 is promised. At Tiny there is room for more certainty; at Small fewer than 95 % would be shown.
+"""
 LEAST = 0.95
 """What identifiers are held to at any size, more than prose: where errors are too rare to count, as at Base."""
+_DEVIATIONS = 1.645
+"""Standard deviations of a one-sided bound of 95 %."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """Identifiers of a page as read: the least certainty (n,) of each, and whether any of its characters is wrong."""
+    """Words of a page that must be exact, as read: how sure (n,) each is, and whether a character of it is wrong."""
 
-    least: npt.NDArray[np.float64]
+    sure: npt.NDArray[np.float64]
     wrong: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, layout: Layout, sheet: Sheet) -> Judged:
-        """Compare a sheet with its layout. A character that is never shown has certainty 0."""
-        bad = sheet.cells != np.where(layout.cells == 0, 32, layout.cells)
-        sure = np.where(confidence.never(sheet), 0.0, certainty(sheet))
+        """Compare a sheet with its layout. A word with a character that is never shown has certainty 0."""
         words, inside = confidence.identifiers(sheet)
-        least, wrong = np.ones(words.max(initial=0) + 1), np.zeros(words.max(initial=0) + 1, np.bool_)
-        np.minimum.at(least, words[inside], sure[inside])
+        sure, wrong = confidence.word_certainty(sheet, words, inside), np.zeros(words.max(initial=0) + 1, np.bool_)
+        sure[words[inside & (confidence.cut(sheet) | confidence.stray(sheet))]] = 0.0
+        bad = sheet.cells != np.where(layout.cells == 0, 32, layout.cells)
         np.logical_or.at(wrong, words[inside], bad[inside])
         there = np.unique(words[inside])
-        return cls(least=least[there], wrong=wrong[there])
+        return cls(sure=sure[there], wrong=wrong[there])
 
 
-def least(pages: Sequence[Judged]) -> float:
-    """Return the certainty from which on an identifier may be shown."""
-    sure = np.concatenate([page.least for page in pages])
-    wrong = np.concatenate([page.wrong for page in pages])
+def least(pages: Sequence[Judged], most: float) -> float:
+    """Return the certainty from which on words may be shown, so that at most a share ``most`` of all is wrong."""
+    sure, wrong = (np.concatenate(each) for each in zip(*((page.sure, page.wrong) for page in pages), strict=True))
     order = np.argsort(-sure)
-    good = np.flatnonzero(np.cumsum(wrong[order]) <= WRONG * len(order))
-    return max(LEAST, float(sure[order][good[-1]]))
+    good = np.flatnonzero(upper(np.cumsum(wrong[order]), len(order)) <= most)
+    return max(LEAST, float(sure[order][good[-1]])) if len(good) else 1.0
+
+
+def upper(found: npt.NDArray[np.int64], of: int) -> npt.NDArray[np.float64]:
+    """Return upper bounds of shares, ``found`` cases of so many (Wilson 1927, one-sided, 95 %)."""
+    share, part = found / of, _DEVIATIONS**2 / of
+    bound: npt.NDArray[np.float64] = share + part / 2 + np.sqrt(part * (share * (1 - share) + part / 4))
+    return bound / (1 + part)
 
 
 def write(sizes: Mapping[tuple[float, float], Sequence[Judged]], file: Path) -> None:
     """Put the certainties, by width and height of a cell in px, into the TOML file; other sizes stay as they are."""
     text = file.read_text("utf-8")
     known = {(width, height): shown for width, height, shown in tomllib.loads(text).get("sizes", ())}
-    known |= {size: round(least(pages), 5) for size, pages in sizes.items()}
+    known |= {size: round(least(pages, WRONG.get(size, 0.001)), 4) for size, pages in sizes.items()}
     kept = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("sizes ="))
     file.write_text(f"{kept}sizes = {[[*size, known[size]] for size in sorted(known)]}\n", "utf-8")
     for size, pages in sorted(sizes.items()):
-        print(f"cells of {size} px: shown from {known[size]}, {sum(len(page.least) for page in pages):,} identifiers")
+        print(f"cells of {size} px: shown from {known[size]}, {sum(len(page.sure) for page in pages):,} words")

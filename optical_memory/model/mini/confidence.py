@@ -1,7 +1,8 @@
 """How sure a character must be to be shown.
 
 On pages as Chromium draws a memory, known by their colours, at the sizes of Base, Small and Tiny, certainty tells the
-truth cell by cell, whatever else stands on the page: identifiers are held to one certainty for each size, as measured.
+truth cell by cell, whatever else stands on the page: an identifier as a whole, by the product of what its characters
+are given, is held to one certainty for each size, as measured.
 
 On all other pages the threshold goes by the page's own doubt, the mean of what is missing to certainty over its inked
 cells: a character that the network gives 0.95 is nearly always right on a sharp page, and often wrong on one with noise
@@ -39,7 +40,8 @@ _DIGITS, _JOINERS, _STRONG = (
     np.array([chr(code) in kind for code in range(128)]) for kind in ("0123456789", "._/@:\\-,+~=&?#%", "._/@:\\")
 )
 """ASCII characters that are digits, that join words, and whose words must be exact without a digit as well."""
-_LETTERS = np.array([chr(code).isalpha() for code in range(128)])
+_INNER = np.array([chr(code).isalpha() or chr(code) in "._/\\" for code in range(128)])
+"""ASCII characters before which a comma stands in no word."""
 
 
 @cache
@@ -73,9 +75,28 @@ def thresholds(sheet: Sheet) -> Floats:
 
     A word with a digit may be an identifier, which is plausible when it is wrong; other words are held to ``PROSE``.
     """
-    own = threshold(sheet)
-    strict = by_size(sheet) or own
-    return np.where(identifiers(sheet)[1], np.where(never(sheet), _NEVER, strict), min(own, PROSE))
+    own, strict = threshold(sheet), by_size(sheet)
+    words, inside = identifiers(sheet)
+    least = np.full(inside.shape, own) if strict is None else _of_words(sheet, words, inside, strict)
+    least = np.where(inside, np.where(cut(sheet), _NEVER, least), min(own, PROSE))
+    return np.where(stray(sheet), _NEVER, least)
+
+
+def _of_words(sheet: Sheet, words: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_], strict: float) -> Floats:
+    """Return thresholds (rows, columns) by which each word that is less sure as a whole than ``strict`` has a mark."""
+    sure, number = certainty(sheet), words[inside]
+    whole, weakest = word_certainty(sheet, words, inside), np.ones(int(words.max(initial=0)) + 1)
+    np.minimum.at(weakest, number, sure[inside])
+    least = np.where(whole < strict, np.maximum(strict, np.nextafter(weakest, 2.0)), strict)
+    found: Floats = least[words]
+    return found
+
+
+def word_certainty(sheet: Sheet, words: npt.NDArray[np.int64], inside: npt.NDArray[np.bool_]) -> Floats:
+    """Return how sure each word (n,) of :func:`identifiers` is to be right as a whole: the product over its cells."""
+    logs = np.zeros(int(words.max(initial=0)) + 1)
+    np.add.at(logs, words[inside], np.log(np.maximum(certainty(sheet)[inside], _MAY)))
+    return np.exp(logs)
 
 
 def by_size(sheet: Sheet) -> float | None:
@@ -95,20 +116,17 @@ def sizes() -> dict[tuple[float, float], float]:
     return {(float(width), float(height)): float(least) for width, height, least in _table()["sizes"]}
 
 
-def never(sheet: Sheet) -> npt.NDArray[np.bool_]:
-    """Return which cells (rows, columns) are never shown in an identifier.
+def stray(sheet: Sheet) -> npt.NDArray[np.bool_]:
+    """Return which cells (rows, columns) hold a comma within a word, in small cells: they are never shown.
 
-    Those that the page's edge cuts, and in small cells commas before letters: there a point looks like a comma, and
-    names of files hold points.
+    A point looks like a comma there, and names of files hold points.
     """
-    return cut(sheet) | _stray(sheet) if sheet.coloured and fine.fits(sheet.grid) else cut(sheet)
-
-
-def _stray(sheet: Sheet) -> npt.NDArray[np.bool_]:
-    """Return which cells (rows, columns) hold a comma that a letter follows."""
-    following = np.concatenate((sheet.codes[..., 0].ravel()[1:], [ord(" ")])).reshape(sheet.inked.shape)
-    stray: npt.NDArray[np.bool_] = (sheet.codes[..., 0] == ord(",")) & _LETTERS[np.minimum(following, 127)]
-    return stray & (following < 128)
+    if not sheet.coloured or not fine.fits(sheet.grid):
+        return np.zeros(sheet.inked.shape, np.bool_)
+    codes = sheet.codes[..., 0]
+    behind = np.minimum(np.pad(codes[:, 1:], ((0, 0), (0, 1)), constant_values=ord(" ")), 127)
+    found: npt.NDArray[np.bool_] = (codes == ord(",")) & _INNER[behind]
+    return found
 
 
 def cut(sheet: Sheet) -> npt.NDArray[np.bool_]:
@@ -130,7 +148,7 @@ def identifiers(sheet: Sheet) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.boo
     """
     may = sheet.probabilities > _MAY
     within = np.minimum(sheet.codes, 127)
-    letters = (_of_words()[sheet.codes] & may).any(-1).ravel()
+    letters = (_in_words()[sheet.codes] & may).any(-1).ravel()
     digit, joiner, strong = (
         (kind[within] & (sheet.codes < 128) & may).any(-1).ravel() for kind in (_DIGITS, _JOINERS, _STRONG)
     )
@@ -145,6 +163,6 @@ def identifiers(sheet: Sheet) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.boo
 
 
 @cache
-def _of_words() -> npt.NDArray[np.bool_]:
+def _in_words() -> npt.NDArray[np.bool_]:
     """Return which code points of the Basic Multilingual Plane are letters or digits."""
     return np.array([chr(code).isalnum() for code in range(0x10000)])

@@ -32,6 +32,8 @@ ASKED = 3e-4
 """Doubt of the read-out head from which on this one is asked."""
 CLEAR = 0.05
 """Mean doubt of the read-out head over a page up to which it is of the kind that this one was trained on."""
+BOTH = "w"
+"""Characters that both heads must be sure of: this one names them in place of another (``m``) that the other sees."""
 _ACROSS, _DOWN = 5, 3
 _LEAST = -14.0
 """Log-probability below which it makes no difference what the read-out head says."""
@@ -131,11 +133,14 @@ def correct(
     unsure = is_unsure.nonzero()[:, 0]
     chosen = inked.copy()
     chosen[inked] = is_unsure.cpu().numpy()
-    highs = torch.tensor(BLOCKS, device=codes.device)
+    highs, held = (torch.tensor(each, device=codes.device) for each in (BLOCKS, [ord(one) for one in BOTH]))
     around = torch.split(features(slots, cells, side, chosen), _PART)
     for part, near in zip(torch.split(unsure, _PART), around, strict=True):
-        all_logs = fine(near, said(head, middles[part]))  # (n, classes)
+        first = said(head, middles[part])  # (n, classes)
+        all_logs = fine(near, first)
         best, classes = all_logs[:, :REST].topk(codes.shape[1], -1)  # (n, K)
-        is_known = (best[:, 0] > all_logs[:, REST]) & torch.isin(codes[part, 0] >> 8, highs)
+        is_held = torch.isin(classes[:, 0], held)
+        best[is_held, 0] = torch.minimum(best[:, 0], first.gather(1, classes[:, :1])[:, 0])[is_held]
+        is_known = (all_logs.argmax(1) != REST) & torch.isin(codes[part, 0] >> 8, highs)
         named = highs[classes // 256] * 256 + classes % 256
         codes[part[is_known]], logs[part[is_known]] = named[is_known], best[is_known]
