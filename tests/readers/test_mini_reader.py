@@ -318,7 +318,7 @@ def test_the_second_head_names_less_wrong_and_leaves_other_blocks_alone(dtype: t
     with_it, without = model.read(drawn), MiniModel(model.network).read(drawn)
     wrong = [int((sheet.cells != np.where(layout.cells == 0, 32, layout.cells)).sum()) for sheet in (with_it, without)]
     assert wrong[0] <= wrong[1]
-    other = ~np.isin(with_it.codes[..., 0] >> 8, fine.BLOCKS)
+    other = ~np.isin(without.codes[..., 0] >> 8, fine.BLOCKS)
     assert other.any() and (with_it.codes[other] == without.codes[other]).all()
 
 
