@@ -1,10 +1,11 @@
 """How the language model answers from vision tokens: held-out facts, real questions, seconds, memory.
 
     python -m benchmarks.language [--pages 6] [--questions 5] [--only pages|conversations|real|cost]
-                                  [--brief] [--json FILE]
+                                  [--renderers dense chromium] [--device cuda] [--weights FOLDER] [--answers FILE]
 
-Each way of showing a text is asked the same questions: vision tokens alone at 9, 6 and 3 vectors a row, the same with
-the lines that matter read first, the newest text in as many tokens, and the whole text. Needs ../shared/data and Faker.
+Each way of showing a text is asked the same questions: vision tokens alone at several vectors a row, the same with the
+lines that matter read first, the newest text in as many tokens, and the whole text. Needs ../shared/data and Faker,
+or, without them, tests/data and --names FILE.
 """
 
 from __future__ import annotations
@@ -12,108 +13,132 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import torch
 
 from benchmarks.language import cases
 from benchmarks.language.ask import contains, is_exact, on_text, on_vision, vectors_of
-from optical_memory.model.language.model import LanguageModel, load
+from benchmarks.language.cost import cost
+from optical_memory.model.language.model import ABSENT, LanguageModel, load
+from optical_memory.model.language.weights import FOLDER
+from optical_memory.renderers.base import Page
 
-POSITIONS = 7_800
+POSITIONS = 7_600
 """Tokens of text that fit the language model beside a question."""
-TIERS = (("base", 9), ("small", 6), ("tiny", 3))
-Outcome = tuple[str, str, bool, float]
-"""Part and kind, way, whether it was right, and text tokens for one of the language model's."""
+RATIOS = (6, 4, 2)
+"""Vectors a row that single pages are shown at."""
+EXPANDED = (2,)
+"""Those at which lines are read, too."""
 
 
-def one_page(model: LanguageModel, count: int, questions: int, seed: int, brief: bool) -> Iterator[Outcome]:
-    """Ask about single pages, drawn by both renderers in turn."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """A question asked in one way: ``size`` is the number of text tokens for one of the language model's."""
+
+    part: str
+    way: str
+    question: str
+    wanted: str
+    answer: str
+    right: bool
+    size: float
+
+    @property
+    def refused(self) -> bool:
+        """Whether the answer is that it is not there, where it is."""
+        return self.answer.startswith(ABSENT.rstrip(".")) and self.wanted != ABSENT
+
+
+def one_page(model: LanguageModel, options: argparse.Namespace) -> Iterator[Outcome]:
+    """Ask about single pages, drawn by the renderers in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        for number, case in enumerate(cases.drawn(count, 1, Path(folder), seed)):
-            renderer = ("dense", "chromium")[number % 2]
-            size = len(model.tokenizer.encode(case.text))
-            facts = [task for task in case.tasks if task.kind == "fact"][:questions]
-            absent = [task for task in case.tasks if task.kind == "absent"][: max(1, questions // 3)]
-            for task in (*facts, *absent):
-                part = f"page {task.kind}"
-                for tier, ratio in TIERS[-1:] if brief else TIERS:
-                    pages = cases.shown(case.layouts, (tier,), renderer)
-                    many = vectors_of(model, pages)
-                    for expand in (False, True):
-                        answer = on_vision(model, pages, task.question, expand=expand)
-                        way = f"{'expanding' if expand else 'vision'} {ratio}"
-                        yield part, way, is_exact(answer, task.answer), size / many
-                    if not brief:
-                        newest = on_text(model, case.text, task.question, many)
-                        yield part, f"newest text {ratio}", is_exact(newest, task.answer), size / many
-                if not brief:
-                    whole = on_text(model, case.text, task.question, POSITIONS)
-                    yield part, "whole text", is_exact(whole, task.answer), 1.0
+        for number, case in enumerate(cases.drawn(options.pages, 1, Path(folder), options.seed, options.names)):
+            renderer = options.renderers[number % len(options.renderers)]
+            pages = cases.shown(case.layouts, ("tiny",), renderer)
+            for task in _chosen(case.tasks, options.questions):
+                for ratio in EXPANDED if options.brief else RATIOS:
+                    yield from _at(model, pages, ratio, f"page {task.kind}", task, case.text, options.brief)
+                if not options.brief:
+                    answer = on_text(model, case.text, task.question, POSITIONS)
+                    yield _exact(f"page {task.kind}", "whole text", task, answer, 1.0)
 
 
-def ten_pages(model: LanguageModel, count: int, questions: int, seed: int) -> Iterator[Outcome]:
+def _chosen(tasks: Sequence[cases.Task], most: int) -> list[cases.Task]:
+    facts = [task for task in tasks if task.kind == "fact"][:most]
+    return [*facts, *[task for task in tasks if task.kind == "absent"][: max(1, most // 2)]]
+
+
+def _at(
+    model: LanguageModel, pages: list[Page], ratio: int, part: str, task: cases.Task, text: str, brief: bool
+) -> Iterator[Outcome]:
+    model.sight.tiers = {**model.sight.tiers, "tiny": ratio}
+    many = vectors_of(model, pages)
+    size = len(model.tokenizer.encode(text)) / many
+    yield _exact(part, f"vision {ratio}", task, on_vision(model, pages, task.question, expand=False), size)
+    if ratio in EXPANDED:
+        yield _exact(part, f"expanding {ratio}", task, on_vision(model, pages, task.question, expand=True), size)
+    if not brief:
+        yield _exact(part, f"newest text {ratio}", task, on_text(model, text, task.question, many), size)
+
+
+def _exact(part: str, way: str, task: cases.Task, answer: str, size: float) -> Outcome:
+    return Outcome(
+        part=part, way=way, question=task.question, wanted=task.answer, answer=answer,
+        right=is_exact(answer, task.answer), size=size,
+    )  # fmt: skip
+
+
+def ten_pages(model: LanguageModel, options: argparse.Namespace) -> Iterator[Outcome]:
     """Ask about conversations of 10 pages, the newest sharpest."""
-    tiers = ("tiny",) * 5 + ("small",) * 3 + ("base",) * 2
+    tiers, count = ("tiny",) * 5 + ("small",) * 3 + ("base",) * 2, max(1, options.pages // 4)
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases.drawn(count, 10, Path(folder), seed + 1):
+        for case in cases.drawn(count, 10, Path(folder), options.seed + 1, options.names):
             pages = cases.shown(case.layouts, tiers, "dense")
-            many, size = vectors_of(model, pages), len(model.tokenizer.encode(case.text))
-            for task in [task for task in case.tasks if task.kind == "fact"][: 3 * questions]:
+            laid = model.answer(pages, "?", expand=False).usage.vision_tokens
+            size = len(model.tokenizer.encode(case.text)) / laid
+            for task in _chosen(case.tasks, 3 * options.questions):
+                part = f"10 pages {task.kind}"
                 for expand in (False, True):
                     answer = on_vision(model, pages, task.question, expand=expand)
-                    yield "10 pages", "expanding" if expand else "vision", is_exact(answer, task.answer), size / many
+                    yield _exact(part, "expanding" if expand else "vision", task, answer, size)
+                if not options.brief:
+                    answer = on_text(model, case.text, task.question, laid)
+                    yield _exact(part, "newest text", task, answer, size)
 
 
-def real_questions(model: LanguageModel, questions: int, brief: bool) -> Iterator[Outcome]:
+def real_questions(model: LanguageModel, options: argparse.Namespace) -> Iterator[Outcome]:
     """Ask the questions of BFCL v4 memory over whole conversations; the newest pages are the sharpest."""
-    for scenario in cases.SCENARIOS:
+    for scenario in options.scenarios:
         layouts, text, asked = cases.real(scenario)
         tiers = (*("tiny" for _ in layouts[:-5]), *("small",) * 3, *("base",) * 2)[-len(layouts) :]
         pages = cases.shown(layouts, tiers, "dense")
-        many, size = vectors_of(model, pages), len(model.tokenizer.encode(text))
-        for each in asked[:questions]:
-            for expand in (False, True):
-                way = "expanding" if expand else "vision"
-                yield "real", way, contains(on_vision(model, pages, each.text, expand=expand), each.truths), size / many
-            texts = (("newest text", many), ("whole text, as far as it fits", POSITIONS))
-            for way, most in () if brief else texts:
-                yield "real", way, contains(on_text(model, text, each.text, most), each.truths), size / min(size, most)
+        size = len(model.tokenizer.encode(text))
+        for each in asked[: options.real or options.questions]:
+            answer = model.answer(pages, each.text, expand=False)
+            many = answer.usage.vision_tokens
+            answers = [("vision", answer.text, size / many)]
+            answers += [("expanding", on_vision(model, pages, each.text, expand=True), size / many)]
+            if not options.brief:
+                answers += [("newest text", on_text(model, text, each.text, many), size / many)]
+                whole = on_text(model, text, each.text, POSITIONS)
+                answers += [("whole text, as far as it fits", whole, max(1.0, size / POSITIONS))]
+            for way, said, share in answers:
+                yield Outcome(
+                    part="real", way=way, question=each.text, wanted=" | ".join(each.truths), answer=said,
+                    right=contains(said, each.truths), size=share,
+                )  # fmt: skip
 
 
-def cost(model: LanguageModel, seed: int) -> dict[str, float]:
-    """Return what a new page and a question over ten known ones cost, and bytes kept for a page in both forms."""
-    with tempfile.TemporaryDirectory() as folder:
-        case = next(cases.drawn(1, 10, Path(folder), seed + 2))
-    pages = cases.shown(case.layouts, ("tiny",) * 10, "dense")
-    facts = [task for task in case.tasks if task.kind == "fact"]
-    torch.set_num_threads(1)  # processor seconds of one thread do not depend on how busy the others are
-    [page.png for page in pages]
-    vectors = _processor_seconds(lambda: model.sight.vectors(pages[0], 1))
-    read = _processor_seconds(lambda: model.sight.rows(pages[0]))
-    model.generate(pages, facts[0].question)
-    asked = [_processor_seconds(partial(model.generate, pages, task.question)) for task in facts[1:4]]
-    config = model.decoder.config
-    position = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * model.dtype.itemsize
-    tokens = len(model.tokenizer.encode(case.text)) / len(pages)
-    return {
-        "processor seconds of a page's vectors": vectors,
-        "processor seconds of reading a page": read,
-        "processor seconds of a question, least": min(asked),
-        "processor seconds of a question, most": max(asked),
-        "bytes of a page's vision tokens": float(model.sight.mini.encode(pages[0]).nbytes),
-        "bytes of a page's text as keys and values": position * tokens,
-    }
-
-
-def _processor_seconds(work: Callable[[], object]) -> float:
-    started = time.process_time()
-    work()
-    return time.process_time() - started
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return a table of shares right and refused, by part and way."""
+    rows = ["| what | right | not there, said wrongly | of | text tokens for one |", "|---|---|---|---|---|"]
+    for name in dict.fromkeys((each.part, each.way) for each in outcomes):
+        own = [each for each in outcomes if (each.part, each.way) == name]
+        right, refused, size = (sum(values) / len(own) for values in zip(
+            *((each.right, each.refused, each.size) for each in own), strict=True))  # fmt: skip
+        rows.append(f"| {': '.join(name)} | {right:.3f} | {refused:.3f} | {len(own)} | {size:.1f} |")
+    return "\n".join(rows)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -121,32 +146,29 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pages", type=int, default=6)
     parser.add_argument("--questions", type=int, default=5)
+    parser.add_argument("--real", type=int, help="real questions of each scenario, by default as many as questions")
+    parser.add_argument("--scenarios", nargs="+", default=cases.SCENARIOS, choices=cases.SCENARIOS)
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--only", choices=("pages", "conversations", "real", "cost"))
-    parser.add_argument(
-        "--brief", action="store_true", help="without the ways that read text, which take long on a CPU"
-    )
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--brief", action="store_true", help="without the ways that read text, which take long on CPUs")
+    parser.add_argument("--renderers", nargs="+", default=["dense", "chromium"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--weights", type=Path, default=FOLDER, help="folder of packed weights")
+    parser.add_argument("--names", type=Path, help="names that Faker drew, where it is not installed")
+    parser.add_argument("--answers", type=Path, help="file for every question with its answers")
     options = parser.parse_args(arguments)
-    model = load()
-    parts: dict[str, Iterator[Outcome]] = {
-        "pages": one_page(model, options.pages, options.questions, options.seed, options.brief),
-        "conversations": ten_pages(model, max(1, options.pages // 4), options.questions, options.seed),
-        "real": real_questions(model, options.questions, options.brief),
-    }
-    counts: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-    for name, outcomes in parts.items():
-        if options.only in (None, name):
-            for part, way, right, ratio in outcomes:
-                total = counts[f"{part}: {way}"]
-                total[:] = total[0] + right, total[1] + 1, total[2] + ratio
-                if options.json:
-                    options.json.write_text(json.dumps(counts, indent=1))
-    print("| what | right | of | text tokens for one |\n|---|---|---|---|")
-    for name, (hits, of, ratios) in counts.items():
-        print(f"| {name} | {hits / of:.3f} | {of:.0f} | {ratios / of:.1f} |")
+    model = load(device=options.device, folder=options.weights)
+    outcomes: list[Outcome] = []
+    parts = {"pages": one_page, "conversations": ten_pages, "real": real_questions}
+    for name, part in parts.items():
+        for outcome in part(model, options) if options.only in (None, name) else ():
+            outcomes.append(outcome)
+            if options.answers:
+                with options.answers.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
+    print(table(outcomes), flush=True)
     if options.only in (None, "cost"):
-        for name, value in cost(model, options.seed).items():
+        for name, value in cost(model, options.seed, options.names).items():
             print(f"{name}: {value:,.2f}")
 
 

@@ -18,7 +18,7 @@ from optical_memory.training.language.layout import PageText, page_text, pages_o
 from optical_memory.training.language.prepare import pools
 from optical_memory.training.language.tasks import Asker, Task
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+TESTS = Path(__file__).resolve().parents[2] / "tests" / "data"
 SEED = 77
 """Seed of the names and values: training's is another."""
 SCENARIOS = ("customer", "finance", "healthcare", "notetaker", "student")
@@ -44,17 +44,21 @@ class Question:
 def documents() -> list[str]:
     """Return held-out text to quote from: transcripts of airline service and of coding agents."""
     out = []
-    for file in (SHARED / "tau_bench" / "airline.jsonl", SHARED / "coding_agent" / "sessions.jsonl"):
+    for file in (TESTS / "airline.jsonl", TESTS / "coding.jsonl"):
         for line in file.read_text().splitlines():
             said = [str(m.get("content") or "") for m in json.loads(line)["messages"] if m["role"] != "system"]
             out.append("\n".join(said)[:60_000])
     return [text for text in out if len(text) > 3000]
 
 
-def drawn(count: int, pages: int, folder: Path, seed: int) -> Iterator[Case]:
-    """Yield conversations of so many full pages with questions on their facts, and on some that are not there."""
-    names = folder / "pools.json"
-    names.write_text(json.dumps(pools(SEED)))
+def drawn(count: int, pages: int, folder: Path, seed: int, names: Path | None = None) -> Iterator[Case]:
+    """Yield conversations of so many full pages with questions on their facts, and on some that are not there.
+
+    ``names`` is a file of names, which are drawn here where there is none.
+    """
+    if names is None:
+        names = folder / "pools.json"
+        names.write_text(json.dumps(pools(SEED)))
     story = Story(random.Random(seed), documents(), names)
     while count:
         turns = story.turns(pages * 6700 + 1500)
@@ -81,7 +85,7 @@ def _tasks(story: Story, texts: list[PageText]) -> tuple[Task, ...]:
         for found in asker.by_key.values()
     ]
     story.chance.shuffle(facts)
-    missing = [task for _ in range(8) if (task := asker.absent()) is not None]
+    missing = [task for _ in range(16) if (task := asker.absent()) is not None]
     return (*facts, *missing)
 
 
@@ -93,7 +97,7 @@ def shown(layouts: tuple[Layout, ...], tiers: tuple[str, ...], renderer: str) ->
 
 def real(scenario: str) -> tuple[tuple[Layout, ...], str, list[Question]]:
     """Return a scenario's conversations on pages, their text, and its questions (BFCL v4 memory)."""
-    folder = SHARED / "bfcl_memory"
+    folder = TESTS / "bfcl_memory"
     answers = {each["id"]: each["ground_truth"] for each in map(json.loads, (folder / "answers.jsonl").open())}
     runs: list[Run] = []
     for line in (folder / f"conversation_{scenario}.jsonl").open():

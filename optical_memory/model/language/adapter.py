@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from optical_memory.model.mini.encoder import HEAD, Block
 
-RATIOS = (9, 6, 3, 1)
+RATIOS = (9, 6, 4, 3, 2, 1)
 """Vectors a row of a page, from recent pages to old ones."""
 _FINEST = RATIOS[0]
 _ENTRY = 256

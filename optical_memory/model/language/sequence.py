@@ -10,7 +10,7 @@ from optical_memory.errors import ContextTooLongError, InputError
 from optical_memory.model.cache import Atom
 from optical_memory.model.image import Mode
 from optical_memory.model.language.adapter import RATIOS
-from optical_memory.model.language.sight import Sight, check, ratio_of
+from optical_memory.model.language.sight import Sight, check
 from optical_memory.model.tokenizer import Tokenizer
 from optical_memory.renderers.base import Page
 
@@ -103,7 +103,7 @@ def ratios_for(what: Shown, sight: Sight, room: int) -> tuple[int, ...]:
 
     Errors: ContextTooLongError where even one a row does not fit.
     """
-    ratios = [ratio_of(page) for page in what.pages]
+    ratios = [sight.ratio(page) for page in what.pages]
 
     def used() -> int:
         return sum(sight.count(page, ratio) for page, ratio in zip(what.pages, ratios, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,7 @@ class Sight:
     def __init__(self, mini: MiniModel, lattice: Lattice, adapter: Adapter, name: str) -> None:
         """``name`` tells the weights from others in a cache."""
         self.mini, self.lattice, self.adapter, self.name = mini, lattice, adapter, name
+        self.tiers: Mapping[str, int] = TIERS
         self.cache = VisionCache(max_bytes=256 << 20)
         self._rows: OrderedDict[tuple[str, str], list[str]] = OrderedDict()
         self._lock = threading.Lock()
@@ -47,6 +49,10 @@ class Sight:
     def key(self, page: Page, ratio: int) -> str:
         """Return the name (hex) of a page's vectors at a ratio."""
         return vision_key(f"{self.name}-{ratio}", page.id, page.tier)
+
+    def ratio(self, page: Page) -> int:
+        """Return how many vectors a row a page gets by its tier."""
+        return self.tiers["gist"] if page.kind == "gist" else self.tiers.get(page.tier, RATIOS[0])
 
     def count(self, page: Page, ratio: int) -> int:
         """Return how many vectors a page has: ``ratio`` a row that is used."""
@@ -67,7 +73,7 @@ class Sight:
         key = vision_key(f"{self.name}-keys", page.id, page.tier)
         found = self.cache.get(key, self.adapter.length.device)
         if found is None or found.shape != (ROWS * ACROSS, self.adapter.config.key):
-            self._look(page, ratio_of(page))
+            self._look(page, self.ratio(page))
             found = self.cache.get(key, self.adapter.length.device)
             assert found is not None
         return found
@@ -134,8 +140,3 @@ def used_rows(page: Page) -> int:
     """Return the rows up to the last one that says something; at least 1."""
     inked = np.flatnonzero(((page.layout.cells != 0) & (page.layout.cells != 32)).any(1))
     return int(inked[-1]) + 1 if len(inked) else 1
-
-
-def ratio_of(page: Page) -> int:
-    """Return how many vectors a row a page gets by its tier."""
-    return 3 if page.kind == "gist" else TIERS.get(page.tier, RATIOS[0])

@@ -21,8 +21,13 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("out", type=Path)
     train.add_argument("--seconds", type=float, required=True)
     train.add_argument("--processes", type=int, default=1, help="processes that draw samples, for each GPU")
-    train.add_argument("--from", dest="start", type=Path, help="language.pt to start from")
-    train.add_argument("--evaluated", type=int, default=2, help="batches that are scored at the end, on each GPU")
+    train.add_argument("--steps", type=int, help="end after so many steps, if the time is not over before")
+    score = commands.add_parser("score", help="score weights on held-out pages")
+    score.add_argument("data", type=Path)
+    score.add_argument("out", type=Path)
+    for each in (train, score):
+        each.add_argument("--from", dest="start", type=Path, help="a run's language.pt, or a folder of packed weights")
+        each.add_argument("--evaluated", type=int, default=2, help="batches that are scored, on each GPU")
     train.add_argument("--batches", type=int, nargs="*", default=(), help="samples of each GPU, where they differ")
     pack = commands.add_parser("pack", help="round weights to int8 for the package")
     pack.add_argument("weights", type=Path, help="language.pt of a run")
@@ -43,10 +48,18 @@ def main(arguments: list[str] | None = None) -> None:
             seconds=options.seconds,
             processes=options.processes,
             start=options.start,
+            steps=options.steps,
             evaluated=options.evaluated,
             batches=tuple(options.batches),
         )
         go(recipe, run)
+    elif options.command == "score":
+        from optical_memory.training.language.train import score as write_scores
+
+        run = recipes.Run(
+            data=options.data, out=options.out, seconds=0.0, start=options.start, evaluated=options.evaluated
+        )
+        write_scores(recipe, run)
     else:
         from optical_memory.training.language.pack import pack as write_int8
 

@@ -67,7 +67,7 @@ class Story:
     def turns(self, characters: int) -> list[Turn]:
         """Return turns of at least so many characters together, facts among them."""
         self.begin()
-        style = self.chance.choices(["chat", "agent", "document"], [0.55, 0.27, 0.18])[0]
+        style = self.chance.choices(["chat", "agent", "document", "monologue"], [0.45, 0.25, 0.15, 0.15])[0]
         out: list[Turn] = []
         total, role = 0, "user"
         while total < characters:
@@ -78,6 +78,8 @@ class Story:
             elif style == "agent":
                 turn = self._agent(role)
                 role = self.chance.choice(["assistant", "tool"]) if role != "assistant" else "user"
+            elif style == "monologue":
+                turn = self._monologue()
             else:
                 turn = self._document(role)
                 role = "assistant" if role == "user" else "user"
@@ -104,6 +106,17 @@ class Story:
         for _ in range(self.chance.choice([0, 1, 1, 2, 3])):
             parts.insert(self.chance.randint(0, len(parts)), self.statement(role))
         return Turn(role=role, text=tidy(" ".join(parts)))
+
+    def _monologue(self) -> Turn:
+        """Return a long turn of a user who is not answered."""
+        parts = []
+        for _ in range(self.chance.randint(4, 14)):
+            draw = self.chance.random()
+            if draw < 0.35:
+                parts.append(self.statement("user"))
+            else:
+                parts.append(self.chance.choice(self.chat["user"]) if draw < 0.75 else self._quoted(300))
+        return Turn(role="user", text=tidy(" ".join(parts)))
 
     def _document(self, role: str) -> Turn:
         text = self._quoted(2500)

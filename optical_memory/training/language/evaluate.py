@@ -59,7 +59,7 @@ def _ways(learner: Learner, batch: dict[str, Tensor]) -> list[tuple[str, Shown]]
     blank = seen("dense-12.5x20", 512, torch.full_like(codes, 32))
     others = seen("dense-12.5x20", 512, codes.roll(1, 0))
     ways = [(f"vision {k}", learner.show(batch, (k,), dense, False)) for k in RATIOS]
-    ways += [(f"chromium, base {k}", learner.show(batch, (k,), base, False)) for k in RATIOS[:3:2]]
+    ways += [(f"chromium, base {k}", learner.show(batch, (k,), base, False)) for k in (9, 3)]
     ways += [(f"true tokens {k}", learner.show(batch, (k,), dense, True)) for k in RATIOS]
     ways += [(f"newest text {k}", learner.as_text(batch, 64 * k, newest=True)) for k in RATIOS]
     ways += [("text", learner.as_text(batch, PAGE_TEXT, newest=False))]

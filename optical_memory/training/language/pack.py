@@ -8,19 +8,13 @@ from pathlib import Path
 import torch
 
 from optical_memory.model.language import base, weights
-from optical_memory.model.mini import weights as mini_weights
-from optical_memory.model.mini.model import WEIGHTS as MINI
-from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.training.language.recipe import Recipe
 
 _SIZES = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
 
-def pack(recipe: Recipe, path: Path, out: Path, mini: Path = MINI) -> None:
-    """Write ``language-N.safetensors`` and ``language.json`` from a run's ``language.pt``.
-
-    ``mini`` holds the weights of the mini that the run looked with.
-    """
+def pack(recipe: Recipe, path: Path, out: Path) -> None:
+    """Write ``language-N.safetensors`` and ``language.json`` from a run's ``language.pt``."""
     state = torch.load(path, map_location="cpu", weights_only=True)
     language = base.config(recipe.model)
     config = dataclasses.replace(recipe.adapter, hidden_size=language.hidden_size)
@@ -29,10 +23,7 @@ def pack(recipe: Recipe, path: Path, out: Path, mini: Path = MINI) -> None:
     with torch.no_grad():
         for name, tensor in state["updates"].items():
             trained.set_update(name, tensor.float())
-    network = MiniNetwork()
-    mini_weights.load_int8(network, mini)
-    known = network.head.state_dict()
-    trained.lattice.load_state_dict({name: known[name] for name in trained.lattice.state_dict()})
+    trained.lattice.load_state_dict({name: tensor.float() for name, tensor in state["lattice"].items()})
     sizes = {name: getattr(language, name) for name in _SIZES}
     card = {"model": base.HUB.get(recipe.model, recipe.model), "sizes": sizes, "adapter": dataclasses.asdict(config)}
     weights.save(trained, out, card)

@@ -58,22 +58,31 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Where a run reads and writes, and for how many seconds it trains."""
+    """Where a run reads and writes, and for how many seconds it trains, or for how many ``steps`` of these.
+
+    ``start`` is where its weights come from: a ``language.pt``, or a folder of packed weights.
+    """
 
     data: Path
     out: Path
     seconds: float
     processes: int = 1
     start: Path | None = None
+    steps: int | None = None
     save_every: float = 120.0
     evaluated: int = 2
     batches: tuple[int, ...] = ()
 
 
 def load(path: Path | None = None) -> Recipe:
-    """Read a recipe, by default the bundled one. Errors: InputError for what it does not say or says wrongly."""
-    text = path.read_text() if path else files(__package__).joinpath("language.toml").read_text(encoding="utf-8")
-    data: dict[str, Any] = tomllib.loads(text)
+    """Read a recipe, by default the bundled one. Errors: InputError for what it does not say or says wrongly.
+
+    One that says ``like = "language.toml"`` says only what differs from the bundled one.
+    """
+    data: dict[str, Any] = _bundled("language.toml")
+    if path is not None:
+        own = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = {**data, **own} if own.pop("like", "") == "language.toml" else own
     try:
         modes = tuple(Mode(weight=m["weight"], ratios=tuple(m.get("ratios", ()))) for m in data.pop("modes"))
         sources = tuple(Source(**{**s, "patterns": tuple(s["patterns"])}) for s in data.pop("sources"))
@@ -85,3 +94,7 @@ def load(path: Path | None = None) -> Recipe:
     if unknown:
         raise InputError(f"ratios {sorted(unknown)} are not among {RATIOS}")
     return recipe
+
+
+def _bundled(name: str) -> dict[str, Any]:
+    return tomllib.loads(files(__package__).joinpath(name).read_text(encoding="utf-8"))

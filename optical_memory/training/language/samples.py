@@ -16,7 +16,7 @@ from optical_memory.training.language.conversation import Story, Turn
 from optical_memory.training.language.layout import CELLS, PageText, pages_of
 from optical_memory.training.language.tasks import KINDS, NOWHERE, Asker, Task, lines_for
 
-TEXT = 384
+TEXT = 512
 """Tokens of a sample's questions and answers."""
 PAGE_TOKENS = 3200
 QUESTIONS, KEYS = 12, 40
@@ -94,10 +94,11 @@ class Sampler:
         tasks = asker.tasks(self.chance.randint(4, 8), self.chance.randint(3, 6))
         spans = [found.span for found in asker.found if found.span != NOWHERE]
         out = _Writer(self.tokenizer, recent)
+        most = self.chance.choice([4, 4, 8])
         for number, task in enumerate(tasks):
             lines = ""
             if expands and number < 3 and task.kind not in ("quote", "gap", "count"):
-                lines = lines_for(task, pages, self.chance, spans)
+                lines = lines_for(task, pages, self.chance, spans, most)
             if not out.add(task, lines, pages):
                 break
         tokens = np.zeros((len(pages), PAGE_TOKENS), np.int32)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from optical_memory.model.language.lines import written
-from optical_memory.training.language.conversation import ABSENT, Fact, Story
+from optical_memory.training.language.conversation import ABSENT, SUBJECTS, Fact, Story
 from optical_memory.training.language.layout import GRID, PageText
 from optical_memory.training.language.values import data
 
@@ -20,18 +20,38 @@ Span = tuple[int, int, int]
 """Page, first character and the one behind the last."""
 NOWHERE: Span = (-1, 0, 0)
 """The place of what is said in recent text, behind the pages."""
+_SENTENCE = re.compile(r"(?<=[.!?] )[A-Z][^\n.!?]{35,150}[.!?]")
+_LAST = re.compile(r"(?<= )[a-z][\w'-]+ [a-z][\w'-]{3,}(?=[.!?]$)")
+_MARKED = re.compile(r"(?<=\s)(?:\$?\d[\d,.:%/-]*\d|\$?\d+%?|[A-Z][\w'-]+(?: [A-Z][\w'-]+)*)(?=[\s,;.!?])")
+"""Numbers, and names that do not begin the sentence."""
+_ABOUT = ("What is said about {} and {}?", "What does it say on {} and {}?", "Which sentence mentions {} and {}?")
+_ASKED = ("what", "whom or what", "which")
+_SO_MANY = (
+    'What are the next # words after "{}"?',
+    'Quote the # words that follow "{}".',
+    'Which # words come after "{}"?',
+)
+_TO_THE_END = (
+    'How does the sentence go on after "{}"?',
+    'Finish the sentence: "{}"',
+    'What follows "{}" in its sentence?',
+)
 _SAME = {"name": "given", "given": "name"}
 """Facts that answer each other's questions."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A question and its answer; ``spans`` are where it stands in the pages, none where it stands nowhere."""
+    """A question and its answer; ``spans`` are where it stands in the pages, none where it stands nowhere.
+
+    ``near`` are places that look like it: the same said of another subject, or something else of the same.
+    """
 
     kind: str
     question: str
     answer: str
     spans: tuple[Span, ...] = ()
+    near: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +88,8 @@ class Asker:
         for key in keys[:facts]:
             out.append(self._on_fact(self.by_key[key]))
         makers: list[tuple[Callable[[], Task | None], float]] = [
-            (self.quote, 3), (self.gap, 1), (self.said, 2), (self.absent, 3.2), (self.occurs, 1), (self.two, 1.6),
-            (self.order, 0.7), (self.count, 0.6),
+            (self.quote, 2.2), (self.gap, 0.6), (self.wonder, 2.4), (self.said, 1.5), (self.absent, 4.2),
+            (self.occurs, 0.8), (self.two, 1.5), (self.order, 0.5), (self.count, 0.4),
         ]  # fmt: skip
         for make in self.chance.choices([m for m, _ in makers], [w for _, w in makers], k=others):
             task = make()
@@ -80,7 +100,26 @@ class Asker:
 
     def ask(self, fact: Fact, form: str = "ask") -> str:
         """Return one of the questions after a fact."""
-        return self.story.filled(self.chance.choice(fact.kind[form]), fact.key)
+        return self._asked(self.story.filled(self.chance.choice(fact.kind[form]), fact.key))
+
+    def _asked(self, question: str) -> str:
+        """Put what people say before a question in front of it, sometimes."""
+        if self.chance.random() > 0.2:
+            return question
+        first = question if question.startswith(("I ", "I'")) else question[0].lower() + question[1:]
+        return str(self.chance.choice(self.story.chat["before"])) + first
+
+    def _near(self, key: tuple[str, str, str]) -> tuple[Span, ...]:
+        """Return where the same is said of other subjects, or something else of this one; at most four."""
+        scope, name, subject = key
+        like = [
+            found.span
+            for other, each in self.by_key.items()
+            if other != key and other[0] == scope and (other[1] == name or (subject and other[2] == subject))
+            for found in each
+            if found.span != NOWHERE
+        ]
+        return tuple(self.chance.sample(like, min(4, len(like))))
 
     def tell(self, fact: Fact, value: str | None = None) -> str:
         """Return a fact, or the same with another value, as the answer in a sentence."""
@@ -90,9 +129,11 @@ class Asker:
     def _on_fact(self, found: list[Found]) -> Task:
         last, draw = found[-1].fact, self.chance.random()
         spans = tuple(each.span for each in found)
+        near = self._near(last.key)
         if len(found) > 1 and "before" in last.kind and draw < 0.35:
-            return Task(kind="before", question=self.ask(last, "before"), answer=found[0].fact.value, spans=spans)
-        plain = Task(kind="fact", question=self.ask(last), answer=last.value, spans=spans)
+            question, answer = self.ask(last, "before"), found[0].fact.value
+            return Task(kind="before", question=question, answer=answer, spans=spans, near=near)
+        plain = Task(kind="fact", question=self.ask(last), answer=last.value, spans=spans, near=near)
         if draw > 0.92:
             return self._yes_no(plain, last)
         if draw > 0.85:
@@ -173,21 +214,55 @@ class Asker:
         return None
 
     def quote(self) -> Task | None:
-        """Ask for what follows some words."""
+        """Ask for what follows some words: so many words, or up to the sentence's end."""
         cue = self._cue()
         if cue is None:
             return None
         number, text, words, first, count = cue
-        start, last = first + count, first + count + self.chance.choice([3, 6, 10, 16]) - 1
-        begin, end = words[start].start(), min(words[last].end(), words[start].start() + 120)
-        given = text[words[first].start() : words[start - 1].end()]
-        form = self.chance.choice(['What comes after "{}"?', 'Continue: "{}"', 'Quote what follows "{}".'])
-        answer = text[begin:end].strip()
-        if not answer:
+        start, many = first + count, self.chance.randint(2, 9)
+        given, begin = text[words[first].start() : words[start - 1].end()], words[start].start()
+        ends = re.search(r"[.!?](?=\s|$)", text[begin : begin + 150])
+        if ends is not None and self.chance.random() < 0.4:
+            form, end = self.chance.choice(_TO_THE_END), begin + ends.end()
+        else:
+            form, end = self.chance.choice(_SO_MANY).replace("#", str(many)), words[start + many - 1].end()
+        answer = text[begin:end]
+        if "\n" in answer or "  " in answer or len(answer) > 150:
             return None
-        return Task(
-            kind="quote", question=form.format(given), answer=answer, spans=((number, words[first].start(), end),)
-        )
+        span = (number, words[first].start(), end)
+        return Task(kind="quote", question=form.format(given), answer=answer, spans=(span,))
+
+    def wonder(self) -> Task | None:
+        """Ask after a name, a number or the last words of any sentence, in some of its own words."""
+        sentence = self._sentence()
+        if sentence is None:
+            return None
+        number, start, said = sentence
+        marked = list(_MARKED.finditer(said)) or list(_LAST.finditer(said))
+        if not marked:
+            return None
+        wanted = self.chance.choice(marked)
+        what = self.chance.choice(["which number", "how many"] if wanted.group()[-1:].isdigit() else _ASKED)
+        before = self._thinned(said[: wanted.start()].split()[-self.chance.randint(4, 10) :])
+        after = self._thinned(said[wanted.end() :].rstrip(".!?").split()[: self.chance.randint(3, 8)])
+        if len(before) + len(after) < 4:
+            return None
+        asked = " ".join([*before, what, *after] if self.chance.random() < 0.6 else [what, *after, *before])
+        question = self._asked(asked[0].upper() + asked[1:] + "?")
+        return Task(kind="gap", question=question, answer=wanted.group(), spans=((number, start, start + len(said)),))
+
+    def _thinned(self, words: Sequence[str]) -> list[str]:
+        """Leave some of the words out."""
+        return [word for word in words if self.chance.random() > 0.12]
+
+    def _sentence(self) -> tuple[int, int, str] | None:
+        """Draw a sentence: its page, where it begins, and what it says."""
+        number = self.chance.randrange(len(self.pages))
+        found = list(_SENTENCE.finditer(self.pages[number].text))
+        if not found:
+            return None
+        sentence = self.chance.choice(found)
+        return number, sentence.start(), sentence.group()
 
     def gap(self) -> Task | None:
         """Ask for a word left out."""
@@ -205,48 +280,44 @@ class Asker:
     def said(self) -> Task | None:
         """Ask what is said about two words of a sentence; the answer is the sentence."""
         for _ in range(10):
-            number = self.chance.randrange(len(self.pages))
-            text = self.pages[number].text
-            sentences = [m for m in re.finditer(r"(?<=[.!?] )[A-Z][^\n.!?]{35,150}[.!?]", text)]
-            if not sentences:
+            drawn = self._sentence()
+            if drawn is None:
                 continue
-            sentence = self.chance.choice(sentences)
-            words = [w for w in re.findall(r"[A-Za-z][\w'-]{4,}", sentence.group()) if text.count(w) <= 3]
+            number, start, sentence = drawn
+            text = self.pages[number].text
+            words = [w for w in re.findall(r"[A-Za-z][\w'-]{4,}", sentence) if text.count(w) <= 3]
             if len(words) < 2:
                 continue
-            first, second = sorted(self.chance.sample(words, 2), key=sentence.group().find)
+            first, second = sorted(self.chance.sample(words, 2), key=sentence.find)
             if first == second:
                 continue
-            form = self.chance.choice(
-                [
-                    "What is said about {} and {}?",
-                    "What does it say on {} and {}?",
-                    "Which sentence mentions {} and {}?",
-                ]
-            )
-            return Task(kind="said", question=form.format(first, second), answer=sentence.group(),
-                        spans=((number, sentence.start(), sentence.end()),))  # fmt: skip
+            question = self.chance.choice(_ABOUT).format(first, second)
+            span = (number, start, start + len(sentence))
+            return Task(kind="said", question=question, answer=sentence, spans=(span,))
         return None
 
     def absent(self) -> Task | None:
-        """Ask for a fact that was never stated."""
+        """Ask for a fact that was never stated, often one close to what was."""
+        key = self._unstated()
+        if key in self.story.known or (key[0], _SAME.get(key[1], key[1]), key[2]) in self.story.known:
+            return None
+        question = self._asked(self.story.filled(self.chance.choice(data("facts")[key[0]][key[1]]["ask"]), key))
+        return Task(kind="absent", question=question, answer=ABSENT, near=self._near(key))
+
+    def _unstated(self) -> tuple[str, str, str]:
+        """Draw a key: of a known subject what was said of another or never, of a new one what was said, or any."""
+        draw = self.chance.random()
+        others = [key for key in self.by_key if key[0] != "me"]
+        if others and draw < 0.7:
+            scope, name, subject = self.chance.choice(others)
+            kinds = list(data("facts")[scope])
+            said = sorted({key[1] for key in others if key[0] == scope})
+            if draw < 0.45:
+                return scope, self.chance.choice(said if len(said) > 1 and draw < 0.22 else kinds), subject
+            return scope, name, self.story.values.draw(SUBJECTS[scope])
         scope = self.chance.choices(list(self.story.weights), list(self.story.weights.values()))[0]
         name = self.chance.choice(list(data("facts")[scope]))
-        subject = ""
-        if scope != "me":
-            seen = [found.fact.key[2] for found in self.found if found.fact.key[0] == scope]
-            subject = (
-                self.chance.choice(seen)
-                if seen and self.chance.random() < 0.5
-                else self.story.values.draw(
-                    {"they": "who", "svc": "svc", "org": "org", "thing": "thing", "item": "item"}[scope]
-                )
-            )
-        key = (scope, name, subject)
-        if key in self.story.known or (scope, _SAME.get(name, name), subject) in self.story.known:
-            return None
-        question = self.story.filled(self.chance.choice(data("facts")[scope][name]["ask"]), key)
-        return Task(kind="absent", question=question, answer=ABSENT)
+        return scope, name, "" if scope == "me" else self.story.values.draw(SUBJECTS[scope])
 
     def occurs(self) -> Task | None:
         """Ask whether words occur."""
@@ -265,16 +336,22 @@ class Asker:
         return Task(kind="occurs", question=f'Does "{words_out}" occur?', answer="No.")
 
 
-def lines_for(task: Task, pages: Sequence[PageText], chance: random.Random, others: Sequence[Span]) -> str:
-    """Return the lines that are expanded before a task: those that matter, most of the time, and some that do not."""
+def lines_for(
+    task: Task, pages: Sequence[PageText], chance: random.Random, others: Sequence[Span], most: int = 4
+) -> str:
+    """Return the lines that are expanded before a task: those that matter, most of the time, and some that do not.
+
+    Those that do not are near it, where ``most`` and chance allow, of ``others``, or any.
+    """
     wanted: set[tuple[int, int]] = set()
-    if chance.random() < 0.9:
+    if chance.random() < 0.92:
         for number, start, end in [span for span in task.spans if span != NOWHERE][:4]:
             rows = pages[number].rows_of(start, end)
             wanted |= {(number, row) for row in range(rows.start - 1, rows.stop + 1)}
-    for _ in range(chance.randint(1, 4) if wanted else chance.randint(2, 5)):
-        if others and chance.random() < 0.6:
-            number, start, end = chance.choice(others)
+    near = list(task.near) if chance.random() < 0.8 else []
+    for _ in range(chance.randint(1 if wanted else 2, max(2, most))):
+        if near or (others and chance.random() < 0.6):
+            number, start, end = near.pop() if near else chance.choice(others)
             middle = pages[number].rows_of(start, end).start
         else:
             number, middle = chance.randrange(len(pages)), chance.randrange(64)

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from optical_memory.model.language import base
+from optical_memory.model.language import base, weights
 from optical_memory.model.language.adapter import Adapter, Seen
 from optical_memory.model.language.sequence import SYSTEM
 from optical_memory.model.llama import LowRank, with_updates
 from optical_memory.model.mini import weights as mini_weights
-from optical_memory.model.mini.encoder import Block
+from optical_memory.model.mini.encoder import Block, EncoderConfig
+from optical_memory.model.mini.head import HeadConfig, Lattice
 from optical_memory.model.mini.model import WEIGHTS as MINI
 from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.training import ranks
@@ -50,7 +51,7 @@ def train(recipe: Recipe, run: Run) -> None:
     number = int(os.environ.get("RANK", "0"))
     batch = run.batches[number] if number < len(run.batches) else recipe.batch
     feed = Feed(recipe, run.data, split="train", processes=run.processes, seed=1 + number, batch=batch, plain=False)
-    held = Feed(recipe, run.data, split="val", processes=1, seed=901 + number, batch=batch, plain=True)
+    held = _held(recipe, run, batch, number)
     device = ranks.begin()
     try:
         learner = make(recipe, run, language, device)
@@ -59,6 +60,24 @@ def train(recipe: Recipe, run: Run) -> None:
     finally:
         feed.close()
         held.close()
+
+
+def score(recipe: Recipe, run: Run) -> None:
+    """Write the scores of weights that are there; pages and questions are those that a run is scored on."""
+    run.out.mkdir(parents=True, exist_ok=True)
+    language = base.load(recipe.model)
+    held = _held(recipe, run, recipe.batch, 0)
+    device = ranks.begin()
+    try:
+        evaluate.report(make(recipe, run, language, device), held, recipe, run, device)
+    finally:
+        held.close()
+
+
+def _held(recipe: Recipe, run: Run, batch: int, number: int) -> Feed:
+    """Return held-out pages: one process draws one kind, so that they are the same in every run."""
+    single = dataclasses.replace(recipe, modes=(Mode(weight=1.0, ratios=(9,)),))
+    return Feed(single, run.data, split="val", processes=1, seed=901 + number, batch=batch, plain=True)
 
 
 def make(recipe: Recipe, run: Run, language: base.Base, device: torch.device) -> Learner:
@@ -105,8 +124,10 @@ def updates_of(learner: Learner) -> dict[str, Tensor]:
 
 
 def save_state(learner: Learner, path: Path) -> None:
-    """Write the adapter and the updates in 16 bits."""
+    """Write the adapter, the updates and the lattice that the adapter reads, in 16 bits."""
+    head = learner.pictures.network.head.state_dict()
     state = {
+        "lattice": {name: head[name].half().cpu() for name in lattice_names()},
         "adapter": {name: t.detach().half().cpu() for name, t in learner.adapter.state_dict().items()},
         "updates": {name: t.half().cpu() for name, t in updates_of(learner).items()},
     }
@@ -115,10 +136,25 @@ def save_state(learner: Learner, path: Path) -> None:
     part.replace(path)
 
 
+def lattice_names() -> list[str]:
+    """Return the names of the parts of the mini's head that the adapter reads from."""
+    return list(Lattice(EncoderConfig().code, HeadConfig()).state_dict())
+
+
 def load_state(learner: Learner, path: Path) -> None:
-    """Read what :func:`save_state` wrote."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    """Read what :func:`save_state` wrote, or a folder of packed weights."""
+    if path.is_dir():
+        trained, _ = weights.load(path)
+        state = {
+            "adapter": trained.adapter.state_dict(),
+            "updates": trained.named_updates(),
+            "lattice": trained.lattice.state_dict(),
+        }
+    else:
+        state = torch.load(path, map_location="cpu", weights_only=True)
     learner.adapter.load_state_dict({name: t.float() for name, t in state["adapter"].items()})
+    head = learner.pictures.network.head
+    head.load_state_dict({**head.state_dict(), **state["lattice"]})
     with torch.no_grad():
         for name, tensor in updates_of(learner).items():
             tensor.copy_(state["updates"][name])
@@ -162,7 +198,7 @@ class _Trainer:
         for step, (mode, batch) in enumerate(self.feed.batches(self.schedule(), self.device)):
             elapsed = ranks.agreed(time.perf_counter() - started)
             progress = elapsed / self.run.seconds
-            if progress >= 1:
+            if progress >= 1 or step == self.run.steps:
                 break
             self._rate(progress, step)
             self._step(mode, batch, progress, step)
