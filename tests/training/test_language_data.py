@@ -105,6 +105,41 @@ def test_a_recipe_says_what_is_wrong_with_it(tmp_path: Path) -> None:
             recipe.load(tmp_path / "wrong.toml")
 
 
+def test_a_recipe_may_say_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text('like = "language.toml"\nrank = 3\n')
+    own, bundled = recipe.load(tmp_path / "own.toml"), recipe.load()
+    assert own.rank == 3 and own.sources == bundled.sources and own.modes == bundled.modes
+    again = recipe.load(Path(recipe.__file__).with_name("again.toml"))
+    assert again.true_tokens == 0 and again.adapter == bundled.adapter
+
+
+def test_what_is_close_to_what_is_asked_for_is_near(names: Path) -> None:
+    seen = 0
+    for seed in range(12):
+        story = Story(random.Random(seed), DOCUMENTS, names)
+        pages = pages_of(story.turns(7_000))[:1]
+        asker = Asker(story, pages)
+        for task in filter(None, (asker.absent() for _ in range(6))):
+            for number, start, end in task.near:
+                seen += 1
+                said = pages[number].text[start:end]
+                assert any(found.fact.words in said and found.fact.key[0] != "me" for found in asker.found)
+    assert seen > 10
+
+
+def test_a_quote_says_where_it_ends(names: Path) -> None:
+    story = Story(random.Random(3), DOCUMENTS, names)
+    asker = Asker(story, pages_of(story.turns(7_000))[:1])
+    tasks = [task for task in (asker.quote() for _ in range(40)) if task is not None]
+    assert len(tasks) > 10
+    for task in tasks:
+        numbers = [int(word) for word in task.question.split('"')[0].split() if word.isdigit()]
+        if numbers:
+            assert len(task.answer.split()) == numbers[0]
+        elif "sentence" in task.question:
+            assert task.answer[-1] in ".!?"
+
+
 def test_a_common_kind_does_not_starve_a_rare_one(names: Path, tmp_path: Path) -> None:
     import lzma
     import shutil

@@ -86,6 +86,11 @@ def test_a_recipe_gives_weights_that_load(tmp_path: Path, capfd: pytest.CaptureF
     assert {"vision 9", "true tokens 3", "newest text 1", "text", "blank 9", "other page 9"} <= scores.keys()
     assert "steps" in capfd.readouterr().out
     training.main([*command, "pack", str(tmp_path / "out" / "language.pt"), str(tmp_path / "packed")])
+    again = ["--from", str(tmp_path / "packed"), "--evaluated", "1"]
+    training.main([*command, *run[:2], str(tmp_path / "more"), "--seconds", "60", "--steps", "2", *again])
+    assert "steps 2" in capfd.readouterr().out and (tmp_path / "more" / "language.pt").is_file()
+    training.main([*command, "score", str(tmp_path / "data"), str(tmp_path / "score"), *again])
+    assert "vision 2" in json.loads((tmp_path / "score" / "scores.json").read_text())
     page = render("The port of billing-api is 8042.", tier="tiny", profile="mini")[0]
     model = load(str(tmp_path / "lm"), folder=tmp_path / "packed", dtype=torch.float32)
     assert 0 <= model.answer([page], "Which port?").certainty <= 1
