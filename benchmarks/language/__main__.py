@@ -23,6 +23,7 @@ from benchmarks.language.cost import cost
 from optical_memory.model.language.model import ABSENT, LanguageModel, load
 from optical_memory.model.language.weights import FOLDER
 from optical_memory.renderers.base import Page
+from optical_memory.training.language.quotes import Task
 
 POSITIONS = 7_600
 """Tokens of text that fit the language model beside a question."""
@@ -64,13 +65,13 @@ def one_page(model: LanguageModel, options: argparse.Namespace) -> Iterator[Outc
                     yield _exact(f"page {task.kind}", "whole text", task, answer, 1.0)
 
 
-def _chosen(tasks: Sequence[cases.Task], most: int) -> list[cases.Task]:
+def _chosen(tasks: Sequence[Task], most: int) -> list[Task]:
     facts = [task for task in tasks if task.kind == "fact"][:most]
     return [*facts, *[task for task in tasks if task.kind == "absent"][: max(1, most // 2)]]
 
 
 def _at(
-    model: LanguageModel, pages: list[Page], ratio: int, part: str, task: cases.Task, text: str, brief: bool
+    model: LanguageModel, pages: list[Page], ratio: int, part: str, task: Task, text: str, brief: bool
 ) -> Iterator[Outcome]:
     model.sight.tiers = {**model.sight.tiers, "tiny": ratio}
     many = vectors_of(model, pages)
@@ -82,7 +83,7 @@ def _at(
         yield _exact(part, f"newest text {ratio}", task, on_text(model, text, task.question, many), size)
 
 
-def _exact(part: str, way: str, task: cases.Task, answer: str, size: float) -> Outcome:
+def _exact(part: str, way: str, task: Task, answer: str, size: float) -> Outcome:
     return Outcome(
         part=part, way=way, question=task.question, wanted=task.answer, answer=answer,
         right=is_exact(answer, task.answer), size=size,

@@ -16,7 +16,8 @@ from optical_memory.renderers.layout import Run, lay_out
 from optical_memory.training.language.conversation import Story
 from optical_memory.training.language.layout import PageText, page_text, pages_of
 from optical_memory.training.language.prepare import pools
-from optical_memory.training.language.tasks import Asker, Task
+from optical_memory.training.language.quotes import Task
+from optical_memory.training.language.tasks import Asker
 
 TESTS = Path(__file__).resolve().parents[2] / "tests" / "data"
 SEED = 77

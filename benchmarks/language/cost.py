@@ -28,22 +28,21 @@ def cost(model: LanguageModel, seed: int, names: Path | None) -> dict[str, float
         "seconds of reading a page": _seconds(lambda: model.sight.rows(pages[0])),
     }
     model.generate(pages, facts[0].question)
-    firsts, wholes = zip(*(_asked(model, pages, task.question) for task in facts[1:7]), strict=True)
-    out |= {
-        "seconds to the first token, least": min(firsts), "to the first token, most": max(firsts),
-        "seconds of an answer, least": min(wholes), "of an answer, most": max(wholes),
-    }  # fmt: skip
+    measured = zip(*(_asked(model, pages, task.question) for task in facts[1:7]), strict=True)
+    for name, values in zip(("first token", "its processor", "answer", "answer's processor"), measured, strict=True):
+        out |= {f"seconds of {name}, least": min(values), f"seconds of {name}, most": max(values)}
     return out | kept(model, pages[0], case.text[: len(case.text) // 10])
 
 
-def _asked(model: LanguageModel, pages: list[Page], question: str) -> tuple[float, float]:
-    started = time.perf_counter()
+def _asked(model: LanguageModel, pages: list[Page], question: str) -> tuple[float, float, float, float]:
+    """Return seconds to the first token and to the last, each with the processor's, of all threads."""
+    started, busy = time.perf_counter(), time.process_time()
     stream = model.generate(pages, question, stream=True)
     next(iter(stream))
-    first = time.perf_counter() - started
+    first, first_busy = time.perf_counter() - started, time.process_time() - busy
     for _ in stream:
         pass
-    return first, time.perf_counter() - started
+    return first, first_busy, time.perf_counter() - started, time.process_time() - busy
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from optical_memory.model.language.sequence import ASSISTANT, LINES, RECENT
 from optical_memory.training.language.conversation import Story, Turn
 from optical_memory.training.language.layout import CELLS, PageText, pages_of
-from optical_memory.training.language.tasks import KINDS, NOWHERE, Asker, Task, lines_for
+from optical_memory.training.language.quotes import Task
+from optical_memory.training.language.tasks import KINDS, NOWHERE, Asker, lines_for
 
 TEXT = 512
 """Tokens of a sample's questions and answers."""
