@@ -231,12 +231,13 @@ CALL_MARK = re.compile(r"(?<!\w)tool (?:call|result)(?: [^\s(]{1,64}+)? \([^\s()
 """A call or result as :func:`transcript` writes it, with the end of the call's id, which is no fact of its own."""
 
 
-def transcript(turn: Turn) -> tuple[str, str]:
+def transcript(turn: Turn, *, plain: bool = False) -> tuple[str, str]:
     """Return what a page, a record or an index shows of a turn: a header of one line, and the body.
 
     The header says who speaks: ``user``, ``assistant Anna``, ``tool result search (x8zK2d)``, with the end of the
     call's id. The body is the text with placeholders for images and other parts in their places, then each call
-    on a line: ``tool call search (x8zK2d) {"q": "…"}``. Nothing of a turn is invisible.
+    on a line: ``tool call search (x8zK2d) {"q": "…"}``. Nothing of a turn is invisible. ``plain``: arguments as
+    :func:`plain_arguments` writes them.
     """
     header: str = "tool result" if turn.role == "tool" else turn.role
     if turn.name:
@@ -244,8 +245,57 @@ def transcript(turn: Turn) -> tuple[str, str]:
     if turn.tool_call_id:
         header += f" ({_short(turn.tool_call_id)})"
     body = join_text(turn.role, turn.content, labels=True)
-    calls = [f"tool call {_one_line(call.name)} ({_short(call.id)}) {call.arguments}" for call in turn.tool_calls]
+    calls = [
+        f"tool call {_one_line(call.name)} ({_short(call.id)}) "
+        f"{plain_arguments(call.arguments) if plain else call.arguments}"
+        for call in turn.tool_calls
+    ]
     return header, "\n".join([body, *calls] if body else calls)
+
+
+MOST_PLAIN = 400_000
+"""Characters of arguments up to which they are written out."""
+MOST_NESTED = 3
+"""Objects and lists inside one another up to which arguments are written out."""
+
+
+def plain_arguments(arguments: str) -> str:
+    r"""Return arguments that hold JSON's escapes without them: each text under its name, as it is read.
+
+    ``{"path": "a.py", "text": "x = 1\ny = 2"}`` becomes a line ``path: a.py``, a line ``text:`` and the two lines of
+    the text. What has no escapes stays as it is, and so does what is no object, is nested deep, or names one thing
+    twice.
+    """
+    if "\\" not in arguments or len(arguments) > MOST_PLAIN:
+        return arguments
+    try:
+        value = json.loads(arguments, object_pairs_hook=_named_once, parse_float=str, parse_int=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return arguments
+    if not isinstance(value, dict):
+        return arguments
+    lines, size = [""], 0
+    waiting = [(_one_line(name), inner, 1) for name, inner in reversed(value.items())]
+    while waiting:
+        name, inner, depth = waiting.pop()
+        if isinstance(inner, dict | list) and inner:
+            named = inner.items() if isinstance(inner, dict) else enumerate(inner)
+            of = "{}.{}" if isinstance(inner, dict) else "{}[{}]"
+            waiting += [(of.format(name, _one_line(str(key))), each, depth + 1) for key, each in named][::-1]
+        else:
+            text = inner if isinstance(inner, str) else json.dumps(inner)
+            lines.append(f"{name}:\n{text}" if "\n" in text else f"{name}: {text}")
+            size += len(lines[-1])
+        if depth > MOST_NESTED or size > 2 * len(arguments):
+            return arguments
+    return "\n".join(lines)
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("a name stands twice")
+    return named
 
 
 def place_of(turn: Turn) -> str:

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.keep.sessions import Session
-from benchmarks.keep.values import runs_of_words, values_in
+from benchmarks.keep.values import runs_of_words, spoken, values_in
 from optical_memory import OpticalMemory
-from optical_memory.context.base import Context
+from optical_memory.context.base import Context, Piece
 from optical_memory.context.plan import SHARES
 from optical_memory.errors import BudgetError
 from optical_memory.formats import to_turns
 from optical_memory.policies import legible_tiers
 from optical_memory.renderers.base import Page
-from optical_memory.turns import Turn, transcript
+from optical_memory.turns import Turn
 from optical_memory.wording import VALUES
 
 CACHED = 4_096
@@ -120,7 +120,7 @@ class _Replay:
     def turn(self, message: dict[str, Any]) -> None:
         """Take in one message: what it uses of what came before, then what the context keeps."""
         (turn,) = to_turns([message], "openai")
-        exact = values_in(transcript(turn)[1])
+        exact = values_in(spoken(turn))
         if turn.role == "assistant" and self.last is not None and self.last.epoch:
             self.measured.asked.look(exact & self.known, *self._shown(self.last, self.values))
             self._look_for_edits(turn, self.last)
@@ -139,7 +139,7 @@ class _Replay:
 
     def _look_for_edits(self, turn: Turn, context: Context) -> None:
         """Count the calls that replace a text, and those whose text the model could copy from text."""
-        shown = "\n".join(piece.text for piece in context.pieces())
+        shown = "\n".join(map(_words, context.pieces()))
         for call in turn.tool_calls:
             arguments = json.loads(call.arguments)
             replaced = arguments.get("old_string", arguments.get("old_str", ""))
@@ -151,7 +151,7 @@ class _Replay:
     def _shown(self, context: Context, memo: _Memo) -> tuple[set[Any], set[Any]]:
         pieces = list(context.pieces())
         pages = [piece.page for piece in pieces if piece.page is not None]
-        text = memo.all_of(piece.text for piece in pieces)
+        text = memo.all_of(map(_words, pieces))
         return text, memo.all_of(page.layout.text for page in pages if page.tier in self.legible)
 
     def _measure(self, context: Context, stored: Turn) -> None:
@@ -182,6 +182,11 @@ class _Replay:
             measured.worst = min(measured.worst, len(self.said & (text | pixels)) / len(self.said))
         text, pixels = self._shown(context, self.values)
         measured.known.look(self.known, text, pixels)
+
+
+def _words(piece: Piece) -> str:
+    """Return what a piece says in text; of a turn the words, whatever escapes its calls are written with."""
+    return piece.text if piece.turn is None else spoken(piece.turn)
 
 
 def _filled(page: Page) -> float:

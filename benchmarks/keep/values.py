@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterator
+from typing import Any
+
+from optical_memory.turns import Turn
 
 _VALUE = re.compile(
     r"""[$€£¥]\s?\d[\d,.]*\d|[$€£¥]\d                           # amounts
@@ -35,3 +40,22 @@ def runs_of_words(text: str) -> set[tuple[str, ...]]:
     if len(words) < RUN:
         return {tuple(words)} if words else set()
     return {tuple(words[at : at + RUN]) for at in range(len(words) - RUN + 1)}
+
+
+def spoken(turn: Turn) -> str:
+    """Return a turn's text and what its calls ask for, without the names of arguments and the escapes of JSON."""
+    return "\n".join([turn.text, *(text for call in turn.tool_calls for text in _leaves(call.arguments))])
+
+
+def _leaves(arguments: str) -> Iterator[str]:
+    try:
+        waiting: list[Any] = [json.loads(arguments)]
+    except ValueError:
+        yield arguments
+        return
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict | list):
+            waiting.extend(reversed(value.values() if isinstance(value, dict) else value))
+        else:
+            yield str(value)

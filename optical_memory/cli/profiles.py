@@ -58,6 +58,7 @@ def profiles(
     ] = None,
     models: Annotated[bool, typer.Option("--models", help="List the models of each profile too.")] = False,
     pages: Annotated[bool, typer.Option("--pages", help="List what a full page costs as image and as text.")] = False,
+    shapes: Annotated[bool, typer.Option("--shapes", help="List the shapes that a page could have, by price.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print tables as Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -68,18 +69,35 @@ def profiles(
 
     Example: optical-memory profiles claude-opus-5-5 gpt-6.2-sol gemini-4-argon
     """
-    if names and len(names) == 1 and not (pages or markdown or as_json):
+    if names and len(names) == 1 and not (pages or shapes or markdown or as_json):
         explain(get_profile(names[0]))
         return
     chosen = [get_profile(name) for name in (names or (*profile_names(), *(model_names() if models else ())))]
     if as_json:
         show.print_json([facts(profile) for profile in chosen])
+    elif shapes:
+        _shapes(chosen, markdown)
     elif pages or (names and not markdown):
         _print(PAGE_HEADS, [page_row(cost) for profile in chosen for cost in page_costs(profile)], markdown)
     elif models:
         _print(MODEL_HEADS, [model_row(profile) for profile in chosen if profile.base != profile.name], markdown)
     else:
         _print(HEADS, [row(profile) for profile in chosen], markdown)
+
+
+def _shapes(chosen: Sequence[Profile], markdown: bool) -> None:
+    """Print the shapes that pages of these models could have, and why they have theirs."""
+    from optical_memory.cli import shapes
+
+    text = sample()
+    rates = [len(text) / count_tokens(text, profile) for profile in chosen]
+    _print(
+        shapes.HEADS,
+        [row for each, rate in zip(chosen, rates, strict=True) for row in shapes.rows(each, rate)],
+        markdown,
+    )
+    for profile in chosen:
+        print(f"\n{profile.name}: {shapes.why(profile)}")
 
 
 def row(profile: Profile) -> tuple[str, ...]:

@@ -6,14 +6,13 @@ seldom is. A value that the user gave anew under the same name replaces the olde
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import log2
 from typing import Any
 
 from optical_memory import wording
-from optical_memory.turns import Turn, transcript
+from optical_memory.turns import Turn
 
 MOST_KEPT = 600
 """Values kept to choose from, those in the context among them."""
@@ -21,13 +20,6 @@ PLACES = 3
 """Newest places kept of each value."""
 HALF_LIFE = 120
 """Turns after which a value that is not used again counts half."""
-LEAST_LENGTH, MOST_LENGTH = 4, 120
-"""Characters of a value worth a place: shorter ones are easily told as pixels or found by chance."""
-_NAME = re.compile(r"(?<![\w.])(?:[A-Za-z]\w*_\w+|[a-z]+[A-Z]\w+|[A-Z][a-z0-9]+[A-Z]\w+)(?!\w)", re.ASCII)
-_JUNK = re.compile(r"""[\\/*#.\-_\s"'<>|=:;,()\[\]{}]*|.*[\\][nrt].*|[*#/]{2,}.*|.*[\n\t].*""", re.ASCII)
-_GIVEN = re.compile(r"(\w[\w.-]{1,30})(?:[ \t]*[:=][ \t]*|[ ](?:is now|changed to)[ ])[\"'`]?([^\s,;\"'`]{4,120})")
-"""A name and a value that the user gives it."""
-
 Count = Callable[[str], int]
 
 
@@ -140,34 +132,22 @@ def items_in(shown: str) -> list[str]:
 
 
 def _take_in(turn: Turn, known: dict[str, Value]) -> None:
-    from optical_memory.facts import WEIGHTS, extract  # its expressions take long to compile: not before an epoch
+    from optical_memory.context.mentions import mentions, names_in, texts_of  # slow to compile: not before an epoch
 
-    text = transcript(turn)[1]
-    asked = " ".join(call.arguments for call in turn.tool_calls)
-    said = text if turn.role == "user" else ""
-    found: dict[str, tuple[float, str]] = {}
-    given = {match[2].rstrip(".!?"): match[1] for match in _GIVEN.finditer(said)}
-    for fact in extract(text):
-        keyed = fact.kind == "pair"
-        if not keyed or said:
-            weight = WEIGHTS[fact.kind] / 10 * (1.0 if fact.certain else 0.5)
-            found[fact.value] = (weight, fact.key if keyed else given.get(fact.value, ""))
-    for match in _NAME.finditer(said or asked):
-        found.setdefault(match.group(), (0.5, ""))
-    for name, (weight, key) in found.items():
-        if not LEAST_LENGTH <= len(name) <= MOST_LENGTH or _JUNK.fullmatch(name) or wording.BETWEEN in name:
-            continue
-        old = known.get(name) or Value(text=name, key=key, weight=weight)
-        if key:
-            old = _named(old, key, known)
-        known[name] = replace(
+    texts = texts_of(turn)
+    found = mentions(turn, texts)
+    for text, mention in found.items():
+        old = known.get(text) or Value(text=text, key=mention.key, weight=mention.worth)
+        if mention.key:
+            old = _named(old, mention.key, known)
+        known[text] = replace(
             old,
-            said=old.said + bool(said),
-            called=old.called + (name in asked),
+            said=old.said + (turn.role == "user"),
+            called=old.called + (text in texts.asked),
             seen=old.seen + 1,
             places=(*old.places, turn.seq)[-PLACES:],
         )
-    for name in {*_NAME.findall(text)} & known.keys() - found.keys():
+    for name in names_in(texts.all) & known.keys() - found.keys():
         known[name] = replace(known[name], seen=known[name].seen + 1, places=(*known[name].places, turn.seq)[-PLACES:])
 
 

@@ -222,15 +222,20 @@ class Sealer:
         return known
 
     def _one_page(self, runs: Sequence[Run]) -> tuple[Sequence[Run], Layout]:
+        from optical_memory.context.filling import bare, filled
         from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before the first gist
 
+        told, runs = runs, [bare(run) for run in runs]
         grid = self._gist_grid(runs)
         for share in (0.95, 0.9, 0.85, 0.75, 0.5, 0.25):
             kept = excerpt(runs, int(grid.capacity * share), columns=grid.columns) if runs else runs
-            layouts = self._lay_out(kept, self._gist_grid(kept))
-            if len(layouts) == 1:
+            if self._is_one_page(kept):
                 break
-        return kept, self._in_shape(layouts, kept)[0]
+        kept = filled(kept, told, self._is_one_page)
+        return kept, self._in_shape(self._lay_out(kept, self._gist_grid(kept)), kept)[0]
+
+    def _is_one_page(self, runs: Sequence[Run]) -> bool:
+        return len(self._lay_out(runs, self._gist_grid(runs))) <= 1
 
     def arrival(
         self, turn: Turn, cost: int, limit_tokens: int, limit_images: int, share_tokens: int
@@ -323,7 +328,7 @@ def beside(turns: Sequence[Turn], turns_at: Callable[[Ranges], list[Turn]]) -> l
 
 def run_of(turn: Turn) -> Run:
     """Return what a page shows of a turn."""
-    header, body = transcript(turn)
+    header, body = transcript(turn, plain=True)
     return Run(
         turn_id=turn.id, role=turn.role, text=body, header=f"{header}:", place=turn.seq if turn.seq >= 0 else None
     )

@@ -140,7 +140,7 @@ class Tail:
         pieces: list[Piece] = []
         pages: list[tuple[Page, Turn]] = []
         looked_up = {call.id for turn in turns for call in turn.tool_calls if call.name == wording.RECALL}
-        files = _reading(turns)
+        files = reading(turns)
         for turn, cost in zip(turns, exact, strict=True):
             if turn.tool_call_id in looked_up and cost <= room.share:  # who asks for exact words gets words
                 shown, images, tokens = turn, list[Page](), cost
@@ -259,7 +259,7 @@ class Tail:
         return short
 
 
-def _reading(turns: Iterable[Turn]) -> frozenset[str]:
+def reading(turns: Iterable[Turn]) -> frozenset[str]:
     """Return the ids of the calls that read a file: their results are what it is edited from."""
     calls = [call for turn in turns for call in turn.tool_calls]
     if not calls:

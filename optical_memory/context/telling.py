@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from optical_memory import wording
 from optical_memory.context.actions import Action, action_of
+from optical_memory.context.filling import QUOTED
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import ToolCall, Turn, join_text, transcript
 
@@ -25,6 +26,8 @@ SHORT = 3
 """Lines of a command's output that are told whole."""
 NAMES = 6
 """Most names of what an edit added."""
+MORE, LEAST = 100, 12
+"""Most lines of a file or an output that are told for gists that have room, and the fewest characters of one."""
 _SECTION = re.compile(r"\n+\[(?:stdout|stderr|metadata)\](?:\n| )")
 _STATUS = re.compile(
     r"(?:exit(?:ed with)?[ _](?:code|status)\W{0,3}|<returncode>|exit status |non-zero exit status )(-?\d{1,3})",
@@ -115,7 +118,7 @@ def _done(action: Action, result: str) -> tuple[str, str]:
 
 
 def _details(verb: str, action: Action, result: str) -> list[str]:
-    """Return lines of what else is worth knowing where there is room: other failures, then the names in a text."""
+    """Return lines of what else is worth knowing where there is room: other failures, names in a text, its lines."""
     if verb == "called":
         return []
     result = _SECTION.split(result)[0]
@@ -130,7 +133,20 @@ def _details(verb: str, action: Action, result: str) -> list[str]:
             out.append(line)
             line = ""
         line = f"{line}, {name}" if line else name
-    return [*out, line] if line else out
+    out += [line] if line else []
+    return list(dict.fromkeys([*out, *_lines_of(action.new[: 2 * SCANNED] or ends)]))
+
+
+def _lines_of(text: str) -> list[str]:
+    """Return lines of a text in order: what it defines, and as many others, from its beginning to its end."""
+    lines = [" ".join(line.split()) for line in _NUMBERED.sub("", text).splitlines()]
+    telling = [place for place, line in enumerate(lines) if len(line) >= LEAST and not line.startswith(_COMMENTS)]
+    defined = [place for place in telling if _DEFINED.match(lines[place])][:MORE]
+    others = [place for place in telling if place not in set(defined)]
+    left = MORE - len(defined)
+    if len(others) > left:
+        others = [others[at * len(others) // left] for at in range(left)]
+    return [f"{QUOTED}{_cut(lines[place], OUTCOME)}" for place in sorted({*defined, *others})]
 
 
 def _outcome(action: Action, text: str, lines: int) -> str:

@@ -12,14 +12,15 @@ from dataclasses import replace
 from optical_memory.budget import count_tokens
 from optical_memory.context.epoch import Entry, Epoch
 from optical_memory.context.lineage import Ranges, clipped
-from optical_memory.context.notes import NO_GIST, NO_WORDS, Notes
+from optical_memory.context.mentions import texts_of
+from optical_memory.context.notes import NO_GIST, NO_WORDS, NO_WORK, Notes
 from optical_memory.context.sealing import Sealed, Sealer, run_of
 from optical_memory.context.shelf import Shelf
 from optical_memory.context.telling import tell
 from optical_memory.errors import OpticalMemoryError
 from optical_memory.excerpt import STEP_WEIGHTS
 from optical_memory.renderers.layout import Run
-from optical_memory.turns import Turn, transcript
+from optical_memory.turns import Turn
 from optical_memory.wording import CUTS
 
 MOST_ENTRIES = 4_096
@@ -82,12 +83,12 @@ def _are_notes(notes: Notes, turns: Mapping[str, Turn], sealer: Sealer) -> bool:
     def count(text: str) -> int:
         return count_tokens(text, sealer.profile)
 
-    for note, empty in ((notes.words, NO_WORDS), (notes.gist, NO_GIST)):
+    for note, empty in ((notes.words, NO_WORDS), (notes.gist, NO_GIST), (notes.work, NO_WORK)):
         if note != empty.saying(note.runs, count) or not stands_in(note.runs, turns, told=note.label == NO_GIST.label):
             return False
     if any(run.role != "user" for run in notes.words.runs):
         return False
-    at = {turn.seq: transcript(turn)[1] for turn in turns.values()}
+    at = {turn.seq: texts_of(turn).all for turn in turns.values()}
     said = "\n".join(turn.text for turn in turns.values() if turn.role == "user")
     for value in notes.ledger.values:
         if not value.places or not all(value.text in at.get(place, "") for place in value.places):

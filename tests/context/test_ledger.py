@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from optical_memory import OpticalMemory, Turn
@@ -62,6 +63,28 @@ def test_a_value_given_anew_by_the_user_replaces_the_older_one() -> None:
 def test_junk_is_no_value() -> None:
     ledger = Ledger().with_turns([calling(0, r'{"c": "/\n\tplaceholder // *** /\\*", "p": "/src/a/b.py"}')], 500, count)
     assert items(ledger) == ["/src/a/b.py"]
+
+
+def test_names_of_arguments_and_fields_are_no_values_unless_they_are_used() -> None:
+    call = '{"reservation_id": "8JX2WO", "old_string": "x = order_total", "timeout": 120000}'
+    answer = '{"user_id": "mia_li_3668", "flights": [{"flight_number": "HAT271", "payment_id": "credit_card_4421486"}]}'
+    ledger = Ledger().with_turns([calling(0, call), result(1, answer)], 500, count)
+    found = {"8JX2WO", "order_total", "mia_li_3668", "HAT271", "credit_card_4421486"}
+    assert set(items(ledger)) == found
+    ledger = ledger.with_turns([user(2, "Please rename user_id everywhere.")], 500, count)
+    assert set(items(ledger)) == found | {"user_id"}
+
+
+def test_escapes_options_and_numbers_of_lines_are_no_values() -> None:
+    command = r"cut -c1-120 src/a_b.rs | sed -n 1400,1470p; grep 'u2014\\nRDATE_KEY' x --max-count=20"
+    arguments = json.dumps({"command": command, "note": "an em dash — \n NEXT_KEY\n"})
+    listing = "\n".join(f"{4620 + number}-def handler_{number}(x):" for number in range(5)) + "\ntag v1.22.333"
+    numbered = result(1, listing)
+    ledger = Ledger().with_turns([calling(0, arguments), numbered], 500, count)
+    shown = set(items(ledger))
+    assert {"src/a_b.rs", "NEXT_KEY", "RDATE_KEY", "v1.22.333"} <= shown
+    assert not shown & {"c1-120", "1470p", "nRDATE_KEY", "nNEXT_KEY", "max-count"}
+    assert not any(item.endswith("-def") for item in shown)
 
 
 def test_more_room_shows_no_less(coding_session: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ def test_more_budget_covers_no_less(profile: str, coding_session: dict[str, Any]
     assert now == set(range(len(messages)))
 
 
-@pytest.mark.parametrize("profile", ["deepseek-ocr", "gpt-5"])
+@pytest.mark.parametrize("profile", ["deepseek-ocr", "mini", "gpt-5", "claude-4.7", "gemini-3", "qwen3-vl"])
 def test_the_budget_is_used_at_an_epochs_end(profile: str, coding_session: dict[str, Any]) -> None:
     budget, ends = 16_000, list[float]()
     with OpticalMemory(profile=profile, budget=budget, renderer="dense") as memory:
@@ -54,6 +54,7 @@ def test_the_budget_is_used_at_an_epochs_end(profile: str, coding_session: dict[
             if context.epoch > before.epoch:
                 ends.append(before.tokens / budget)
             before = context
+            assert not context.archived_pages
         assert ends and sum(ends) / len(ends) >= 0.9
         assert before.epoch <= len(coding_session["messages"]) / 20
 

@@ -32,6 +32,10 @@ class AnthropicPatches(Formula):
         """The cap and the note."""
         return self.cap + self.note
 
+    def is_whole(self, width: int, height: int) -> bool:
+        """Return whether it fits in the side and the cap."""
+        return max(width, height) <= self.side and ceil_div(width, 28) * ceil_div(height, 28) <= self.cap
+
     def tokens(self, width: int, height: int, detail: str | None = None) -> int:
         """Return the patches of the image as the model sees it."""
         check_detail(self, detail)

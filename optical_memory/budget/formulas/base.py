@@ -29,6 +29,10 @@ class Formula(Protocol):
         """The settings that the provider takes with an image."""
         return ()
 
+    def is_whole(self, width: int, height: int) -> bool:
+        """Whether the model sees an image of this size as it is, and not scaled down. True where no rule says so."""
+        return True
+
     def most_for(self, detail: str | None) -> int:
         """Return the dearest that any image can be with this setting; None is the provider's default."""
         check_detail(self, detail)

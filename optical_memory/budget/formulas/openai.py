@@ -26,6 +26,10 @@ class OpenAITiles(Formula):
         """A tile."""
         return 512
 
+    def is_whole(self, width: int, height: int) -> bool:
+        """Return whether it fits in the square and the short side."""
+        return max(width, height) <= 2048 and min(width, height) <= 768
+
     @property
     def settings(self) -> tuple[str, ...]:
         """Without any, and with "auto", an image is seen as with "high"."""
