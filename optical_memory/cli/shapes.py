@@ -65,7 +65,8 @@ def own(profile: Profile) -> list[Shape]:
 def others(profile: Profile) -> list[Shape]:
     """Return further shapes at full size that the provider would not scale, densest first.
 
-    Of two that are as dense the one nearest to a square. Empty where an image must have one of a few sizes, or costs the same whatever its size.
+    Of two that are as dense the one nearest to a square. Empty where an image must have one of a few sizes, or costs
+    the same whatever its size.
     """
     first, unit = own(profile)[0], profile.formula.unit
     if not unit or profile.formula.is_flat:
