@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from optical_memory.budget import Profile
 from optical_memory.context.base import Piece, Settings
-from optical_memory.context.epoch import Entry
+from optical_memory.context.epoch import Entry, Sealed
 from optical_memory.context.lineage import Ranges
 from optical_memory.context.planning import Draft, Planner, Premises
-from optical_memory.context.sealing import Sealed, Sealer
+from optical_memory.context.sealing import Sealer
 from optical_memory.policies.base import Policy
 from optical_memory.renderers.base import Renderer
 from optical_memory.renderers.layout import Run

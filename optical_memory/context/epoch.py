@@ -9,6 +9,8 @@ from typing import Any
 from optical_memory.context.lineage import Ranges, clipped, within
 from optical_memory.context.notes import NO_NOTES, Count, Notes, notes_from_dict
 from optical_memory.policies.base import PageInfo
+from optical_memory.renderers.base import Layout
+from optical_memory.renderers.layout import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,29 @@ class Entry:
             last_at=self.last_at,
             text_tokens=self.text_tokens,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """An entry with what is drawn for it. ``layout`` is None for an entry that can only be text.
+
+    ``told`` is what a gist may say of its turns.
+    """
+
+    entry: Entry
+    runs: tuple[Run, ...]
+    layout: Layout | None
+    told: tuple[Run, ...] = ()
+
+    @property
+    def turn_ids(self) -> tuple[str, ...]:
+        """Ids of the turns on it, in order."""
+        return tuple(dict.fromkeys(run.turn_id for run in self.runs))
+
+    @property
+    def text(self) -> str:
+        """The entry as a text record."""
+        return "\n".join(f"{run.header} {run.text}" for run in self.runs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

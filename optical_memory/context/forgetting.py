@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optical_memory.budget import count_message
-from optical_memory.context.epoch import Entry, Epoch, Totals
+from optical_memory.context.epoch import Entry, Epoch, Sealed, Totals
 from optical_memory.context.events import Forgotten
-from optical_memory.context.sealing import Sealed
 from optical_memory.context.view import ATTEMPTS, SessionView
 from optical_memory.errors import ConflictError, InputError, NotFoundError, StoreUnavailableError
 from optical_memory.recall import find_turn, seq_of_place
@@ -208,7 +207,7 @@ def _gist_without(view: SessionView, gist: Entry, gone: frozenset[str]) -> list[
     runs = [run for run in view.shelf.runs(gist) if run.turn_id not in gone]
     if not runs:
         return []
-    again = view.sealer.gist(runs, [gist])
+    again = view.sealer.gists.make(runs, [gist])
     return [replace(again, entry=replace(again.entry, level=gist.level, segment=gist.segment))]
 
 

@@ -9,13 +9,13 @@ from typing import Any
 from optical_memory.budget import count_message
 from optical_memory.context import events
 from optical_memory.context.base import Settings
-from optical_memory.context.epoch import Entry, Epoch, Totals
+from optical_memory.context.epoch import Entry, Epoch, Sealed, Totals
 from optical_memory.context.events import Event
 from optical_memory.context.instructions import distinct, standing
 from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.notes import Notes
 from optical_memory.context.plan import SHARES, Sizes
-from optical_memory.context.sealing import Sealed, Sealer, beside, run_of
+from optical_memory.context.sealing import Sealer, beside, run_of
 from optical_memory.context.tail import Group, reading
 from optical_memory.errors import BudgetError
 from optical_memory.policies.base import Plan
@@ -191,7 +191,7 @@ class Planner:
 
     def _with_account(self, gist: Sealed) -> Sealed:
         account = () if self._accounts is None or gist.entry.account else self._accounts(gist.entry)
-        return self._sealer.with_account(gist, account) if account else gist
+        return self._sealer.gists.with_account(gist, account) if account else gist
 
     def _reopened(self, entries: Sequence[Entry]) -> tuple[Sequence[Entry], list[Turn], int]:
         """Open the newest page again where it has room left, so that it goes on with what is sealed now.
@@ -265,7 +265,7 @@ class Planner:
         for entry in entries:
             if entry.id in first_of:
                 covered = [by_id[page_id] for page_id in first_of[entry.id]]
-                gist = self._sealer.gist([run for part in covered for run in runs_of(part)], covered)
+                gist = self._sealer.gists.make([run for part in covered for run in runs_of(part)], covered)
                 gist = self._with_account(gist)
                 gists.append(gist)
                 out.append(gist.entry)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING
 
 from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens
-from optical_memory.context.epoch import NOTHING, Entry, Totals
+from optical_memory.context.epoch import NOTHING, Entry, Sealed, Totals
 from optical_memory.context.lineage import Ranges, clipped, ranges_of
-from optical_memory.context.shapes import LARGER, fitted, is_open, larger_cells, tier_on
-from optical_memory.policies.ladder import is_read, legible_tiers, scripts_of, tier_costs
-from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
-from optical_memory.renderers.layout import Run, lay_out, used_rows
+from optical_memory.context.shapes import Typesetter, bounded, is_open, tier_on
+from optical_memory.policies.ladder import tier_costs
+from optical_memory.renderers.base import Layout, Renderer, Tier
+from optical_memory.renderers.layout import Run
 from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
+
+if TYPE_CHECKING:
+    from optical_memory.context.gists import GistMaker
 
 FACTS_TOKENS = 40
 """Most tokens of the facts beside one page of a large result that is no part of the past yet."""
@@ -23,34 +27,11 @@ LABEL_TOKENS = 32
 """Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens, whatever its digits."""
 NEAR = 32
 """Turns before and behind a segment among which the calls and results of its turns are looked for."""
-SHORT, MOST_COUNTED, MOST_PAGED, MOST_GISTS = 160, 2_048, 32, 4
-"""Characters of texts whose cost is kept, and how many; pages and gists that are kept for when they are made again."""
+SHORT, MOST_COUNTED, MOST_PAGED = 160, 2_048, 32
+"""Characters of texts whose cost is kept, and how many; pages whose cost is kept for when they are made again."""
 MAX_TURN_PAGES = 64
 """Most pages that one turn is laid out on; of a longer one the beginning and the end are shown."""
 IMPORTANCE: Mapping[str, float] = {"system": 1.0, "developer": 1.0, "user": 0.8, "assistant": 0.5, "tool": 0.3}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """An entry with what is drawn for it. ``layout`` is None for an entry that can only be text.
-
-    ``told`` is what a gist may say of its turns.
-    """
-
-    entry: Entry
-    runs: tuple[Run, ...]
-    layout: Layout | None
-    told: tuple[Run, ...] = ()
-
-    @property
-    def turn_ids(self) -> tuple[str, ...]:
-        """Ids of the turns on it, in order."""
-        return tuple(dict.fromkeys(run.turn_id for run in self.runs))
-
-    @property
-    def text(self) -> str:
-        """The entry as a text record."""
-        return "\n".join(f"{run.header} {run.text}" for run in self.runs)
 
 
 class Sealer:
@@ -60,20 +41,33 @@ class Sealer:
         """Pages are laid out on the profile's grid with what the renderer can draw; its key is part of their ids."""
         self.profile = profile
         self.renderer = renderer
-        self.tiers = legible_tiers(profile)
+        self._typesetter = Typesetter(profile, renderer)
+        self.tiers = self._typesetter.tiers
         self._costs = lru_cache(MOST_COUNTED)(partial(count_tokens, profile=profile))
         self._paged: dict[str, int] = {}
-        self._gists: dict[tuple[Run, ...], tuple[Sequence[Run], Layout]] = {}
         self.header_tokens = count_tokens(wording.HEADER, profile) + profile.message_tokens
 
     def count(self, text: str) -> int:
         """Return what a text costs the target model, in tokens; of short texts it is known from the last time."""
         return self._costs(text) if len(text) <= SHORT else count_tokens(text, self.profile)
 
+    @cached_property
+    def gists(self) -> GistMaker:
+        """Return what makes gists."""
+        from optical_memory.context.gists import GistMaker  # takes long to load: not before the first gist
+
+        return GistMaker(self._typesetter, self.count)
+
+    @property
+    def gist_tokens(self) -> int:
+        """Most tokens that one gist page can cost."""
+        return self.profile.gist.tokens + LABEL_TOKENS
+
     def forget(self) -> None:
         """Let go of all texts."""
         self._costs.cache_clear()
-        self._gists = {}
+        if "gists" in vars(self):
+            self.gists.forget()
 
     def seal(
         self, turns: Sequence[Turn], totals: Totals = NOTHING, *, skip: int = 0, beside: Sequence[Turn] = ()
@@ -129,114 +123,6 @@ class Sealer:
             for other in before
         ]
 
-    def gist(self, runs: Sequence[Run], covered: Sequence[Entry]) -> Sealed:
-        """Make one gist page of the next level from what is told of the entries it replaces (oldest first)."""
-        most = self.profile.grid.capacity * len(covered) * 2
-        once = {(run.turn_id, run.text): bounded(run, most) for run in runs}  # a turn may be on several pages
-        return self.gist_of(*self.one_page(list(once.values())), covered)
-
-    def gist_of(self, kept: Sequence[Run], layout: Layout, covered: Sequence[Entry]) -> Sealed:
-        """Return the gist that shows the ``kept`` runs, as they are laid out, in place of the covered entries."""
-        first, last = covered[0], covered[-1]
-        weight = [max(entry.text_tokens, 1) for entry in covered]
-        importance = sum(w * e.importance for w, e in zip(weight, covered, strict=True)) / sum(weight)
-        entry = Entry(
-            id=layout.id,
-            level=max(entry.level for entry in covered) + 1,
-            tier="gist",
-            costs={"gist": self._gist_cost(layout)},
-            first_seq=first.first_seq,
-            last_seq=last.last_seq,
-            segment=((first.segment[0][0], last.segment[-1][1]),),
-            last_at=last.last_at,
-            text_tokens=sum(entry.text_tokens for entry in covered),
-            importance=importance,
-            runs=tuple(asdict(run) for run in kept),
-            totals=last.totals,
-        )
-        return Sealed(entry=entry, runs=tuple(kept), layout=layout)
-
-    def with_account(self, gist: Sealed, account: Sequence[Run]) -> Sealed:
-        """Return a gist that shows a model's account, as many of its sentences as fit, and lines of its own below."""
-        from optical_memory.excerpt import excerpt
-
-        own = [Run(**run) for run in gist.entry.runs]
-        grid = self._gist_grid([*account, *own])
-        while len(layouts := self._lay_out(account, grid)) > 1:
-            account = account[:-1]
-        if not account:
-            return gist
-        left = (grid.rows - used_rows(layouts[0])) * grid.columns
-        for share in (0.95, 0.85, 0.7, 0.5, 0.25, 0.0):
-            shown = [*account, *(excerpt(own, int(left * share), columns=grid.columns) if own else ())]
-            if len(self._lay_out(shown, self._gist_grid(shown))) == 1:
-                break
-        layout = self.relay(shown)
-        told = tuple(asdict(run) for run in shown)
-        entry = replace(gist.entry, id=layout.id, costs={"gist": self._gist_cost(layout, told=True)}, account=told)
-        return replace(gist, entry=entry, runs=tuple(shown), layout=layout)
-
-    def _gist_cost(self, layout: Layout, *, told: bool = False) -> int:
-        label = wording.page_label(layout.id, excerpt=True, told=told)
-        return tier_on(self.profile, self.profile.gist, layout.grid).tokens + self.count(label)
-
-    @property
-    def gist_tokens(self) -> int:
-        """Most tokens that one gist page can cost."""
-        return self.profile.gist.tokens + LABEL_TOKENS
-
-    def relay(self, runs: Sequence[Run]) -> Layout:
-        """Lay out the kept text of a gist again."""
-        return self._fitted(runs, self._gist_grid(runs))[0]
-
-    def _readable(self, layouts: Sequence[Layout]) -> list[Tier]:
-        """Return the tiers at which the target model reads the scripts of these pages, sharpest first."""
-        scripts = [(layout.grid, scripts_of(layout.text)) for layout in layouts]
-        return [tier for tier in self.tiers if all(is_read(self.profile, tier, grid, every) for grid, every in scripts)]
-
-    def _gist_grid(self, runs: Sequence[Run]) -> Grid:
-        """Return the grid of a gist of these runs: the profile's, in cells so large that their scripts are read."""
-        grid, gist = self.profile.gist_grid, self.profile.gist
-        scripts = scripts_of("\n".join(run.text for run in runs))
-        for factor in LARGER[::-1]:
-            if is_read(self.profile, gist, grid, scripts):
-                break
-            grid = larger_cells(self.profile.gist_grid, factor)
-        return grid
-
-    def _fitted(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
-        """Lay runs out on pages, the last one in the shape that its text needs."""
-        return self._in_shape(self._lay_out(runs, grid), runs)
-
-    def _in_shape(self, layouts: Sequence[Layout], runs: Sequence[Run]) -> list[Layout]:
-        return fitted(layouts, runs, self.profile, self._lay_out, self.renderer.key)
-
-    def _lay_out(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
-        return lay_out(runs, grid, renderer_key=self.renderer.key, repertoire=self.renderer.repertoire)
-
-    def one_page(self, runs: Sequence[Run]) -> tuple[Sequence[Run], Layout]:
-        """Excerpt runs until they fit on one gist page; each try asks for less, as row ends cost cells too."""
-        key = tuple(runs)
-        known = self._gists.get(key) or self._one_page(runs)
-        self._gists = {**dict([*self._gists.items()][1 - MOST_GISTS :]), key: known}
-        return known
-
-    def _one_page(self, runs: Sequence[Run]) -> tuple[Sequence[Run], Layout]:
-        from optical_memory.context.filling import bare, filled
-        from optical_memory.excerpt import excerpt  # its expressions take long to compile: not before the first gist
-
-        told, runs = runs, [bare(run) for run in runs]
-        grid = self._gist_grid(runs)
-        for share in (0.95, 0.9, 0.85, 0.75, 0.5, 0.25):
-            kept = excerpt(runs, int(grid.capacity * share), columns=grid.columns) if runs else runs
-            if self._is_one_page(kept):
-                break
-        kept = filled(kept, told, self._is_one_page)
-        return kept, self._in_shape(self._lay_out(kept, self._gist_grid(kept)), kept)[0]
-
-    def _is_one_page(self, runs: Sequence[Run]) -> bool:
-        return len(self._lay_out(runs, self._gist_grid(runs))) <= 1
-
     def arrival(
         self, turn: Turn, cost: int, limit_tokens: int, limit_images: int, share_tokens: int
     ) -> list[tuple[Layout, Tier]]:
@@ -249,8 +135,8 @@ class Sealer:
         from optical_memory.excerpt import excerpt
 
         run = bounded(run_of(turn), self.profile.grid.capacity * MAX_TURN_PAGES)
-        layouts = self._fitted([run], self.profile.grid)
-        tiers = self._readable(layouts)
+        layouts = self._typesetter.fitted([run], self.profile.grid)
+        tiers = self._typesetter.readable(layouts)
         for tier in tiers:
             shown = [(layout, tier_on(self.profile, tier, layout.grid)) for layout in layouts]
             if len(layouts) <= limit_images and sum(own.tokens for _, own in shown) <= limit_tokens:
@@ -261,7 +147,7 @@ class Sealer:
         fitting = min(max(limit_tokens // smallest.tokens, 1), limit_images)
         for share in (0.9, 0.6, 0.3):  # rows of tables take cells that hold no text
             kept = excerpt([run], int(self.profile.grid.capacity * fitting * share))
-            layouts = self._fitted(kept, self.profile.grid)
+            layouts = self._typesetter.fitted(kept, self.profile.grid)
             if len(layouts) <= fitting:
                 break
         shown = [(layout, tier_on(self.profile, smallest, layout.grid)) for layout in layouts[:fitting]]
@@ -277,11 +163,11 @@ class Sealer:
             return [self._text_entry(turns, runs, segment, floor)]
         by_id = {turn.id: (turn, run) for turn, run in zip(turns, runs, strict=True)}
         out = []
-        for layout in self._fitted([replace(runs[0], skip=skip), *runs[1:]], grid):
+        for layout in self._typesetter.fitted([replace(runs[0], skip=skip), *runs[1:]], grid):
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = self._page_tokens(layout)
-            tiers = [tier_on(self.profile, tier, layout.grid) for tier in self._readable([layout])]
+            tiers = [tier_on(self.profile, tier, layout.grid) for tier in self._typesetter.readable([layout])]
             label = self.count(wording.page_label(layout.id, excerpt=False))
             costs = tier_costs(tiers, text_tokens, label)
             if not costs:
@@ -332,15 +218,6 @@ def run_of(turn: Turn) -> Run:
     return Run(
         turn_id=turn.id, role=turn.role, text=body, header=f"{header}:", place=turn.seq if turn.seq >= 0 else None
     )
-
-
-def bounded(run: Run, characters: int) -> Run:
-    """Return the run with at most ``characters`` of its text: its beginning and its end, the gap counted."""
-    gap = len(run.text) - characters
-    if gap <= 0:
-        return run
-    head, tail = characters * 3 // 4, characters // 4
-    return replace(run, text=f"{run.text[:head]}\n{wording.left_out(gap)}\n{run.text[-tail:]}")
 
 
 def _entry(

@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from optical_memory import wording
 from optical_memory.budget import Profile
-from optical_memory.renderers.base import Grid, Layout, Tier
-from optical_memory.renderers.layout import Run, cropped, used_rows
+from optical_memory.policies.ladder import is_read, legible_tiers, scripts_of
+from optical_memory.renderers.base import Grid, Layout, Renderer, Tier
+from optical_memory.renderers.layout import Run, cropped, lay_out, used_rows
 
 LARGER = (3.0, 2.5, 2.0, 1.75, 1.5, 1.25)
 """Sizes of a cell over that of the profile's grid: where all images cost the same, and for gists in wide scripts."""
@@ -20,6 +22,43 @@ OPEN_BELOW = 0.9
 """A page of which a smaller share of the rows holds text goes on with what is sealed next."""
 
 LayOut = Callable[[Sequence[Run], Grid], list[Layout]]
+
+
+class Typesetter:
+    """Lays out runs on pages for one target model and one renderer."""
+
+    def __init__(self, profile: Profile, renderer: Renderer) -> None:
+        """Take the profile's grids and what the renderer can draw; its key is part of the pages' ids."""
+        self.profile = profile
+        self.renderer = renderer
+        self.tiers = legible_tiers(profile)
+
+    def readable(self, layouts: Sequence[Layout]) -> list[Tier]:
+        """Return the tiers at which the target model reads the scripts of these pages, sharpest first."""
+        scripts = [(layout.grid, scripts_of(layout.text)) for layout in layouts]
+        return [tier for tier in self.tiers if all(is_read(self.profile, tier, grid, every) for grid, every in scripts)]
+
+    def gist_grid(self, runs: Sequence[Run]) -> Grid:
+        """Return the grid of a gist of these runs: the profile's, in cells so large that their scripts are read."""
+        grid, gist = self.profile.gist_grid, self.profile.gist
+        scripts = scripts_of("\n".join(run.text for run in runs))
+        for factor in LARGER[::-1]:
+            if is_read(self.profile, gist, grid, scripts):
+                break
+            grid = larger_cells(self.profile.gist_grid, factor)
+        return grid
+
+    def fitted(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
+        """Lay runs out on pages, the last one in the shape that its text needs."""
+        return self.in_shape(self.lay_out(runs, grid), runs)
+
+    def in_shape(self, layouts: Sequence[Layout], runs: Sequence[Run]) -> list[Layout]:
+        """Return the layouts of runs with the last one in the shape that its text needs."""
+        return fitted(layouts, runs, self.profile, self.lay_out, self.renderer.key)
+
+    def lay_out(self, runs: Sequence[Run], grid: Grid) -> list[Layout]:
+        """Lay runs out on pages of one grid."""
+        return lay_out(runs, grid, renderer_key=self.renderer.key, repertoire=self.renderer.repertoire)
 
 
 def fitted(
@@ -72,3 +111,12 @@ def _larger(layout: Layout, runs: Sequence[Run], lay_out: LayOut) -> Layout:
         if len(pages) == 1:
             return pages[0]
     return layout
+
+
+def bounded(run: Run, characters: int) -> Run:
+    """Return the run with at most ``characters`` of its text: its beginning and its end, the gap counted."""
+    gap = len(run.text) - characters
+    if gap <= 0:
+        return run
+    head, tail = characters * 3 // 4, characters // 4
+    return replace(run, text=f"{run.text[:head]}\n{wording.left_out(gap)}\n{run.text[-tail:]}")

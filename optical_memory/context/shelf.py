@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from optical_memory import wording
 from optical_memory.budget import Profile
 from optical_memory.context.base import Piece
-from optical_memory.context.epoch import Entry, Epoch
+from optical_memory.context.epoch import Entry, Epoch, Sealed
 from optical_memory.context.gallery import Gallery
 from optical_memory.context.lineage import Ranges
-from optical_memory.context.sealing import Sealed, Sealer, beside
+from optical_memory.context.sealing import Sealer, beside
 from optical_memory.context.shapes import tier_on
 from optical_memory.errors import InputError, LostPageError, NotFoundError, StoreUnavailableError
 from optical_memory.renderers.base import Layout, Page, Tier
@@ -81,7 +81,7 @@ class Shelf:
         """Return an entry with its layout, which is made ``here``, or by another process where there is one for it."""
         if entry.id not in self._known and entry.level:
             runs = tuple(Run(**run) for run in entry.account or entry.runs)
-            layout = self.sealer.relay(runs)
+            layout = self.sealer.gists.relay(runs)
             if layout.id != entry.id:
                 raise LostPageError(f"gist {entry.id!r} was laid out otherwise")
             self._known[entry.id] = Sealed(entry=entry, runs=runs, layout=layout)

@@ -13,7 +13,8 @@ from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens, with_detail
 from optical_memory.context.base import Piece
 from optical_memory.context.plan import Limits
-from optical_memory.context.sealing import Sealer, bounded, run_of
+from optical_memory.context.sealing import Sealer, run_of
+from optical_memory.context.shapes import bounded
 from optical_memory.formats import get_format
 from optical_memory.formats.repair import repaired
 from optical_memory.renderers.base import Layout, Page, Tier

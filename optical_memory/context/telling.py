@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from optical_memory import wording
 from optical_memory.context.actions import Action, action_of
-from optical_memory.context.filling import QUOTED
 from optical_memory.renderers.layout import Run
 from optical_memory.turns import ToolCall, Turn, join_text, transcript
 
@@ -26,6 +25,8 @@ SHORT = 3
 """Lines of a command's output that are told whole."""
 NAMES = 6
 """Most names of what an edit added."""
+QUOTED = "  "
+"""What a line of a file or an output begins with, where an agent's step is told."""
 MORE, LEAST = 100, 12
 """Most lines of a file or an output that are told for gists that have room, and the fewest characters of one."""
 _SECTION = re.compile(r"\n+\[(?:stdout|stderr|metadata)\](?:\n| )")

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from optical_memory.budget import count_tokens
-from optical_memory.context.epoch import Entry, Epoch
+from optical_memory.context.epoch import Entry, Epoch, Sealed
 from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.mentions import texts_of
 from optical_memory.context.notes import NO_GIST, NO_WORDS, NO_WORK, Notes
-from optical_memory.context.sealing import Sealed, Sealer, run_of
+from optical_memory.context.sealing import Sealer, run_of
 from optical_memory.context.shelf import Shelf
 from optical_memory.context.telling import tell
 from optical_memory.errors import OpticalMemoryError
@@ -110,7 +110,7 @@ def _is_gist(sealer: Sealer, entry: Entry, turns: Mapping[str, Turn]) -> bool:
     ((first, last),) = entry.segment
     if not first <= entry.first_seq <= entry.last_seq <= last:
         return False
-    again = sealer.gist_of(runs, sealer.relay(runs), [entry]).entry
+    again = sealer.gists.showing(runs, sealer.gists.relay(runs), [entry]).entry
     return replace(again, level=entry.level) == entry
 
 

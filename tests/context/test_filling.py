@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from optical_memory import OpticalMemory
-from optical_memory.context.filling import QUOTED, bare, filled
+from optical_memory.context.filling import bare, filled
+from optical_memory.context.telling import QUOTED
 from optical_memory.renderers.layout import Run, used_rows
 
 
@@ -22,14 +22,13 @@ def test_as_many_lines_as_fit_the_same_number_for_each_step_from_beginning_to_en
     kept = [bare(run) for run in told]
     assert [run.text for run in kept] == ["a → 40 lines", "Go.\n  on", "b → 4 lines"]
 
-    def fits(runs: Sequence[Run]) -> bool:
-        return sum(run.text.count("\n") for run in runs) <= 25
-
-    runs = filled(kept, told, fits)
-    assert fits(runs) and [run.text.count("\n") for run in runs] == [20, 1, 4]
+    (runs, *fewer) = filled(kept, told, 24, 20)
+    assert [run.text.count("\n") for run in runs] == [20, 1, 4]
     assert "  a line 0" in runs[0].text and "  a line 38" in runs[0].text
-    assert filled(kept, told, lambda runs: True) == told
-    assert filled([], told, fits) == [] and filled(kept[:2], told, lambda runs: runs == kept[:2]) == kept[:2]
+    assert [[run.text.count("\n") for run in less] for less in fewer] == [[16, 1, 4], [10, 1, 4]]
+    assert next(filled(kept, told, 24, 6)) == next(filled(kept, told, 12, 20))  # each line takes two rows
+    assert next(filled(kept, told, 100, 20)) == told
+    assert not list(filled(kept, told, 0, 20)) and not list(filled([], told, 24, 20))
 
 
 @pytest.mark.parametrize("profile", ["mini", "gpt-5"])
