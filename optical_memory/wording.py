@@ -27,8 +27,6 @@ WORDS = "[what the user said, in the user's own words, oldest first; […] marks
 """Above the user's words at the head of the past."""
 GIST = "[the most telling lines of what came before, oldest first; […] marks what is left out of a text]"
 """Above the gist of what is on no page of the past."""
-WORK = "[what was read of files last, as text, oldest first; […] marks what is left out]"
-"""Above the files in work, behind the pages of the past."""
 VALUES = "[exact values from the whole past, as text; the one used last first]"
 """Above the ledger, behind the pages of the past."""
 BETWEEN = " | "

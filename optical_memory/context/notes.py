@@ -21,8 +21,6 @@ CHARACTERS = 4
 SHRINK = 0.9
 LEAST = 40
 """Fewest characters that are worth a try."""
-LEAST_WORK = 400
-"""Fewest characters of a file that are worth a place."""
 FIRST, NEWEST = 1 / 2, 1 / 4
 """Shares of the room that the first words and the newest may take where not all fit."""
 
@@ -71,31 +69,21 @@ class Note:
 
 NO_WORDS = Note(label=wording.WORDS)
 NO_GIST = Note(label=wording.GIST)
-NO_WORK = Note(label=wording.WORK)
 NO_VALUES = Ledger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """What a past says in text: the user's ``words``, a ``gist`` of what is on no page of it, and the ``ledger``.
-
-    ``work`` is what was read of files last, which is what they are edited from.
-    """
+    """What a past says in text: the user's ``words``, a ``gist`` of what is on no page of it, and the ``ledger``."""
 
     words: Note = NO_WORDS
     gist: Note = NO_GIST
     ledger: Ledger = NO_VALUES
-    work: Note = NO_WORK
 
     @property
     def tokens(self) -> int:
         """What the notes cost."""
-        return self.tokens_beside + self.gist.tokens
-
-    @property
-    def tokens_beside(self) -> int:
-        """What stands beside the pages costs, whether there are pages or a gist."""
-        return self.words.tokens + self.ledger.tokens + self.work.tokens
+        return self.words.tokens + self.gist.tokens + self.ledger.tokens
 
     def with_words(self, runs: Iterable[Run], room: int, count: Count) -> Notes:
         """Return the notes with a user's further words, all of them in at most ``room`` tokens."""
@@ -109,18 +97,6 @@ class Notes:
         """Return the notes with the exact values of further turns, all of them in at most ``room`` tokens."""
         return replace(self, ledger=self.ledger.with_turns(turns, room, count, self.words.text))
 
-    def with_work(self, runs: Iterable[Run], room: int, count: Count) -> Notes:
-        """Return the notes with what was read of files: the newest that fit in ``room`` tokens, the last one cut."""
-        chosen: list[Run] = []
-        for run in reversed([*self.work.runs, *runs]):
-            longer = self.work.saying([run, *chosen], count)
-            if longer.tokens > room:
-                left = room - self.work.saying([replace(run, text=""), *chosen], count).tokens
-                chosen = [*_beginning(run, left, count), *chosen]
-                break
-            chosen = [run, *chosen]
-        return replace(self, work=self.work.saying(chosen, count))
-
     def without(self, turn_ids: Collection[str], places: Collection[int], count: Count) -> Notes:
         """Return the notes without what these turns, at these places, say."""
 
@@ -128,16 +104,11 @@ class Notes:
             runs = [run for run in note.runs if run.turn_id not in turn_ids]
             return note if len(runs) == len(note.runs) else note.saying(runs, count)
 
-        return Notes(
-            words=left(self.words),
-            gist=left(self.gist),
-            ledger=self.ledger.without(places, count),
-            work=left(self.work),
-        )
+        return Notes(words=left(self.words), gist=left(self.gist), ledger=self.ledger.without(places, count))
 
     def through(self, place: int, count: Count) -> Notes:
         """Return the notes without what turns behind ``place`` say."""
-        runs = (*self.words.runs, *self.gist.runs, *self.work.runs)
+        runs = (*self.words.runs, *self.gist.runs)
         ids = {run.turn_id for run in runs if run.place is not None and run.place > place}
         behind = {at for value in self.ledger.values for at in value.places if at > place}
         return self.without(ids, behind, count)
@@ -153,24 +124,7 @@ def notes_from_dict(data: Mapping[str, Any]) -> Notes:
     def note(data: Mapping[str, Any]) -> Note:
         return Note(**(dict(data) | {"runs": tuple(Run(**run) for run in data["runs"])}))
 
-    return Notes(
-        words=note(data["words"]),
-        gist=note(data["gist"]),
-        ledger=ledger_from_dict(data["ledger"]),
-        work=note(data["work"]) if "work" in data else NO_WORK,
-    )
-
-
-def _beginning(run: Run, room: int, count: Count) -> tuple[Run, ...]:
-    """Return the beginning of a run in so many tokens, cut behind a line."""
-    characters = float(CHARACTERS * room)
-    while characters >= LEAST_WORK:
-        end = run.text.rfind("\n", 0, int(characters))
-        text = f"{run.text[:end]}\n{wording.CUT}"
-        if end > 0 and count(text) <= room:
-            return (replace(run, text=text),)
-        characters *= SHRINK
-    return ()
+    return Notes(words=note(data["words"]), gist=note(data["gist"]), ledger=ledger_from_dict(data["ledger"]))
 
 
 def _lines(runs: Sequence[Run], characters: int) -> Sequence[Run]:

@@ -35,10 +35,6 @@ class Shares:
     """Exact values of the past stand as text up to this share of the budget,"""
     values_of_past: float = 1 / 3
     """and up to this share of what the user's words leave to the past."""
-    work: float = 1 / 8
-    """What was read of files last stands as text up to this share of the budget,"""
-    work_of_past: float = 1 / 3
-    """and up to this share of what words and values leave to the past."""
     text_gist: float = 1 / 4
     """Where no page fits, the gist of what is archived is text up to this share of the budget."""
     past_images: float = 1 / 2

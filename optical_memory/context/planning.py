@@ -16,7 +16,7 @@ from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.notes import Notes
 from optical_memory.context.plan import SHARES, Sizes
 from optical_memory.context.sealing import Sealer, beside, run_of
-from optical_memory.context.tail import Group, reading
+from optical_memory.context.tail import Group
 from optical_memory.errors import BudgetError
 from optical_memory.policies.base import Plan
 from optical_memory.policies.limits import PIXEL_BYTES, within_limits
@@ -214,11 +214,7 @@ class Planner:
         most = int(min(share, free * SHARES.words_of_past))
         notes = before.notes.with_words(said, max(most, 0), self._sealer.count)
         values = int(min(budget * SHARES.values, (free - notes.words.tokens) * SHARES.values_of_past))
-        notes = notes.with_values([t for t in turns if not t.is_instruction], max(values, 0), self._sealer.count)
-        left = (free - notes.words.tokens - notes.ledger.tokens) * SHARES.work_of_past
-        files = reading(turns)
-        read = [run_of(turn) for turn in turns if turn.tool_call_id in files and not turn.parts and turn.pin is False]
-        return notes.with_work(read, max(int(min(budget * SHARES.work, left)), 0), self._sealer.count)
+        return notes.with_values([t for t in turns if not t.is_instruction], max(values, 0), self._sealer.count)
 
     def _plan_with(
         self,
@@ -230,12 +226,12 @@ class Planner:
     ) -> tuple[Plan, Notes]:
         """Plan the past, and keep a gist in text of pages for which not even one gist page has room."""
         reserved = min(notes.gist.tokens, (room - self._sealer.header_tokens) // 2)
-        plan = self._plan(premises, entries, room - notes.tokens_beside - reserved)
+        plan = self._plan(premises, entries, room - notes.words.tokens - notes.ledger.tokens - reserved)
         gone = set(plan.archived)
         runs = [run for entry in entries if entry.id in gone for run in runs_of(entry)]
         if not runs and not notes.gist.runs:
             return plan, notes
-        left = room - self._sealer.header_tokens - notes.tokens_beside - plan.tokens
+        left = room - self._sealer.header_tokens - notes.words.tokens - notes.ledger.tokens - plan.tokens
         most = self._settings.budget * SHARES.text_gist
         return plan, notes.with_gist(runs, max(int(min(left, most)), 0), self._sealer.count)
 

@@ -124,11 +124,7 @@ class Shelf:
         ]
         entries = [self.piece(entry) for entry in epoch.entries]
         values = Piece(kind="record", message=PAST, text=notes.ledger.shown, tokens=notes.ledger.tokens)
-        work = Piece(
-            kind="record", message=PAST, text=notes.work.text, tokens=notes.work.tokens, turn_ids=notes.work.turn_ids
-        )
-        behind = [*([work] if notes.work.runs else []), *([values] if notes.ledger.tokens else [])]
-        return (header, *said, *entries, *behind)
+        return (header, *said, *entries, *([values] if notes.ledger.tokens else []))
 
     def page(self, entry: Entry, tier: Tier) -> Page:
         """Return an entry's page at any tier. Raises NotFoundError for a record that has no page."""

@@ -141,7 +141,7 @@ class Tail:
         pieces: list[Piece] = []
         pages: list[tuple[Page, Turn]] = []
         looked_up = {call.id for turn in turns for call in turn.tool_calls if call.name == wording.RECALL}
-        files = reading(turns)
+        files = _reading(turns)
         for turn, cost in zip(turns, exact, strict=True):
             if turn.tool_call_id in looked_up and cost <= room.share:  # who asks for exact words gets words
                 shown, images, tokens = turn, list[Page](), cost
@@ -260,7 +260,7 @@ class Tail:
         return short
 
 
-def reading(turns: Iterable[Turn]) -> frozenset[str]:
+def _reading(turns: Iterable[Turn]) -> frozenset[str]:
     """Return the ids of the calls that read a file: their results are what it is edited from."""
     calls = [call for turn in turns for call in turn.tool_calls]
     if not calls:

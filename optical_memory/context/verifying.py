@@ -13,7 +13,7 @@ from optical_memory.budget import count_tokens
 from optical_memory.context.epoch import Entry, Epoch, Sealed
 from optical_memory.context.lineage import Ranges, clipped
 from optical_memory.context.mentions import texts_of
-from optical_memory.context.notes import NO_GIST, NO_WORDS, NO_WORK, Notes
+from optical_memory.context.notes import NO_GIST, NO_WORDS, Notes
 from optical_memory.context.sealing import Sealer, run_of
 from optical_memory.context.shelf import Shelf
 from optical_memory.context.telling import tell
@@ -83,7 +83,7 @@ def _are_notes(notes: Notes, turns: Mapping[str, Turn], sealer: Sealer) -> bool:
     def count(text: str) -> int:
         return count_tokens(text, sealer.profile)
 
-    for note, empty in ((notes.words, NO_WORDS), (notes.gist, NO_GIST), (notes.work, NO_WORK)):
+    for note, empty in ((notes.words, NO_WORDS), (notes.gist, NO_GIST)):
         if note != empty.saying(note.runs, count) or not stands_in(note.runs, turns, told=note.label == NO_GIST.label):
             return False
     if any(run.role != "user" for run in notes.words.runs):

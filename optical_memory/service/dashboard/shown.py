@@ -61,10 +61,10 @@ def piece_data(piece: Piece) -> dict[str, Any]:
 
 
 def part_of(piece: Piece) -> str:
-    """Name what a piece is to a reader: "words", "gist", "work", "values" and "kept" are the records of text."""
+    """Name what a piece is to a reader: "words", "gist", "values" and "kept" are the records of text."""
     if piece.kind != "record":
         return piece.kind
-    labels = {wording.WORDS: "words", wording.GIST: "gist", wording.VALUES: "values", wording.WORK: "work"}
+    labels = {wording.WORDS: "words", wording.GIST: "gist", wording.VALUES: "values"}
     return next((part for label, part in labels.items() if piece.text.startswith(label)), "kept")
 
 

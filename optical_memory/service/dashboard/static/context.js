@@ -3,7 +3,7 @@
 import { count, h, percent, plural, range, short, show, store, visible } from "./dom.js";
 import { pageFigure } from "./pages.js";
 
-const NAMES = { instructions: "Instructions", header: "What introduces the past", words: "The user’s own words", gist: "Gist of what is on no page", work: "Files read last", page: "Pages", values: "Exact values", kept: "Kept as text", turn: "Recent turns" };
+const NAMES = { instructions: "Instructions", header: "What introduces the past", words: "The user’s own words", gist: "Gist of what is on no page", page: "Pages", values: "Exact values", kept: "Kept as text", turn: "Recent turns" };
 const SCALES = [1, 2, 4];
 const FOLDED = { instructions: 240, header: 160, words: 500 };
 const FOLDED_ELSE = 900;
