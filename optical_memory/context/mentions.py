@@ -145,7 +145,7 @@ def _leaves(value: Any, names: set[str]) -> Iterator[Any]:
         inner = waiting.pop()
         if isinstance(inner, Mapping):
             names.update(map(str, inner))
-            waiting.extend(reversed(inner.values()))
+            waiting.extend(reversed([*inner.values()]))
         elif isinstance(inner, Sequence) and not isinstance(inner, str):
             waiting.extend(reversed(inner))
         else:
