@@ -92,7 +92,7 @@ class ServiceSettings(BaseSettings):
     )
     proxy_models: str = Field(default="*", description="models that are compressed for, as patterns: `claude-* gpt-5*`")
     proxy_budget: int = Field(
-        default=32_000, ge=2_000, description="tokens that a conversation may cost when compressed"
+        default=36_000, ge=2_000, description="tokens that a conversation may cost when compressed"
     )
     proxy_from_tokens: int = Field(default=8_000, ge=0, description="shorter requests pass unread (3 bytes a token)")
     proxy_recall: bool = Field(default=True, description="offer the recall tool where its calls can be answered here")
