@@ -33,7 +33,8 @@ def test_a_long_session_is_compressed_on_its_way(
     assert done[0] == "passed; reason=short" and done[-1] == "compressed" and done.count("compressed") > len(done) / 2
     name, last = provider.requests[-1]
     assert name == format and "image/png" in json.dumps(last)
-    assert provider.counted[-1].cached > 0.5 * provider.counted[-1].total
+    late = provider.counted[len(provider.counted) // 2 :]  # one of them may be an epoch's first
+    assert sum(one.cached > 0.5 * one.total for one in late) > len(late) / 2
 
 
 @pytest.mark.parametrize("format", FORMATS)
