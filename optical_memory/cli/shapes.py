@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from optical_memory.budget import Profile, image_tokens
+from optical_memory.budget.formulas.base import ceil_div
 
 HEADS = ("profile", "page", "setting", "tokens", "characters", "legible a token", "against the best", "what it is")
 LEAST_SIDE, MOST_SIDE = 256, 3_072
@@ -73,8 +74,8 @@ def others(profile: Profile) -> list[Shape]:
         return []
     share = first.legible / first.characters
     most = min(MOST_SIDE, *profile.sides.values())
-    sides = [*range(-(-LEAST_SIDE // unit) * unit, most + 1, unit)]
-    sides = [side for at, side in enumerate(sides) if at % -(-len(sides) // STEPS) == 0]
+    sides = [*range(ceil_div(LEAST_SIDE, unit) * unit, most + 1, unit)]
+    sides = [side for at, side in enumerate(sides) if at % ceil_div(len(sides), STEPS) == 0]
     found = []
     for width in sides:
         for height in sides:
@@ -102,7 +103,7 @@ def _whole(profile: Profile, width: int, height: int, first: Shape) -> float:
     across = 8 if unit <= SMALL_UNIT else 1
     least = image_tokens(profile.formula, across * unit, across * unit, detail)
     more = image_tokens(profile.formula, across * unit, (across + 1) * unit, detail)
-    units = -(-width // unit) * -(-height // unit)
+    units = ceil_div(width, unit) * ceil_div(height, unit)
     return least + (more - least) / across * (units - across**2)
 
 

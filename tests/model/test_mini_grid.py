@@ -10,7 +10,7 @@ from optical_memory.errors import GridNotFoundError, ImageError
 from optical_memory.model.mini.cells import Cells, filling, known
 from optical_memory.model.mini.grid import find
 from optical_memory.model.mini.head import STEP_X, STEP_Y
-from optical_memory.model.mini.ink import Ink, as_drawn, ink_of, inverted, squared
+from optical_memory.model.mini.ink import Ink, ink_of, inverted, origin_of, squared
 from optical_memory.model.mini.sight import Sight
 from optical_memory.renderers import DenseRenderer
 from optical_memory.renderers.base import WIDE, Grid
@@ -154,5 +154,5 @@ def test_a_measured_grid_that_nearly_fills_the_page_fills_it() -> None:
 def test_pages_as_drawn_are_told_from_damaged_ones() -> None:
     ink, _ = drawn(MINI, 512, letters(6528))
     noise = np.random.default_rng(0).normal(0, 0.02, ink.shape).astype(np.float32)
-    assert as_drawn(ink) and as_drawn(np.pad(ink, 3)[:512, :512])
-    assert not as_drawn(np.clip(ink + noise, 0, 1))
+    assert origin_of(ink).drawn and origin_of(np.pad(ink, 3)[:512, :512]).drawn
+    assert not origin_of(np.clip(ink + noise, 0, 1)).drawn

@@ -30,8 +30,6 @@ PROSE = 0.9
 """Least certainty of a character outside of identifiers."""
 _CUT = 0.1
 """Share of a cell beyond the page's edge from which on its character is cut."""
-_CLEAR = 0.05
-"""Mean doubt of a page up to which the size of its cells tells."""
 _NEVER = 1.1
 """A certainty that nothing reaches."""
 _MAY = 0.01
@@ -105,7 +103,7 @@ def by_size(sheet: Sheet) -> float | None:
     Pages that are read with more doubt than Chromium's are not of its letters.
     """
     grid = sheet.grid
-    if not sheet.coloured or grid.left or grid.top or doubt(sheet) > _CLEAR:
+    if not sheet.coloured or grid.left or grid.top or doubt(sheet) > fine.CLEAR:
         return None
     return sizes().get((grid.width, grid.height))
 

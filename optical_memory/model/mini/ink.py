@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -76,20 +77,24 @@ def _commonest(counts: npt.NDArray[np.int64], side: range) -> float:
     return float(side.start + first - _NEAR + np.searchsorted(window, window[-1] / 2))
 
 
-def as_drawn(ink: Ink) -> bool:
-    """Return whether ink has the levels of a renderer's page, few or those of its colours.
+class Origin(NamedTuple):
+    """Where an image seems to come from: ``drawn`` by a renderer, and ``coloured`` as Chromium draws a memory."""
 
-    Noise, JPEG and other programs' letters leave more, and others.
+    drawn: bool
+    coloured: bool
+
+
+def origin_of(ink: Ink) -> Origin:
+    """Tell by its levels where an image comes from.
+
+    As a renderer drew it, it has few, or those of Chromium's labels and links beside the greys. Noise, JPEG and other
+    programs' letters leave more, and others.
     """
-    return int(np.count_nonzero(_counts(ink))) <= _DRAWN or in_colours(ink)
-
-
-def in_colours(ink: Ink) -> bool:
-    """Return whether ink has the levels of a page in Chromium's colours: of labels and links, beside the greys."""
     counts = _counts(ink)
     others = counts[~_of_colours()].sum()  # a few where there are emoji
-    coloured = counts[_of_colours()].sum() - counts[:: 255 // (GREY_LEVELS - 1)].sum()
-    return bool(coloured > 0 and others < _OTHERS * counts[1:].sum())
+    of_labels = counts[_of_colours()].sum() - counts[:: 255 // (GREY_LEVELS - 1)].sum()
+    coloured = bool(of_labels > 0 and others < _OTHERS * counts[1:].sum())
+    return Origin(drawn=coloured or int(np.count_nonzero(counts)) <= _DRAWN, coloured=coloured)
 
 
 def _counts(ink: Ink) -> npt.NDArray[np.int64]:

@@ -15,7 +15,7 @@ from optical_memory.model.mini import fine, grid, readout
 from optical_memory.model.mini.cells import Cells, Floats
 from optical_memory.model.mini.encoder import TOKEN
 from optical_memory.model.mini.head import ACROSS, DOWN, STEP_X, STEP_Y, lattice_size, nearest_points
-from optical_memory.model.mini.ink import Ink, as_drawn, in_colours
+from optical_memory.model.mini.ink import Ink, origin_of
 from optical_memory.model.mini.network import MiniNetwork
 from optical_memory.model.mini.sight import Codes, Sight
 from optical_memory.renderers import base, visible
@@ -90,8 +90,8 @@ def read_slots(
     probabilities[:, :, 0] = 1.0
     chosen = cell_slots(slots, cells, side, inked)
     codes, logs = network.head.candidates(chosen, _CANDIDATES)
-    coloured = in_colours(ink)
-    if finer is not None and coloured and fine.fits(cells):
+    origin = origin_of(ink)
+    if finer is not None and origin.coloured and fine.fits(cells):
         fine.correct(finer, network.head, slots, cells, side, inked, (chosen, codes, logs))
     found[inked] = codes.cpu().numpy()
     probabilities[inked] = logs.double().exp().cpu().numpy()
@@ -102,8 +102,8 @@ def read_slots(
         codes=found,
         probabilities=probabilities,
         inked=inked,
-        drawn=as_drawn(ink),
-        coloured=coloured,
+        drawn=origin.drawn,
+        coloured=origin.coloured,
         tokens=(side // TOKEN) ** 2,
     )
 
