@@ -116,7 +116,7 @@ async def _tiny(service: Service, key: str, requests: int, seconds: float) -> di
                 break
             status, _ = await connection.ask(request)
             load.times.append(time.perf_counter() - started)
-            load.refused += status >= 300
+            load.statuses[status] += 1
         connection.close()
 
     await asyncio.gather(*(one() for _ in range(wire.CONNECTIONS)))

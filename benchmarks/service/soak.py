@@ -38,7 +38,7 @@ def soak(folder: Path, *, minutes: float, workers: int) -> dict[str, Any]:
         for tenth in range(10):
             part = asyncio.run(wire.paced(service.port, _mixed(key, tenth), rate=RATE, seconds=minutes * 6))
             total.times += part.times
-            total.refused += part.refused
+            total.statuses += part.statuses
             total.seconds += part.seconds
             samples.append(_sample(service, part))
             print(json.dumps(samples[-1]), file=sys.stderr, flush=True)
@@ -48,7 +48,13 @@ def soak(folder: Path, *, minutes: float, workers: int) -> dict[str, Any]:
     finally:
         service.kill()
         redis.kill()
-    return {"minutes": round(total.seconds / 60, 1), "all": figures(total), "seconds_to_end": ended, "samples": samples}
+    return {
+        "minutes": round(total.seconds / 60, 1),
+        "all": figures(total),
+        "statuses": dict(total.statuses),
+        "seconds_to_end": ended,
+        "samples": samples,
+    }
 
 
 def _mixed(key: str, tenth: int) -> Iterator[bytes]:
@@ -58,7 +64,7 @@ def _mixed(key: str, tenth: int) -> Iterator[bytes]:
         if number % 500 == 499:
             yield wire.delete(f"/v1/sessions/read-{number // 500 % 5}", key)
         elif number % _DRAWN == _DRAWN - 1:
-            yield wire.get(f"/v1/sessions/session-{number // _DRAWN % 5}/messages", key)
+            yield wire.get(f"/v1/sessions/session-{number // _DRAWN % 5 + 1}/messages", key)
         else:
             body = {"role": "user", "content": f"turn {tenth} {number} {TEXT}"}
             path = f"/v1/sessions/{f'read-{number // 50 % 5}' if number % 50 == 0 else session}/turns"

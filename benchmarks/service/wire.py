@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -86,12 +87,17 @@ def _bare(method: str, path: str, key: str) -> bytes:
 
 @dataclass
 class Load:
-    """What came of a load: seconds of each answer, statuses other than 2xx, and the processor that the client took."""
+    """What came of a load: seconds of each answer, how often each status came, the client's processor seconds."""
 
     times: list[float] = field(default_factory=list)
-    refused: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
     seconds: float = 0.0
     processor_seconds: float = 0.0
+
+    @property
+    def refused(self) -> int:
+        """How many answers were not 2xx."""
+        return sum(count for status, count in self.statuses.items() if status >= 300)
 
 
 async def closed(port: int, requests: Iterator[bytes], *, seconds: float, connections: int = CONNECTIONS) -> Load:
@@ -103,7 +109,7 @@ async def closed(port: int, requests: Iterator[bytes], *, seconds: float, connec
         while (started := time.perf_counter()) < end:
             status, _ = await connection.ask(next(requests))
             load.times.append(time.perf_counter() - started)
-            load.refused += status >= 300
+            load.statuses[status] += 1
         connection.close()
 
     return await _timed(load, [one() for _ in range(connections)])
@@ -122,7 +128,7 @@ async def paced(port: int, requests: Iterator[bytes], *, rate: float, seconds: f
                 await asyncio.sleep(early)
             status, _ = await connection.ask(next(requests))
             load.times.append(time.perf_counter() - due)
-            load.refused += status >= 300
+            load.statuses[status] += 1
         connection.close()
 
     return await _timed(load, [one() for _ in range(connections)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,10 @@ from server import Served
 from benchmarks.service.load import make_key
 from benchmarks.service.process import Service
 from optical_memory.client import AsyncOpticalMemoryClient, OpticalMemoryClient
+from optical_memory.errors import ConflictError
+from optical_memory.service.appending import Appending
+from optical_memory.stores.appends import Append, Result
+from optical_memory.turns import Turn
 
 
 async def test_many_clients_at_once_keep_each_ones_order(service: Served) -> None:
@@ -84,3 +89,23 @@ def test_settings_reach_the_workers(tmp_path: Path) -> None:
             assert answer.status_code == 413
     finally:
         service.stop()
+
+
+async def test_a_lone_append_waits_for_nobody_and_those_that_come_at_once_go_together() -> None:
+    groups: list[int] = []
+
+    def commit(appends: Sequence[Append]) -> list[Result]:
+        groups.append(len(appends))
+        return [ConflictError("taken") for _ in appends]
+
+    appending = Appending(commit)
+    append = Append(session="s", turns=(Turn(id="t", role="user", text="x"),))
+    try:
+        for count in (1, 9):
+            answers = await asyncio.gather(*(appending.add(append) for _ in range(count)), return_exceptions=True)
+            assert [type(one) for one in answers] == [ConflictError] * count
+    finally:
+        appending.close()
+    # The first of the nine begins alone where the machine slept since the lone one began.
+    assert groups[0] == 1
+    assert groups[1:] in ([9], [1, 8])
