@@ -2,7 +2,7 @@
 
 What is prepared follows from turns that are stored (:meth:`optical_memory.context.plan.Sizes.basis`), so that an epoch
 is the same whether it was prepared or not. A view takes it only while everything that it was prepared from still holds.
-Before that stands, a sketch is made: the epoch as it would be by then, of which only what took long to make is kept,
+Before that stands, sketches are made: the epoch as it would be by then, of which only what took long to make is kept,
 most of all the pixels of pages. All memories of a process share a few threads; each has at most one epoch and one
 sketch waiting there or being drawn.
 """
@@ -149,10 +149,13 @@ class Ahead:
         future = _POOL.submit(lambda: None if stop.wait(PAUSE) else work.done(stop.is_set))
         return _Job(premises=work.premises, future=future, stop=stop, process=os.getpid())
 
-    def sketch(self, epoch: Epoch, begin: Callable[[], Work]) -> None:
-        """Have a sketch made of the epoch that follows this one, by what ``begin`` returns, once."""
+    def sketch(self, epoch: Epoch, number: int, begin: Callable[[], Work]) -> None:
+        """Have the sketch of this number made of the epoch that follows this one, by what ``begin`` returns, once.
+
+        One that is better is begun when the one before is done.
+        """
         if self._sketch is not None:
-            if self._sketch.epoch is epoch:
+            if self._sketch.epoch is epoch and (number <= self._sketch.number or not self._sketch.future.done()):
                 return
             self._sketch.give_up()
         work = begin()
@@ -166,7 +169,8 @@ class Ahead:
             except Exception as error:
                 _log.debug("no sketch of the next epoch: %s", error)
 
-        self._sketch = _Sketch(epoch=epoch, future=_POOL.submit(make), stop=stop, process=os.getpid())
+        future = _POOL.submit(make)
+        self._sketch = _Sketch(epoch=epoch, number=number, future=future, stop=stop, process=os.getpid())
 
     def take(self, premises: Premises) -> Prepared | None:
         """Return the epoch prepared from these premises; None where there is none. Waits for one that was begun.
@@ -269,6 +273,7 @@ class _Job:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Sketch:
     epoch: Epoch
+    number: int
     future: Future[None]
     stop: threading.Event
     process: int

@@ -39,8 +39,10 @@ class Shares:
     """Where no page fits, the gist of what is archived is text up to this share of the budget."""
     past_images: float = 1 / 2
     """Images, and bytes, that the past may take; the tail has the rest."""
-    near: float = 1 / 6
-    """When no more than this is free, the next epoch is sketched: earlier it would be less like what comes."""
+    lead: int = 2
+    """The next epoch is planned so many turns before what is free is at the low watermark."""
+    sketches: tuple[int, ...] = (8, 2)
+    """So many turns before that it is sketched: the first is done in time, the last is most like what comes."""
     far_over: int = 4
     """While a long history is read in, the tail is sealed whenever it is this many budgets long."""
 
@@ -136,9 +138,17 @@ class Sizes:
         too_many = self.images > self.profile.max_images * shares.past_images and len(self.groups) > 1
         return self.tokens <= self.budget and not too_many
 
-    def is_near(self, shares: Shares = SHARES) -> bool:
-        """Whether an epoch will begin before long."""
-        return bool(self.groups) and self.budget - self.tokens <= self.budget * shares.near
+    def planned_at(self, shares: Shares = SHARES) -> int:
+        """Return the tokens that are free when the next epoch is planned: the low watermark, and some turns."""
+        low = self.watermarks().low
+        return max(low, int(min(low + shares.lead * self.growth, (self.budget - self.system) / LOW_AT_MOST)))
+
+    def sketches(self, shares: Shares = SHARES) -> int:
+        """Count the sketches of the next epoch that should have been begun by now."""
+        if not self.groups:
+            return 0
+        left = (self.budget - self.tokens - self.planned_at()) / self.growth
+        return sum(left <= turns for turns in shares.sketches)
 
     def upto(self, count: int) -> Sizes:
         """Return the sizes as they were when the tail had only its first ``count`` groups."""
@@ -149,7 +159,7 @@ class Sizes:
     def basis(self) -> tuple[int, int] | None:
         """Return how many of the groups the next epoch is planned from, and the tokens that were free after them.
 
-        An epoch is planned from the tail as it stood when what was free first came down to the low watermark. What
+        An epoch is planned from the tail as it stood when what was free first came down to :meth:`planned_at`. What
         comes until the budget is full stays text. So an epoch can be prepared before it is due, and it follows from
         the turns alone whether it was or not. None: the tail is not that long yet, or more came at once than an
         epoch so planned has room for.
@@ -162,7 +172,7 @@ class Sizes:
             if free > self.budget // LOW_AT_MOST:
                 continue
             before = self.upto(count)
-            if free <= before.watermarks().low:
+            if free <= before.planned_at():
                 sealed = sum(group.tokens for group in before.groups[: before.groups_to_seal(free)])
                 return (count, free) if sealed and self.tail - sealed <= before.kept(self.system) else None
         return None

@@ -57,7 +57,7 @@ class Premises:
     def early(cls, sizes: Sizes, groups: Sequence[Group], path: Ranges, **others: Any) -> Premises:
         """Return premises like those of the next epoch, from what a view holds before these stand."""
         last = groups[-1].turns[-1].seq
-        free = sizes.watermarks().low // 2
+        free = sizes.planned_at() // 2
         return cls(groups=tuple(groups), path=clipped(path, 0, last), sizes=sizes, free=free, **others)
 
     @property

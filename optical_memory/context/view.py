@@ -246,11 +246,12 @@ class SessionView:
         return {"epoch": self._epoch, "instructions": self._instructions, "reserved": self.reserved}
 
     def _look_ahead(self, sizes: Sizes) -> None:
-        """Have the next epoch prepared once what it is planned from stands; before that, when it is near, a sketch."""
+        """Have the next epoch prepared once what it is planned from stands; before that, sketches."""
         if not self.settings.ahead:
             return
         is_known = sizes.basis() is not None
-        if not is_known and not sizes.is_near():
+        sketches = 0 if is_known else sizes.sketches()
+        if not is_known and not sketches:
             return
         from optical_memory.context.ahead import Ahead
 
@@ -263,7 +264,7 @@ class SessionView:
             premises, told = self._premises(sizes), self._accounts is not None and self._accounts.news()
             self._ahead.prepare(premises, lambda: self._work(premises), again=told)
         else:
-            self._ahead.sketch(self._epoch, lambda: self._work(self._early(sizes)))
+            self._ahead.sketch(self._epoch, sketches, lambda: self._work(self._early(sizes)))
 
     def _early(self, sizes: Sizes) -> Premises:
         from optical_memory.context.planning import Premises
