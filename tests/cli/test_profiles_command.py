@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from optical_memory.budget import AssumedProfileWarning, get_profile, models, profiles
-from optical_memory.cli import app, shapes
+from optical_memory.cli import app
 from optical_memory.cli.profiles import page_costs
 from optical_memory.errors import NotFoundError
 
@@ -64,14 +64,6 @@ def test_it_gives_programs_json_and_refuses_what_is_no_model() -> None:
 
 def test_its_help_teaches() -> None:
     assert "Example" in run(app, ["profiles", "--help"]).output
-
-
-def test_no_shape_of_a_page_is_much_better_than_the_profiles_own() -> None:
-    for name in ("gpt-5", "gpt-5.4", "claude", "claude-4.7", "qwen3-vl", "gemini-2.5"):
-        profile = get_profile(name)
-        mine, others = shapes.own(profile)[0], shapes.others(profile)
-        assert mine.density >= 0.95 * others[0].density, name
-        assert all(other.tokens <= shapes.DEAREST for other in others)
 
 
 def test_it_shows_the_shapes_of_a_page_with_their_price_and_why_the_profile_has_its_own() -> None:

@@ -129,6 +129,10 @@ class Megapixels(Formula):
         """The cap."""
         return self.cap
 
+    def is_whole(self, width: int, height: int) -> bool:
+        """Return whether it costs no more than the cap: a larger one is taken to be scaled."""
+        return width * height * self.rate <= self.cap * 1_000_000
+
     def tokens(self, width: int, height: int, detail: str | None = None) -> int:
         """Return the pixels at the rate."""
         check_detail(self, detail)
