@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -139,19 +139,15 @@ class _Replay:
 
     def _look_for_edits(self, turn: Turn, context: Context) -> None:
         """Count the calls that replace a text, and those whose text the model could copy from text."""
-        shown = "\n".join(map(_words, context.pieces()))
-        for call in turn.tool_calls:
-            arguments = json.loads(call.arguments)
-            replaced = arguments.get("old_string", arguments.get("old_str", ""))
-            lines = [line.strip() for line in str(replaced).splitlines() if line.strip()]
-            if lines:
-                self.measured.edits += 1
-                self.measured.edits_as_text += all(line in shown for line in lines)
+        shown = "\n".join(map(words_of, context.pieces()))
+        for lines in replaced_lines(turn):
+            self.measured.edits += 1
+            self.measured.edits_as_text += all(line in shown for line in lines)
 
     def _shown(self, context: Context, memo: _Memo) -> tuple[set[Any], set[Any]]:
         pieces = list(context.pieces())
         pages = [piece.page for piece in pieces if piece.page is not None]
-        text = memo.all_of(map(_words, pieces))
+        text = memo.all_of(map(words_of, pieces))
         return text, memo.all_of(page.layout.text for page in pages if page.tier in self.legible)
 
     def _measure(self, context: Context, stored: Turn) -> None:
@@ -184,9 +180,18 @@ class _Replay:
         measured.known.look(self.known, text, pixels)
 
 
-def _words(piece: Piece) -> str:
+def words_of(piece: Piece) -> str:
     """Return what a piece says in text; of a turn the words, whatever escapes its calls are written with."""
     return piece.text if piece.turn is None else spoken(piece.turn)
+
+
+def replaced_lines(turn: Turn) -> Iterator[list[str]]:
+    """Yield the lines of each text that a call of the turn replaces in a file."""
+    for call in turn.tool_calls:
+        arguments = json.loads(call.arguments)
+        replaced = arguments.get("old_string", arguments.get("old_str", ""))
+        if lines := [line.strip() for line in str(replaced).splitlines() if line.strip()]:
+            yield lines
 
 
 def _filled(page: Page) -> float:
