@@ -152,7 +152,7 @@ class RedisRecords:
     def scrub(self, name: str) -> None:
         """Have the server write its files anew, in the background."""
         with self._use() as client:
-            redis_server.purge(client, self._key(name), self._timeout)
+            redis_server.purge_within(client, self._key(name), self._timeout)
 
     def clock(self) -> float:
         """Return the time by the server's clock."""

@@ -16,6 +16,7 @@ from optical_memory.stores.codec import PLAIN, Codec, Coder
 from optical_memory.stores.index import Mirror
 from optical_memory.stores.redis_appends import Appends, head_of
 from optical_memory.stores.redis_names import DEFAULT_PREFIX, Keys, Names, Unpurged, chunks
+from optical_memory.stores.redis_purging import Purging
 from optical_memory.stores.redis_url import parse_redis_url
 from optical_memory.turns import Turn
 
@@ -44,6 +45,7 @@ class RedisStore:
         self._keys = Keys(DEFAULT_PREFIX if given is None else given)
         self._names = Names(self._keys, self._use)
         self._unpurged = Unpurged(self._keys, self._use)
+        self._purging = Purging(self._ask_to_purge)
         self._coder = Coder(codec)
         self._appends = Appends(url=self._url, keys=self._keys, names=self._names, coder=self._coder, use=self._use)
         self._client: Any = redis_server.connect(self._url, timeout)
@@ -189,6 +191,8 @@ class RedisStore:
 
     def close(self) -> None:
         """Release connections. A closed store raises StoreUnavailableError."""
+        if self._client is not None:
+            self._purging.close(self._timeout)
         client, self._client = self._client, None
         if client is not None:
             redis_server.disconnect(client)
@@ -221,15 +225,25 @@ class RedisStore:
         return {seq: self._coder.turn(session, body, seq) for seq, body in found}
 
     def _purge(self, session: str) -> None:
+        """Ask for new files, now or, where the server still writes some, as soon as it can be asked."""
+        self._purging.add(self._ask_to_purge([session]))
+
+    def _ask_to_purge(self, sessions: Sequence[str]) -> list[str]:
+        """Ask the servers of sessions, each once; return the sessions of those that must be asked again."""
+        left: list[str] = []
         with self._use() as client:
-            redis_server.purge(client, self._keys.of(session)["meta"], self._timeout)
-        self._unpurged.clear(session)
+            metas = {session: self._keys.of(session)["meta"] for session in sessions}
+            for together in redis_server.by_node(client, metas):
+                if redis_server.purge(client, metas[together[0]]):
+                    self._unpurged.clear(together)
+                else:
+                    left += together
+        return left
 
     def _finish_purges(self) -> None:
         """Ask for what a process could not ask any more that was killed after it had deleted."""
         try:
-            for session in self._unpurged.left():
-                self._purge(session)
+            self._purging.add(self._ask_to_purge(self._unpurged.left()))
         except StoreUnavailableError as error:
             _log.warning("the files of this Redis may keep deleted text until they are rewritten: %s", error)
 

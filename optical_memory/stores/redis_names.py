@@ -132,10 +132,10 @@ class Unpurged:
         with self._use() as client:
             client.eval(redis_scripts.LIST, 1, self._key, time.time(), record.pack(session))
 
-    def clear(self, session: str) -> None:
+    def clear(self, sessions: Sequence[str]) -> None:
         """Note that the server was asked."""
         with self._use() as client:
-            client.zrem(self._key, record.pack(session))
+            client.zrem(self._key, *(record.pack(session) for session in sessions))
 
     def left(self) -> list[str]:
         """Return the sessions marked so long ago that whoever did it is gone."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,7 @@ except ImportError as error:
     raise MissingExtraError("redis", "redis") from error
 
 _log = logging.getLogger(__name__)
+_KEPT = "deleted from Redis, but its files on disk keep the text until they are rewritten: %s"
 _RETRIES = 3
 _SENTINEL_SECONDS = 1.0
 """How long a Sentinel may take to say who the master is: there are others to ask."""
@@ -172,27 +173,41 @@ def durability(client: Any) -> tuple[bool, str]:
     return lasts, promise
 
 
-def purge(client: Any, key: str, timeout: float) -> None:
+def purge(client: Any, key: str) -> bool:
     """Have the server that holds ``key`` write its files anew without what was deleted, in the background.
 
+    False where it still writes them for what came before: it may write what was deleted, so it must be asked again.
     Where it refuses, a warning says so: the old files then keep the deleted text until they are next rewritten.
     """
     node = {"target_nodes": client.get_node_from_key(key)} if _has_nodes(client) else {}
-    deadline = time.monotonic() + timeout
     try:
         commands = [["BGREWRITEAOF"]] if _settings(client, "appendonly").get("appendonly") == "yes" else []
         commands += [["BGSAVE", "SCHEDULE"]] if _settings(client, "save").get("save") else []
-        while commands:
-            try:
-                client.execute_command(*commands[0], **node)
-                commands.pop(0)
-            except redis.ResponseError as error:
-                # One that began before the deletion may still write what was deleted: wait, then ask again.
-                if "in progress" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        for command in commands:
+            client.execute_command(*command, **node)
     except redis.ResponseError as error:
-        _log.warning("deleted from Redis, but its files on disk keep the text until they are rewritten: %s", error)
+        if "in progress" in str(error):
+            return False
+        _log.warning(_KEPT, error)
+    return True
+
+
+def purge_within(client: Any, key: str, seconds: float) -> None:
+    """Have the server write its files anew, and wait so long for what it still writes; then a warning says so."""
+    deadline = time.monotonic() + seconds
+    while not purge(client, key):
+        if time.monotonic() > deadline:
+            _log.warning(_KEPT, "it still writes them for what came before")
+            return
+        time.sleep(0.05)
+
+
+def by_node(client: Any, keys: Mapping[str, str]) -> list[list[str]]:
+    """Return the names of keys in groups: those of one group are held by the same server."""
+    groups: dict[str, list[str]] = {}
+    for name, key in keys.items():
+        groups.setdefault(client.get_node_from_key(key).name if _has_nodes(client) else "", []).append(name)
+    return list(groups.values())
 
 
 def _is_cluster(client: Any) -> bool:
