@@ -7,6 +7,9 @@ is added. With a gap the caller does nothing for so many milliseconds behind the
 0 is a tight loop, as when a recorded session is replayed; 20 a tool that answers at once; 200 a small model's short
 answer; 1000 and more what most models take. Half of the gaps stand before a tool's or a user's message and half before
 a model's: in both nobody waits for the memory.
+
+"arrivals" are calls that show a large result that just came as pages: these are drawn while the caller waits, as nobody
+knew of them before. All others should find everything drawn.
 """
 
 from __future__ import annotations
@@ -29,10 +32,11 @@ from optical_memory import OpticalMemory
 
 @dataclass(slots=True)
 class Waits:
-    """Milliseconds of each call, those in which an epoch began once more, and a hash of all that was sent."""
+    """Milliseconds of each call, those of epochs and of arrivals once more, and a hash of all that was sent."""
 
     calls: list[float] = field(default_factory=list)
     epochs: list[float] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
     sent: Any = field(default_factory=hashlib.sha256)
 
     def row(self, name: str) -> str:
@@ -40,8 +44,10 @@ class Waits:
         median, last = statistics.median(self.calls), _percentile(self.calls, 99)
         figures = (median, _percentile(self.calls, 90), last, last / median, max(self.calls))
         epochs = (statistics.median(self.epochs), _percentile(self.epochs, 90)) if self.epochs else (0.0, 0.0)
+        arrivals = statistics.median(self.arrivals) if self.arrivals else 0.0
         cells = " | ".join(f"{figure:.1f}" for figure in (*figures, *epochs))
-        return f"| {name} | {cells} | {len(self.epochs)} | {self.sent.hexdigest()[:8]} |"
+        counts = f"{len(self.epochs)} of {len(self.calls):,} | {arrivals:.1f} | {len(self.arrivals)}"
+        return f"| {name} | {cells} | {counts} | {self.sent.hexdigest()[:8]} |"
 
 
 def _percentile(values: Iterable[float], percent: int) -> float:
@@ -68,11 +74,13 @@ def wait(path: Path, said: Iterable[dict[str, Any]], gap: float, **settings: Any
             out.calls.append((time.perf_counter() - start) * 1_000)
             if gap:
                 time.sleep(gap)
-            now = memory.peek().epoch
-            if now != epoch:
+            context = memory.peek()
+            if context.epoch != epoch:
                 out.epochs.append(out.calls[-1])
                 out.sent.update(json.dumps(sent).encode())
-                epoch = now
+                epoch = context.epoch
+            if context.latest[-1].page is not None and context.latest[-1].turn_ids == (context.recent[-1].id,):
+                out.arrivals.append(out.calls[-1])
     return out
 
 
@@ -91,7 +99,7 @@ def main() -> None:
         "| renderer, gap, drawing ahead | median ms | p90 | p99 | p99 / median | most | epochs: median ms | p90 | ",
         end="",
     )
-    print("epochs | sent |\n|---|" + "--:|" * 9)
+    print("epochs | arrivals: median ms | arrivals | sent |\n|---|" + "--:|" * 11)
     for renderer, gap, ahead in itertools.product(options.renderers, options.gaps, options.ahead):
         with tempfile.TemporaryDirectory() as folder:
             waits = wait(

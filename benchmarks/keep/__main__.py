@@ -25,12 +25,14 @@ BUDGETS = (4_000, 8_000, 16_000, 32_000)
 HEADS = (
     "words text", "words seen", "worst", "asked text", "asked seen", "known text", "known seen", "end used",
     "used", "half empty", "blank", "archived", "raised", "user first", "newest text", "edits text", "ledger",
-    "turns/epoch", "possible",
+    "turns/epoch", "most",
 )  # fmt: skip
 """Columns of the table. "seen": as text or as legible pixels. "worst": least share of the user's words ever seen.
-"half empty": pages of the past under half full. "blank": mean share of their cells without text. "newest text": tool
-results that arrive as text. "edits text": replaced texts that stood as text. "ledger": tokens.
-"possible": the most turns that an epoch could have, if the past gave all but an eighth of the budget to the tail."""
+"half empty": pages of the past that cost over twice what their rows would at the price of a full page. "blank": mean
+share of their cells without text. "newest text": tool results that arrive as text. "edits text": replaced texts that
+stood as text. "ledger": tokens.
+"most": the turns that epochs could have on average if each sealed all but the newest turn and the past never cost more
+than the least that it cost in this run (:func:`benchmarks.keep.replay.fewest_epochs`): no plan has longer ones."""
 
 
 def shares(measured: Measured) -> dict[str, float | None]:
@@ -44,7 +46,7 @@ def shares(measured: Measured) -> dict[str, float | None]:
         measured.archived, measured.raised,
         _share(measured.user_first, measured.shown), _share(measured.newest_as_text, measured.newest),
         _share(measured.edits_as_text, measured.edits), _share(measured.listed, measured.shown),
-        _share(measured.turns, measured.epochs), _share(measured.possible, measured.sized),
+        _share(measured.turns, measured.epochs), _share(measured.turns, measured.fewest),
     )  # fmt: skip
     rounded = (None if value is None else round(value, 3) for value in values)
     return dict(zip(HEADS, rounded, strict=True))
@@ -68,7 +70,7 @@ def cell(value: float | None, head: str) -> str:
         return "–"
     if head in ("archived", "raised", "ledger"):
         return f"{value:,.0f}"
-    return f"{value:.1f}" if head in ("turns/epoch", "possible") else f"{value:.2f}".removeprefix("0")
+    return f"{value:.1f}" if head in ("turns/epoch", "most") else f"{value:.2f}".removeprefix("0")
 
 
 def measure(sessions: list[Session], profile: str, budget: int) -> dict[str, dict[str, float | None]]:

@@ -14,7 +14,6 @@ from benchmarks.keep.sessions import Session
 from benchmarks.keep.values import runs_of_words, spoken, values_in
 from optical_memory import OpticalMemory
 from optical_memory.context.base import Context, Piece
-from optical_memory.context.plan import SHARES
 from optical_memory.errors import BudgetError
 from optical_memory.formats import to_turns
 from optical_memory.policies import legible_tiers
@@ -47,9 +46,9 @@ class Measured:
 
     ``words`` are the user's own; ``asked`` are values that the next turn of the model uses and that came before it,
     ``known`` all distinct values so far. ``end`` sums the share of the budget used by the last context of each epoch,
-    ``used`` that of all contexts, ``possible`` over ``sized`` turns the most that an epoch could have. ``worst`` is the
-    least share of the user's words that any context showed. ``newest_as_text`` counts tool results that arrive as their
-    exact text, ``edits_as_text`` calls that replace a text whose lines all stood as text in the context before;
+    ``used`` that of all contexts. ``fewest`` are the epochs that any plan needs (:func:`fewest_epochs`). ``worst`` is
+    the least share of the user's words that any context showed. ``newest_as_text`` counts tool results that arrive as
+    their exact text, ``edits_as_text`` calls that replace a text whose lines all stood as text in the context before;
     ``listed`` are the tokens of the ledgers of values.
     """
 
@@ -68,8 +67,7 @@ class Measured:
     user_first: int = 0
     newest_as_text: int = 0
     newest: int = 0
-    possible: float = 0.0
-    sized: int = 0
+    fewest: int = 0
     edits: int = 0
     edits_as_text: int = 0
     listed: int = 0
@@ -116,6 +114,8 @@ class _Replay:
     runs: _Memo = field(default_factory=lambda: _Memo(runs_of_words))
     values: _Memo = field(default_factory=lambda: _Memo(values_in))
     last: Context | None = None
+    costs: dict[str, int] = field(default_factory=dict)
+    least_past: int | None = None
 
     def turn(self, message: dict[str, Any]) -> None:
         """Take in one message: what it uses of what came before, then what the context keeps."""
@@ -150,6 +150,17 @@ class _Replay:
         text = memo.all_of(map(words_of, pieces))
         return text, memo.all_of(page.layout.text for page in pages if page.tier in self.legible)
 
+    def _price(self, context: Context) -> None:
+        """Note what the turns of the tail cost as they are shown, and the least that a past cost."""
+        latest = [piece for piece in context.latest if piece.kind != "instructions"]
+        shown = {turn_id: 0 for piece in latest for turn_id in piece.turn_ids}
+        for piece in latest:
+            shown[piece.turn_ids[0]] += piece.tokens
+        self.costs |= shown
+        if context.epoch:
+            past = sum(piece.tokens for piece in context.past if piece.kind != "instructions")
+            self.least_past = past if self.least_past is None else min(self.least_past, past)
+
     def _measure(self, context: Context, stored: Turn) -> None:
         measured, budget = self.measured, self.memory.budget
         if self.last is not None and context.epoch != self.last.epoch:
@@ -158,6 +169,7 @@ class _Replay:
                 measured.ends += 1
                 measured.end += self.last.tokens / budget
         self.last = context
+        self._price(context)
         if stored.role == "tool":
             measured.newest += 1
             measured.newest_as_text += any(piece.turn == stored for piece in context.latest)
@@ -170,7 +182,8 @@ class _Replay:
         past = [piece.page for piece in context.past if piece.page is not None]
         measured.listed += sum(piece.tokens for piece in context.past if piece.text.startswith(VALUES))
         measured.pages += len(past)
-        measured.under_half += sum(_filled(page) < 0.5 for page in past)
+        largest = self.memory.profile.tiers[0].tokens
+        measured.under_half += sum(_is_half_empty(page, largest) for page in past)
         measured.blank += sum(float(np.mean(page.layout.cells == 0)) for page in past)
         text, pixels = self._shown(context, self.runs)
         if self.said:
@@ -200,6 +213,27 @@ def _filled(page: Page) -> float:
     return (int(rows[-1]) + 1) / page.layout.grid.rows if len(rows) else 0.0
 
 
+def _is_half_empty(page: Page, largest: int) -> bool:
+    """Tell whether a page costs more than twice what its rows would cost at the price of a full page at its largest."""
+    full = page.tokens if page.kind == "gist" else largest
+    filled = _filled(page)
+    return filled < 0.5 and page.tokens > 2 * filled * full
+
+
+def fewest_epochs(costs: Iterable[int], room: int, past: int) -> int:
+    """Count the epochs that any plan needs for turns of these costs: each seals all but what came last.
+
+    ``room`` are the tokens beside the system prompt, ``past`` the least that a past cost. A tail holds what fits beside
+    that, so the greedy division has the fewest epochs, and no epochs of today's contexts are longer on average.
+    """
+    epochs, tail, most = 0, 0, room
+    for cost in costs:
+        tail += cost
+        if tail > most:
+            epochs, tail, most = epochs + 1, cost, room - past
+    return epochs
+
+
 def replay(session: Session, profile: str, budget: int) -> Measured:
     """Replay a session and return what its contexts kept."""
     with OpticalMemory(session.id, profile=profile, budget=budget, renderer="dense") as memory:
@@ -207,11 +241,9 @@ def replay(session: Session, profile: str, budget: int) -> Measured:
         run = _Replay(memory, names)
         for message in session.messages:
             run.turn(message)
-        if run.last is not None and run.last.epoch:
-            sizes = memory._view.sizes()
-            room = sizes.budget - sizes.system - sizes.budget * SHARES.past_least - sizes.watermarks().low
-            run.measured.possible = run.measured.turns * max(room, 0) / sizes.growth
-            run.measured.sized = run.measured.turns
+        if run.last is not None and run.least_past is not None:
+            system = sum(piece.tokens for piece in run.last.pieces() if piece.kind == "instructions")
+            run.measured.fewest = fewest_epochs(run.costs.values(), budget - system, run.least_past)
         if run.last is not None:
             run.measured.archived = run.last.archived_pages
         return run.measured

@@ -37,7 +37,8 @@ _OPTION = re.compile(r"(?<!\S)--?([A-Za-z][\w-]*)", re.ASCII)
 _ESCAPE = re.compile(r"\\(?:[nrt]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})")
 _DRIVE = re.compile(r"\b[A-Za-z]:\\")
 _LINE_NUMBER = re.compile(r"^[ \t]*\d{1,6}(?:[:\t→|]|-(?=\D))", re.MULTILINE)
-_PLACE = re.compile(r":\d{1,6}\Z")
+_PLACE = re.compile(r"(?::|(?<=\.[a-z])-|(?<=\.[a-z]{2})-|(?<=\.[a-z]{3})-)\d{1,6}-?\Z")
+"""The number of a line behind a file, as ``grep -n`` writes it for a line that is found and for one beside it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,14 @@ def test_names_of_arguments_and_fields_are_no_values_unless_they_are_used() -> N
     assert set(items(ledger)) == found | {"user_id"}
 
 
+def test_a_file_that_grep_names_with_a_line_is_the_file() -> None:
+    arguments = json.dumps({"command": "grep -n -A3 consume kombu src"})
+    listing = "kombu/on/files.py-347-    x\n/app/main.rs-12-\nsrc/tool.c:14: y\nlogs/report-2024\n./data/v1-2.csv"
+    shown = set(items(Ledger().with_turns([calling(0, arguments), result(1, listing)], 500, count)))
+    assert {"kombu/on/files.py", "/app/main.rs", "src/tool.c"} <= shown
+    assert not any(item.endswith(("-347", "-12", ":14")) for item in shown)
+
+
 def test_escapes_options_and_numbers_of_lines_are_no_values() -> None:
     command = r"cut -c1-120 src/a_b.rs | sed -n 1400,1470p; grep 'u2014\\nRDATE_KEY' x --max-count=20"
     arguments = json.dumps({"command": command, "note": "an em dash — \n NEXT_KEY\n"})

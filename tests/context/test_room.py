@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from optical_memory import OpticalMemory
 from optical_memory.context.base import Context
 from optical_memory.context.view import SessionView
+from optical_memory.policies import BudgetedPolicy
+from optical_memory.policies.base import PageInfo, Plan
+from optical_memory.wording import GIST
 from tests.provider_rules import check
 
 
@@ -96,3 +100,36 @@ def test_a_budget_without_room_for_one_page_has_a_gist_in_text(airline_sessions:
         assert context.epoch > 3 and not context.pages and gists > len(talk) / 2
         again = OpticalMemory(profile="claude-4.7", budget=budget, renderer="dense", store=memory.store)
         assert [piece.text for piece in again.context().pieces()] == [piece.text for piece in context.pieces()]
+
+
+class Watched:
+    """The default policy, with what it was asked and what it archived."""
+
+    def __init__(self) -> None:
+        self.policy, self.archived = BudgetedPolicy(), 0
+
+    def plan(self, pages: Sequence[PageInfo], *, now: float, budget: int, gist_tokens: int) -> Plan:
+        plan = self.policy.plan(pages, now=now, budget=budget, gist_tokens=gist_tokens)
+        pinned = sum(min(page.costs.values()) for page in pages if page.floor is not None)
+        if plan.archived:
+            assert budget - pinned < gist_tokens, "a gist page would have had room"
+        self.archived += len(plan.archived)
+        return plan
+
+
+@pytest.mark.parametrize("budget", [4_000, 8_000])
+def test_pages_of_dear_images_are_archived_only_where_no_gist_fits(
+    budget: int, airline_sessions: list[dict[str, Any]]
+) -> None:
+    policy, gone = Watched(), 0
+    for session in airline_sessions[:6]:
+        with OpticalMemory(
+            session["id"], profile="claude-4.7", budget=budget, renderer="dense", policy=policy
+        ) as memory:
+            for message in session["messages"]:
+                memory.extend([message])
+                context = memory.context()
+                if context.archived_pages:
+                    assert any(piece.text.startswith(GIST) for piece in context.past), "their gist is text"
+            gone += context.archived_pages
+    assert policy.archived >= gone and (gone > 0) == (budget == 4_000)
