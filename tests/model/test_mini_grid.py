@@ -156,3 +156,16 @@ def test_pages_as_drawn_are_told_from_damaged_ones() -> None:
     noise = np.random.default_rng(0).normal(0, 0.02, ink.shape).astype(np.float32)
     assert origin_of(ink).drawn and origin_of(np.pad(ink, 3)[:512, :512]).drawn
     assert not origin_of(np.clip(ink + noise, 0, 1)).drawn
+
+
+def test_white_is_paper_where_grounds_of_code_take_most_of_a_page() -> None:
+    page = np.full((100, 100), 238, np.uint8)  # as Chromium's ground of code is in 16 grey levels
+    page[:, :30], page[10:20, 10:60] = 255, 0
+    ink = inverted(page)
+    assert ink[50, 10] == 0 and ink[50, 50] == pytest.approx(17 / 255) and ink[15, 15] == 1
+    grey = page.copy()
+    grey[:, :30] = 246 + np.arange(30) % 8  # what noise and JPEG leave: the paper itself is grey
+    assert inverted(grey)[50, 50] == 0
+    bare = np.full((100, 100), 238, np.uint8)
+    bare[10:20, 10:20] = 0
+    assert inverted(bare)[50, 50] == 0

@@ -23,6 +23,11 @@ _BARE = 0.1
 _NEAR = 8
 """Levels to both sides that count as one: noise and JPEG spread the paper's."""
 
+_GROUND = 238
+"""Level, of 0 black to 255 white, of the ground on which Chromium's pages show code."""
+_WHITE, _BETWEEN = 0.1, 0.02
+"""Share of a page that is white at least, and of levels between white and that ground at most, to white px."""
+
 _DRAWN = 32
 """Levels that an image has at most as a renderer drew it in grey: 16, and with grounds up to 31."""
 
@@ -55,7 +60,7 @@ def inverted(levels: npt.NDArray[np.uint8]) -> Ink:
     """Ink of a grey image, 0 black to 255 white: the paper's level is none, and what differs from it is ink.
 
     The level in the middle is paper, but where dense Chinese leaves less than half of a page bare: there paper is the
-    commonest level of the middle's side.
+    commonest level of the middle's side. Where the ground of code takes most of a page, paper is white.
     """
     counts = np.bincount(levels.ravel(), minlength=256)
     ranks = counts.cumsum()  # how many px are of a level or darker
@@ -63,9 +68,19 @@ def inverted(levels: npt.NDArray[np.uint8]) -> Ink:
     grey = np.arange(256, dtype=np.float32) / np.float32(255)  # of each level
     commonest = _commonest(counts, range(128, 256) if middle >= 0.5 else range(128)) / 255
     paper = middle if abs(middle - commonest) < _BARE else commonest
+    paper = 1.0 if round(paper * 255) == _GROUND and _is_on_white(counts) else paper
     ink = (paper - grey) / paper if middle >= 0.5 else (grey - paper) / (1 - paper)
     found: Ink = np.clip(ink, 0, 1)[levels]
     return found
+
+
+def _is_on_white(counts: npt.NDArray[np.int64]) -> bool:
+    """Return whether an image of so many px at each level has much white, and nearly nothing between it and grounds.
+
+    Noise, JPEG and paper that is grey leave other levels there.
+    """
+    white, between = int(counts[255]), int(counts[_GROUND + 1 : 255].sum())
+    return white > _WHITE * counts.sum() and between < _BETWEEN * white
 
 
 def _commonest(counts: npt.NDArray[np.int64], side: range) -> float:
