@@ -311,6 +311,17 @@ def of_browser(text: str, side: int) -> tuple[bytes, Layout]:
 
 @pytest.mark.skipif(not ChromiumRenderer.available(), reason="no Chromium here")
 @pytest.mark.parametrize("side", [640, 512])
+def test_a_page_that_is_mostly_code_is_known_as_a_memorys(dtype: torch.dtype, side: int) -> None:
+    names = " ".join(f"src/part{number}/index_{number * 37}.ts" for number in range(40))
+    drawn, layout = of_browser(f"see `{names + ' ' * 3000}` here", side)
+    sheet = load_model("mini", dtype=dtype).read(drawn)
+    told = compare(layout.text, mark(sheet)[0], names.split())
+    assert sheet.coloured and told.identifiers >= 40
+    assert told.exact > 0.8 * told.identifiers and told.silently_wrong == 0
+
+
+@pytest.mark.skipif(not ChromiumRenderer.available(), reason="no Chromium here")
+@pytest.mark.parametrize("side", [640, 512])
 def test_the_second_head_names_less_wrong_and_leaves_other_blocks_alone(dtype: torch.dtype, side: int) -> None:
     drawn, layout = of_browser("Ελληνικά и русский 0B0B mwmw x.py, " * 60 + natural(MINI)[:2000], side)
     model = load_model("mini", dtype=dtype)
