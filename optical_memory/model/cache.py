@@ -70,6 +70,7 @@ class KeyValueCache:
             new = old.new_zeros(*old.shape[:3], capacity, old.shape[4])
             new[:, :, :, :keep] = old[:, :, :, :keep]
             setattr(self, name, new)
+        self.recorded = None  # the memory it is bound to may be given out again, to a cache of another size
 
     def rows(self, start: int, stop: int) -> KeyValueCache:
         """Return the rows from ``start`` up to ``stop`` as a cache of their own, in the same memory."""

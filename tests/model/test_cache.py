@@ -133,3 +133,12 @@ def test_the_disk_is_bounded_least_recently_used_first(tmp_path: Path) -> None:
 def test_keys_depend_on_model_page_and_tier() -> None:
     keys = {vision_key(*parts) for parts in (("m", "p", "t"), ("n", "p", "t"), ("m", "q", "t"), ("m", "p", "u"))}
     assert len(keys) == 4
+
+
+def test_a_step_is_not_kept_with_memory_that_was_given_up() -> None:
+    cache = KeyValueCache(CONFIG, capacity=4)
+    cache.recorded = (None, None)
+    cache.enlarge(4, keep=2)
+    assert cache.recorded is not None
+    cache.enlarge(8, keep=2)
+    assert cache.recorded is None and cache.capacity == 8
