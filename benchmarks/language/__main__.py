@@ -14,7 +14,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.language import cases
@@ -44,6 +44,7 @@ class Outcome:
     answer: str
     right: bool
     size: float
+    absence: float | None = None
 
     @property
     def refused(self) -> bool:
@@ -78,9 +79,14 @@ def _at(
     size = len(model.tokenizer.encode(text)) / many
     yield _exact(part, f"vision {ratio}", task, on_vision(model, pages, task.question, expand=False), size)
     if ratio in EXPANDED:
-        yield _exact(part, f"expanding {ratio}", task, on_vision(model, pages, task.question, expand=True), size)
+        yield _expanding(model, pages, part, f"expanding {ratio}", task, size)
     if not brief:
         yield _exact(part, f"newest text {ratio}", task, on_text(model, text, task.question, many), size)
+
+
+def _expanding(model: LanguageModel, pages: list[Page], part: str, way: str, task: Task, size: float) -> Outcome:
+    absence = model.absence(pages, task.question)
+    return replace(_exact(part, way, task, on_vision(model, pages, task.question, expand=True), size), absence=absence)
 
 
 def _exact(part: str, way: str, task: Task, answer: str, size: float) -> Outcome:
@@ -100,9 +106,8 @@ def ten_pages(model: LanguageModel, options: argparse.Namespace) -> Iterator[Out
             size = len(model.tokenizer.encode(case.text)) / laid
             for task in _chosen(case.tasks, 3 * options.questions):
                 part = f"10 pages {task.kind}"
-                for expand in (False, True):
-                    answer = on_vision(model, pages, task.question, expand=expand)
-                    yield _exact(part, "expanding" if expand else "vision", task, answer, size)
+                yield _exact(part, "vision", task, on_vision(model, pages, task.question, expand=False), size)
+                yield _expanding(model, pages, part, "expanding", task, size)
                 if not options.brief:
                     answer = on_text(model, case.text, task.question, laid)
                     yield _exact(part, "newest text", task, answer, size)
@@ -128,6 +133,7 @@ def real_questions(model: LanguageModel, options: argparse.Namespace) -> Iterato
                 yield Outcome(
                     part="real", way=way, question=each.text, wanted=" | ".join(each.truths), answer=said,
                     right=contains(said, each.truths), size=share,
+                    absence=model.absence(pages, each.text) if way == "expanding" else None,
                 )  # fmt: skip
 
 

@@ -67,7 +67,8 @@ class Sampling:
 
     ``temperature`` 0 is greedy. ``top_p`` keeps the most likely tokens whose probabilities sum to it. ``seed`` makes
     sampling repeatable on the same device. ``max_new_tokens`` None: as many as there are positions left. ``stop``
-    are ids that end the answer, beside the end-of-sequence token. ``guard`` None switches the guard off.
+    are ids that end the answer, beside the end-of-sequence token. ``guard`` None switches the guard off. ``first`` is
+    a token and a probability, 0 to 1: above it that token begins the answer, though another may be likelier.
     """
 
     max_new_tokens: int | None = None
@@ -76,6 +77,7 @@ class Sampling:
     seed: int | None = None
     guard: Guard | None = Guard()
     stop: frozenset[int] = frozenset()
+    first: tuple[int, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
@@ -85,6 +87,8 @@ class Sampling:
             raise InputError(f"top_p must be above 0 and at most 1, not {self.top_p!r}")
         if self.max_new_tokens is not None and self.max_new_tokens < 1:
             raise InputError(f"max_new_tokens must be at least 1, not {self.max_new_tokens!r}")
+        if self.first is not None and not 0 <= self.first[1] <= 1:
+            raise InputError(f"the probability of a first token must be 0 to 1, not {self.first[1]!r}")
 
 
 class Chooser:
@@ -93,6 +97,7 @@ class Chooser:
     def __init__(self, sampling: Sampling, device: torch.device) -> None:
         """Seed the device's random numbers for this call alone."""
         self._sampling = sampling
+        self._first = sampling.first
         self._random = torch.Generator(device=device)
         if sampling.seed is None:
             self._random.seed()
@@ -104,6 +109,14 @@ class Chooser:
 
         ``best`` are the ids of the largest logits, where they are known already.
         """
+        chosen = self._chosen(logits, banned, best)
+        if self._first is None:
+            return chosen
+        (token, least), self._first = self._first, None
+        begins = logits.float().softmax(-1)[:, token] > least  # (B,)
+        return torch.where(begins, token, chosen)
+
+    def _chosen(self, logits: Tensor, banned: list[list[int]], best: Tensor | None) -> Tensor:
         pairs = [(row, token) for row, tokens in enumerate(banned) for token in tokens]
         if pairs:
             rows, tokens = torch.tensor(pairs, device=logits.device).unbind(1)  # (P,) each

@@ -81,3 +81,12 @@ def test_golden_tokens(parity: Path, small_decoder: Any, name: str, guard: int |
             place = len(ids) + len(out) - 1
             logits = step(torch.tensor(out[-1:]), torch.tensor([place]), place + 1)
     assert out == golden[name].tolist()
+
+
+def test_a_token_may_begin_an_answer_though_another_is_likelier() -> None:
+    logits = torch.tensor([[2.0, 0.0, 1.0], [9.0, 0.0, 1.0]])
+    choose = Chooser(Sampling(first=(2, 0.2)), CPU)
+    assert choose(logits, []).tolist() == [2, 0]  # its probability is 0.24 in the first row, 0.0003 in the second
+    assert choose(logits, []).tolist() == [0, 0]  # the first token alone
+    with pytest.raises(InputError, match="first token"):
+        Sampling(first=(2, 1.5))

@@ -67,10 +67,22 @@ class LanguageModel(Decoding):
     judges = True
 
     def __init__(
-        self, llama: Llama, tokenizer: Tokenizer, sight: Sight, *, prefixes: PrefixStore | None = None
+        self,
+        llama: Llama,
+        tokenizer: Tokenizer,
+        sight: Sight,
+        *,
+        prefixes: PrefixStore | None = None,
+        refuses: float = 1.0,
     ) -> None:
-        """Take a language model with its updates merged, its tokenizer, and what looks at pages."""
+        """Take a language model with its updates merged, its tokenizer, and what looks at pages.
+
+        ``refuses`` is the probability, 0 to 1, of "not in the memory" above which that is the answer where lines were
+        read; 1 leaves it to the likeliest.
+        """
         self.decoder, self.sight = llama, sight
+        self.refuses = refuses
+        self._refusal = tokenizer.encode(ABSENT)[0]
         super().__init__(self, tokenizer, prefixes)
 
     @property
@@ -128,6 +140,15 @@ class LanguageModel(Decoding):
         assert isinstance(answer, Answer)
         return answer
 
+    def absence(self, context: Any, question: str, *, expand: bool = True) -> float:
+        """Return how likely, 0 to 1, the model thinks it that a context does not hold the answer."""
+        what = shown(context)
+        lines = self._fitting(self._lines(what, question, _NAMED)) if expand else []
+        hidden = self.state(self._lay(what, question, _said(lines)))
+        with torch.no_grad():
+            likely: float = self.decoder.head(hidden).float().softmax(-1)[self._refusal].item()
+        return likely
+
     def lines(self, context: Any, question: str, most: int = _NAMED) -> list[Line]:
         """Return the lines that matter to a question, as the mini reads them, in order."""
         return self._lines(shown(context), question, most)
@@ -157,7 +178,8 @@ class LanguageModel(Decoding):
         if not what.pages and not what.text:
             yield from self._nothing(laid, started)
             return
-        settings = {"max_new_tokens": _MOST_TOKENS, "guard": None, **sampling}
+        first = (self._refusal, self.refuses) if lines and self.refuses < 1 else None
+        settings = {"max_new_tokens": _MOST_TOKENS, "guard": None, "first": first, **sampling}
         stream = self.run(laid, stream=True, cancel=cancel, **settings)
         assert isinstance(stream, Stream)
         yield from stream
@@ -245,4 +267,4 @@ def load(
     llama = language.model.to(device, kind)
     adapter: Adapter = trained.adapter.to(device, kind)
     sight = Sight(reader, trained.lattice.to(device, kind), adapter, f"{card['model']}-{kind}")
-    return LanguageModel(llama, language.tokenizer, sight)
+    return LanguageModel(llama, language.tokenizer, sight, refuses=float(card.get("refuses", 1.0)))

@@ -14,7 +14,7 @@ pytest.importorskip("tokenizers")
 from optical_memory import OpticalMemory, load_model, render  # noqa: E402
 from optical_memory.errors import CheckpointError, ContextTooLongError, InputError, NotFoundError  # noqa: E402
 from optical_memory.model.language import lines  # noqa: E402
-from optical_memory.model.language.model import ABSENT, load  # noqa: E402
+from optical_memory.model.language.model import ABSENT, LanguageModel, load  # noqa: E402
 from optical_memory.model.language.sight import rows_of  # noqa: E402
 from optical_memory.renderers.base import Page  # noqa: E402
 
@@ -131,3 +131,12 @@ def test_weights_that_are_missing_or_another_models(llama_folder: Path, adapter_
         load_model("smollm2", path=llama_folder)
     with pytest.raises(CheckpointError, match=r"language\.json"):
         load(str(llama_folder), folder=tmp_path)
+
+
+def test_what_is_probably_not_there_is_refused_where_lines_were_read(language: Any, page: Page) -> None:
+    wary = LanguageModel(language.decoder, language.tokenizer, language.sight, refuses=0.0)
+    refusal = language.tokenizer.encode(ABSENT)[0]
+    assert 0 < wary.absence([page], "Which port?") < 1
+    assert wary.generate([page], "Which port?", max_new_tokens=2).ids[0] == refusal
+    for expand, careless in ((False, wary), (True, language)):
+        assert careless.generate([page], "Which port?", expand=expand, max_new_tokens=2).ids[0] != refusal
