@@ -21,8 +21,8 @@ from optical_memory.training.language import recipe
 from optical_memory.training.language.conversation import ABSENT, Story
 from optical_memory.training.language.layout import pages_of
 from optical_memory.training.language.prepare import DIGIT, LEAST, pools, token_weights
-from optical_memory.training.language.samples import TEXT, Sampler
-from optical_memory.training.language.tasks import KINDS, Asker, lines_for
+from optical_memory.training.language.samples import MORE_TEXT, TEXT, Sampler
+from optical_memory.training.language.tasks import KINDS, Asker, lines_for, of_another
 
 DOCUMENTS = [("A document about rivers and bridges. It has many sentences that say little. " * 60)[:4000]] * 2
 
@@ -168,3 +168,27 @@ def test_a_common_kind_does_not_starve_a_rare_one(names: Path, tmp_path: Path) -
         assert feed.queues[1].qsize() <= feed.most
     finally:
         feed.close()
+
+
+def test_a_question_of_oneself_is_asked_of_another() -> None:
+    assert of_another("Where do I live?", "user") == "Where does the user live?"
+    assert of_another("What am I allergic to?", "patient") == "What is the patient allergic to?"
+    assert of_another("What was my LDL?", "patient") == "What was the patient's LDL?"
+    assert of_another("Which port does billing-api use?", "user") == "Which port does billing-api use?"
+
+
+def test_wider_stories_hold_passages_more_kinds_and_more_forms(names: Path) -> None:
+    passage = "I keep a blue notebook by the window. It was a gift. " * 8
+    story = Story(random.Random(5), DOCUMENTS, names, [passage], natural=1.0)
+    scopes, questions, said = set(), "", ""
+    for _ in range(6):
+        pages = pages_of(story.turns(7_000))
+        asker = Asker(story, pages[:1])
+        scopes |= {key[0] for key in asker.by_key}
+        questions += " ".join(task.question for task in asker.tasks(12, 6))
+        said += pages[0].text
+    assert {"lab", "doing", "me"} <= scopes and "blue notebook" in said
+    assert "the user" in questions or "the patient" in questions or "the customer" in questions
+    assert not {"lab", "doing"} & Story(random.Random(5), DOCUMENTS, names).weights.keys()
+    sampler = Sampler(2, DOCUMENTS, names, bytes_tokenizer(), passages=[passage], natural=0.5)
+    assert sampler.sample(3).text.shape == (MORE_TEXT,) and sampler.sample(1).text.shape == (TEXT,)

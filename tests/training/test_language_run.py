@@ -35,6 +35,8 @@ level = 0.5
 pointer = 0.25
 asked = 64
 expand = 0.4
+natural = 0.5
+teach = 0.4
 [adapter]
 width = 64
 row_blocks = 1
@@ -80,15 +82,27 @@ def test_a_recipe_gives_weights_that_load(tmp_path: Path, capfd: pytest.CaptureF
     training.main([*command, "prepare", str(tmp_path / "data"), str(tmp_path / "notes")])
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
     assert manifest["text"][0]["licence"] == "this test's" and manifest["text"][0]["characters"] > 10_000
+    training.main([*command, "passages", str(tmp_path / "data"), "--count", "2"])
     run = ["run", str(tmp_path / "data"), str(tmp_path / "out"), "--seconds", "6", "--evaluated", "1"]
     training.main([*command, *run])
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert {"vision 9", "true tokens 3", "newest text 1", "text", "blank 9", "other page 9"} <= scores.keys()
+    assert {
+        "vision 9",
+        "true tokens 3",
+        "pooled 3",
+        "newest text 1",
+        "text",
+        "blank 9",
+        "other page 9",
+    } <= scores.keys()
     assert "steps" in capfd.readouterr().out
     training.main([*command, "pack", str(tmp_path / "out" / "language.pt"), str(tmp_path / "packed")])
     again = ["--from", str(tmp_path / "packed"), "--evaluated", "1"]
     training.main([*command, *run[:2], str(tmp_path / "more"), "--seconds", "60", "--steps", "2", *again])
     assert "steps 2" in capfd.readouterr().out and (tmp_path / "more" / "language.pt").is_file()
+    pooled = [*run[:2], str(tmp_path / "pooled"), "--seconds", "60", "--steps", "2", "--pooled", *again]
+    training.main([*command, *pooled, "--keep", "1"])
+    assert (tmp_path / "pooled" / "step-1.pt").is_file()
     training.main([*command, "score", str(tmp_path / "data"), str(tmp_path / "score"), *again])
     assert "vision 2" in json.loads((tmp_path / "score" / "scores.json").read_text())
     page = render("The port of billing-api is 8042.", tier="tiny", profile="mini")[0]

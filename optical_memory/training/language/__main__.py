@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from optical_memory.training.language import recipe as recipes
@@ -21,7 +22,14 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("out", type=Path)
     train.add_argument("--seconds", type=float, required=True)
     train.add_argument("--processes", type=int, default=1, help="processes that draw samples, for each GPU")
+    train.add_argument("--pooled", action="store_true", help="show averages of true tokens, as the recipe's `pooled`")
+    train.add_argument("--keep", type=int, help="a step whose weights are kept, too")
     train.add_argument("--steps", type=int, help="end after so many steps, if the time is not over before")
+    write = commands.add_parser("passages", help="let the language model write passages for the pages")
+    write.add_argument("data", type=Path)
+    write.add_argument("--count", type=int, default=1000, help="passages that are tried")
+    write.add_argument("--rows", type=int, default=1024, help="texts that are written at once")
+    write.add_argument("--device", default="cpu")
     score = commands.add_parser("score", help="score weights on held-out pages")
     score.add_argument("data", type=Path)
     score.add_argument("out", type=Path)
@@ -33,12 +41,15 @@ def main(arguments: list[str] | None = None) -> None:
     pack.add_argument("weights", type=Path, help="language.pt of a run")
     pack.add_argument("out", type=Path)
     options = parser.parse_args(arguments)
+    from optical_memory.model.language import base
+
     recipe = recipes.load(options.recipe)
     if options.command == "prepare":
-        from optical_memory.model.language import base
         from optical_memory.training.language.prepare import prepare as write
 
         write(recipe, options.roots, options.out, base.load(recipe.model).tokenizer.inner)
+    elif options.command == "passages":
+        _passages(recipe, options)
     elif options.command == "run":
         from optical_memory.training.language.train import train as go
 
@@ -49,10 +60,11 @@ def main(arguments: list[str] | None = None) -> None:
             processes=options.processes,
             start=options.start,
             steps=options.steps,
+            keep=options.keep,
             evaluated=options.evaluated,
             batches=tuple(options.batches),
         )
-        go(recipe, run)
+        go(dataclasses.replace(recipe, pooled=True, teach=0.0) if options.pooled else recipe, run)
     elif options.command == "score":
         from optical_memory.training.language.train import score as write_scores
 
@@ -64,6 +76,25 @@ def main(arguments: list[str] | None = None) -> None:
         from optical_memory.training.language.pack import pack as write_int8
 
         write_int8(recipe, options.weights, options.out)
+
+
+def _passages(recipe: recipes.Recipe, options: argparse.Namespace) -> None:
+    import random
+
+    import torch
+
+    from optical_memory.model.language import base
+    from optical_memory.training.language import passages
+    from optical_memory.training.language.values import Values
+
+    language = base.load(recipe.model)
+    kind = torch.float32 if options.device == "cpu" else torch.bfloat16
+    llama = language.model.to(options.device, kind)
+    writer = passages.Writer(llama, language.tokenizer, rows=options.rows, seed=recipe.seed)
+    values = Values(random.Random(recipe.seed), options.data / "pools.json")
+    made = passages.told(writer, values, options.count)
+    passages.keep(made, options.data)
+    print(f"{len(made)} passages")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from typing import Any
 
 from optical_memory.training.language.values import Values, data
 
-SUBJECTS = {"they": "who", "svc": "svc", "org": "org", "thing": "thing", "item": "item"}
+SUBJECTS = {"they": "who", "svc": "svc", "org": "org", "thing": "thing", "item": "item", "lab": "lab",
+            "doing": "doing"}  # fmt: skip
 """The placeholder of each scope's subject; facts of scope "me" have none."""
 ABSENT = "That is not in the memory."
 _KEEP = re.compile(r"[^\x20-\x7e\n\u00c0-\u017f\u2013\u2014\u2018\u2019\u201c\u201d\u2026]")
@@ -48,14 +49,27 @@ def tidy(text: str) -> str:
 
 
 class Story:
-    """Draws conversations. ``documents`` are texts to quote from, ``chance`` all randomness."""
+    """Draws conversations. ``documents`` are texts to quote from, ``chance`` all randomness.
 
-    def __init__(self, chance: random.Random, documents: Sequence[str], pools: Path) -> None:
+    A share ``natural`` of them is made of ``passages``, where there are some; then questions come in more forms, too.
+    """
+
+    def __init__(
+        self,
+        chance: random.Random,
+        documents: Sequence[str],
+        pools: Path,
+        passages: Sequence[str] = (),
+        natural: float = 0.0,
+    ) -> None:
         self.chance = chance
+        self.passages, self.natural = passages, natural
         self.values = Values(chance, pools)
         self.documents = documents
         self.chat = data("chat")
         self.weights = {"me": 46, "they": 10, "svc": 12, "org": 9, "thing": 10, "item": 13}
+        if natural:
+            self.weights |= {"lab": 7, "doing": 10}
         self.begin()
 
     def begin(self) -> None:
@@ -68,6 +82,8 @@ class Story:
         """Return turns of at least so many characters together, facts among them."""
         self.begin()
         style = self.chance.choices(["chat", "agent", "document", "monologue"], [0.45, 0.25, 0.15, 0.15])[0]
+        if self.passages and self.chance.random() < self.natural:
+            style = "told"
         out: list[Turn] = []
         total, role = 0, "user"
         while total < characters:
@@ -78,8 +94,10 @@ class Story:
             elif style == "agent":
                 turn = self._agent(role)
                 role = self.chance.choice(["assistant", "tool"]) if role != "assistant" else "user"
-            elif style == "monologue":
+            elif style == "monologue" or (style == "told" and self.chance.random() < 0.3):
                 turn = self._monologue()
+            elif style == "told":
+                turn = self._told()
             else:
                 turn = self._document(role)
                 role = "assistant" if role == "user" else "user"
@@ -116,6 +134,14 @@ class Story:
                 parts.append(self.statement("user"))
             else:
                 parts.append(self.chance.choice(self.chat["user"]) if draw < 0.75 else self._quoted(300))
+        return Turn(role="user", text=tidy(" ".join(parts)))
+
+    def _told(self) -> Turn:
+        """Return a passage that the language model wrote, with facts between its sentences."""
+        text = self.chance.choice(self.passages)
+        parts = re.split(r"(?<=[.!?]) ", text)
+        for _ in range(len(text) // 300 + self.chance.randint(0, 2)):
+            parts.insert(self.chance.randint(0, len(parts)), self.statement("user"))
         return Turn(role="user", text=tidy(" ".join(parts)))
 
     def _document(self, role: str) -> Turn:

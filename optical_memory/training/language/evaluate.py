@@ -61,6 +61,7 @@ def _ways(learner: Learner, batch: dict[str, Tensor]) -> list[tuple[str, Shown]]
     ways = [(f"vision {k}", learner.show(batch, (k,), dense, False)) for k in RATIOS]
     ways += [(f"chromium, base {k}", learner.show(batch, (k,), base, False)) for k in (9, 3)]
     ways += [(f"true tokens {k}", learner.show(batch, (k,), dense, True)) for k in RATIOS]
+    ways += [(f"pooled {k}", learner.pooled(batch, (k,))) for k in RATIOS]
     ways += [(f"newest text {k}", learner.as_text(batch, 64 * k, newest=True)) for k in RATIOS]
     ways += [("text", learner.as_text(batch, PAGE_TEXT, newest=False))]
     ways += [

@@ -16,11 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from optical_memory.training.language.passages import read_passages
 from optical_memory.training.language.recipe import Mode, Recipe
 from optical_memory.training.language.samples import Arrays, Sampler
 
 _AHEAD = 3
 """Batches that lie ready on the device."""
+_FULL = 4
+"""Pages of a sample up to which a batch is whole."""
 
 
 class Feed:
@@ -47,10 +50,12 @@ class Feed:
         self.queues = {pages: context.Queue() for pages in kinds}
         weights = {pages: sum(m.weight for m in recipe.modes if m.pages == pages) for pages in kinds}
         documents = read_documents(data / f"{split}.txt.xz")
+        passages = [] if plain else read_passages(data)
         self._processes = []
         for number in range(processes):
             own = documents[number::processes] if split == "train" else documents
-            task = _Task(recipe, own, data / "pools.json", tokenizer, seed * 1000 + number, batch, plain)
+            told = passages[number::processes]
+            task = _Task(recipe, own, data / "pools.json", tokenizer, seed * 1000 + number, batch, plain, told)
             process = context.Process(target=_draw, args=(task, self.queues, weights, self.most), daemon=True)
             process.start()
             self._processes.append(process)
@@ -82,10 +87,22 @@ class _Task:
     """What a process draws from."""
 
     def __init__(
-        self, recipe: Recipe, documents: Sequence[str], pools: Path, tokenizer: Path, seed: int, batch: int, plain: bool
+        self,
+        recipe: Recipe,
+        documents: Sequence[str],
+        pools: Path,
+        tokenizer: Path,
+        seed: int,
+        batch: int,
+        plain: bool,
+        passages: Sequence[str],
     ) -> None:
         self.recipe, self.documents, self.pools, self.tokenizer = recipe, documents, pools, tokenizer
-        self.seed, self.batch, self.plain = seed, batch, plain
+        self.seed, self.batch, self.plain, self.passages = seed, batch, plain, passages
+
+    def samples(self, pages: int) -> int:
+        """Return the samples of a batch: fewer where a sample has many pages."""
+        return max(1, self.batch * _FULL // max(_FULL, pages))
 
 
 def _draw(task: _Task, queues: dict[int, Any], weights: dict[int, float], most: int) -> None:
@@ -94,7 +111,16 @@ def _draw(task: _Task, queues: dict[int, Any], weights: dict[int, float], most: 
     torch.set_num_threads(1)
     tokenizer = Tokenizer.from_file(str(task.tokenizer))
     expand = 0.0 if task.plain else task.recipe.expand
-    sampler = Sampler(task.seed, task.documents, task.pools, tokenizer, expand=expand, plain=task.plain)
+    sampler = Sampler(
+        task.seed,
+        task.documents,
+        task.pools,
+        tokenizer,
+        expand=expand,
+        plain=task.plain,
+        passages=task.passages,
+        natural=0.0 if task.plain else task.recipe.natural,
+    )
     chance = random.Random(task.seed)
     while True:
         lacking = [each for each, made in queues.items() if made.qsize() < most]
@@ -102,7 +128,7 @@ def _draw(task: _Task, queues: dict[int, Any], weights: dict[int, float], most: 
             time.sleep(0.02)
             continue
         pages = min(lacking, key=lambda each: queues[each].qsize() / weights[each] + chance.random())
-        queues[pages].put(Arrays.stacked([sampler.sample(pages) for _ in range(task.batch)]))
+        queues[pages].put(Arrays.stacked([sampler.sample(pages) for _ in range(task.samples(pages))]))
 
 
 def read_documents(path: Path) -> list[str]:

@@ -89,6 +89,17 @@ class Learner(nn.Module):
             keys.append(self.adapter.keys(features).flatten(1, 2))
         return Shown(vectors=torch.cat(vectors, 1), keys=torch.cat(keys, 1))
 
+    def pooled(self, batch: dict[str, Tensor], ratios: tuple[int, ...]) -> Shown:
+        """Return the vectors of pages that nobody looks at: means of the true tokens' embeddings, and no keys."""
+        config, vectors = self.adapter.config, []
+        for number, ratio in enumerate(ratios):
+            cells = batch["codes"].shape[2]
+            tokens = self.true_tokens(batch["tokens"][:, number], batch["cells"][:, number], cells)
+            rows = cells // config.columns
+            blank = self.weights.new_zeros(len(tokens.begun), rows, config.columns // 2, config.width)
+            vectors.append(self.adapter(blank, tokens, ratio)[0])
+        return Shown(vectors=torch.cat(vectors, 1), keys=None)
+
     def as_text(self, batch: dict[str, Tensor], most: int, *, newest: bool) -> Shown:
         """Return the first page as text: its first tokens, or its ``newest``."""
         tokens, length = batch["tokens"][:, 0], (batch["cells"][:, 0] >= 0).sum(1)
@@ -127,6 +138,15 @@ class Learner(nn.Module):
         logits, wanted, chosen = self.answers(hidden, batch)
         weight = self.counted[batch["kind"][chosen]]
         return (F.cross_entropy(logits, wanted, reduction="none") * weight).sum() / weight.sum()
+
+    def taught_loss(self, hidden: Tensor, batch: dict[str, Tensor], teacher: Tensor, share: float) -> Tensor:
+        """Return :meth:`answer_loss`, a ``share`` of it against a ``teacher``'s probabilities: its logits (N, V)."""
+        logits, wanted, chosen = self.answers(hidden, batch)
+        weight = self.counted[batch["kind"][chosen]]
+        own = logits.log_softmax(-1)
+        apart = F.kl_div(own, teacher.log_softmax(-1), reduction="none", log_target=True).sum(-1)
+        loss = (1 - share) * F.nll_loss(own, wanted, reduction="none") + share * apart
+        return (loss * weight).sum() / weight.sum()
 
     def pointing(self, hidden: Tensor, shown: Shown, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return scores of all keys (B, Q, N) by each question, and which of them are right (B, Q, N)."""

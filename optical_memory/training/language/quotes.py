@@ -15,6 +15,8 @@ _SENTENCE = re.compile(r"(?<=[.!?] )[A-Z][^\n.!?]{35,150}[.!?]")
 _LAST = re.compile(r"(?<= )[a-z][\w'-]+ [a-z][\w'-]{3,}(?=[.!?]$)")
 _MARKED = re.compile(r"(?<=\s)(?:\$?\d[\d,.:%/-]*\d|\$?\d+%?|[A-Z][\w'-]+(?: [A-Z][\w'-]+)*)(?=[\s,;.!?])")
 """Numbers, and names that do not begin the sentence."""
+_SMALL = frozenset("I My We Our You Your He She It Its They The This That A An And But So If In On At As".split())
+"""Words that are no names, though they may begin with a capital."""
 _ABOUT = ("What is said about {} and {}?", "What does it say on {} and {}?", "Which sentence mentions {} and {}?")
 _ASKED = ("what", "whom or what", "which")
 _SO_MANY = (
@@ -98,7 +100,10 @@ class Quoter:
         if sentence is None:
             return None
         number, start, said = sentence
-        marked = list(_MARKED.finditer(said)) or list(_LAST.finditer(said))
+        marked = list(_MARKED.finditer(said))
+        if self.story.natural:
+            marked = [each for each in marked if each.group().split("'")[0] not in _SMALL]
+        marked = marked or list(_LAST.finditer(said))
         if not marked:
             return None
         wanted = self.chance.choice(marked)

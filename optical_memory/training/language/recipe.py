@@ -37,7 +37,12 @@ class Mode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One run. Rates are for AdamW and Muon; shares are of the run's time."""
+    """One run. Rates are for AdamW and Muon; shares are of the run's time.
+
+    ``natural`` is the share of conversations with passages that the language model wrote; ``teach`` that of the loss
+    that compares answers' probabilities with those of the same model where it reads the page as text; ``pooled`` shows
+    true tokens averaged, without a look at the page.
+    """
 
     model: str
     seed: int
@@ -51,6 +56,9 @@ class Recipe:
     pointer: float
     asked: int
     expand: float
+    natural: float = 0.0
+    teach: float = 0.0
+    pooled: bool = False
     modes: tuple[Mode, ...]
     sources: tuple[Source, ...]
     adapter: AdapterConfig
@@ -60,7 +68,8 @@ class Recipe:
 class Run:
     """Where a run reads and writes, and for how many seconds it trains, or for how many ``steps`` of these.
 
-    ``start`` is where its weights come from: a ``language.pt``, or a folder of packed weights.
+    ``start`` is where its weights come from: a ``language.pt``, or a folder of packed weights. ``keep`` is a step whose
+    weights are kept, too, as ``step-N.pt``.
     """
 
     data: Path
@@ -69,6 +78,7 @@ class Run:
     processes: int = 1
     start: Path | None = None
     steps: int | None = None
+    keep: int | None = None
     save_every: float = 120.0
     evaluated: int = 2
     batches: tuple[int, ...] = ()

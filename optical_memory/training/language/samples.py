@@ -17,8 +17,8 @@ from optical_memory.training.language.layout import CELLS, PageText, pages_of
 from optical_memory.training.language.quotes import Task
 from optical_memory.training.language.tasks import KINDS, NOWHERE, Asker, lines_for
 
-TEXT = 512
-"""Tokens of a sample's questions and answers."""
+TEXT, MORE_TEXT = 512, 896
+"""Tokens of a sample's questions and answers, and of those on many pages, where more lines are read."""
 PAGE_TOKENS = 3200
 QUESTIONS, KEYS = 12, 40
 """Most questions of a sample, and most keys that one may point to."""
@@ -67,9 +67,11 @@ class Sampler:
         *,
         expand: float = 0.4,
         plain: bool = False,
+        passages: Sequence[str] = (),
+        natural: float = 0.0,
     ) -> None:
         self.chance = random.Random(seed)
-        self.story = Story(self.chance, documents, pools)
+        self.story = Story(self.chance, documents, pools, passages, natural)
         self.tokenizer = tokenizer
         self.expand, self.plain = expand, plain
 
@@ -94,8 +96,9 @@ class Sampler:
         expands = self.chance.random() < self.expand
         tasks = asker.tasks(self.chance.randint(4, 8), self.chance.randint(3, 6))
         spans = [found.span for found in asker.found if found.span != NOWHERE]
-        out = _Writer(self.tokenizer, recent)
-        most = self.chance.choice([4, 4, 8])
+        many = bool(self.story.natural) and len(pages) > 2
+        out = _Writer(self.tokenizer, recent, MORE_TEXT if many else TEXT)
+        most = 8 if many else self.chance.choice([4, 4, 8])
         for number, task in enumerate(tasks):
             lines = ""
             if expands and number < 3 and task.kind not in ("quote", "gap", "count"):
@@ -115,8 +118,8 @@ class Sampler:
 class _Writer:
     """Writes questions and answers until the text is full."""
 
-    def __init__(self, tokenizer: Any, recent: str) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, recent: str, room: int) -> None:
+        self.tokenizer, self.room = tokenizer, room
         self.ids: list[int] = self._encode("\n" + recent)
         self.kind, self.number = [0] * len(self.ids), [0] * len(self.ids)
         self.places: list[int] = []
@@ -130,7 +133,7 @@ class _Writer:
         first = not self.places
         asks = self._encode(("" if first else USER) + asked(task.question, lines) + ASSISTANT)
         says, after = self._encode(task.answer + END), self._encode("\n")
-        if len(self.ids) + len(asks) + len(says) + 1 > TEXT or len(self.places) == QUESTIONS:
+        if len(self.ids) + len(asks) + len(says) + 1 > self.room or len(self.places) == QUESTIONS:
             return False
         self.places.append(len(self.ids) + len(asks) - 1)
         self.points.append(_keys_of(task, pages))
@@ -143,7 +146,7 @@ class _Writer:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the text's arrays, padded."""
-        short = TEXT - len(self.ids)
+        short = self.room - len(self.ids)
         keys = np.full((QUESTIONS, KEYS), -1, np.int32)
         for row, points in enumerate(self.points):
             keys[row, : len(points)] = points[:KEYS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,29 @@ NOWHERE: Span = (-1, 0, 0)
 """The place of what is said in recent text, behind the pages."""
 _SAME = {"name": "given", "given": "name"}
 """Facts that answer each other's questions."""
+
+
+_PERSONS = ("user", "customer", "patient", "student", "client", "writer", "speaker")
+_HOW = (
+    "Answer in a few words.",
+    "Give just the value.",
+    "Return the answer only.",
+    "Answer shortly.",
+    "Give me the answer, nothing else.",
+)
+_OTHERS = (
+    (r"\b(do|did|have|had|was|am) (?:I|we)\b", lambda m: f"{_AGREES.get(m[1], m[1])} the #"),
+    (r"\b(?:my|our)\b", lambda _: "the #'s"),
+    (r"\b(?:I|we|me|us)\b", lambda _: "the #"),
+)
+_AGREES = {"do": "does", "have": "has", "am": "is"}
+
+
+def of_another(question: str, person: str) -> str:
+    """Return a question of oneself as one of another person: "Where do I live?", "Where does the user live?"."""
+    for pattern, put in _OTHERS:
+        question = re.sub(pattern, put, question)
+    return question.replace("#", person)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +88,31 @@ class Asker(Quoter):
             task = make()
             if task is not None:
                 out.append(task)
+        if self.story.natural and len(self.pages) > 2:  # the more pages, the more looks like what is not there
+            out += filter(None, (self.absent(), self.absent()))
         self.chance.shuffle(out)
         return out
 
     def ask(self, fact: Fact, form: str = "ask") -> str:
         """Return one of the questions after a fact."""
-        return self._asked(self.story.filled(self.chance.choice(fact.kind[form]), fact.key))
+        question = self.story.filled(self.chance.choice(fact.kind[form]), fact.key)
+        return self._asked(self._formed(question))
+
+    def _formed(self, question: str) -> str:
+        """Ask of somebody else, or say how to answer, sometimes, where the story's questions come in more forms."""
+        if not self.story.natural:
+            return question
+        if self.chance.random() < 0.3:
+            question = of_another(question, self.chance.choice(_PERSONS))
+        return f"{question} {self.chance.choice(_HOW)}" if self.chance.random() < 0.15 else question
+
+    def _choosing(self, task: Task, fact: Fact) -> Task:
+        """Offer the answer among others."""
+        values = [fact.value, *(self.story.values.draw(fact.kind["value"]) for _ in range(self.chance.randint(1, 3)))]
+        self.chance.shuffle(values)
+        last, rest = values[-1], ", ".join(values[:-1])
+        form = self.chance.choice(("Is it {0}, or {1}?", "Pick from one of: {0}, {1}.", "{0} or {1}?"))
+        return replace(task, question=f"{task.question} {form.format(rest, last)}")
 
     def _near(self, key: tuple[str, str, str]) -> tuple[Span, ...]:
         """Return where the same is said of other subjects, or something else of this one; at most four."""
@@ -109,6 +152,8 @@ class Asker(Quoter):
                 quoted = " ".join(words[:7])
                 form = self.chance.choice(['Who said "{}"?', 'Who wrote "{}"?', 'Whose words are "{}"?'])
                 return replace(plain, kind="who", question=form.format(quoted), answer=_SPEAKERS[last.role])
+        if self.story.natural and draw > 0.74:
+            return self._choosing(plain, last)
         return plain
 
     def _yes_no(self, task: Task, fact: Fact) -> Task:
@@ -163,7 +208,8 @@ class Asker(Quoter):
         key = self._unstated()
         if key in self.story.known or (key[0], _SAME.get(key[1], key[1]), key[2]) in self.story.known:
             return None
-        question = self._asked(self.story.filled(self.chance.choice(data("facts")[key[0]][key[1]]["ask"]), key))
+        question = self.story.filled(self.chance.choice(data("facts")[key[0]][key[1]]["ask"]), key)
+        question = self._asked(self._formed(question))
         return Task(kind="absent", question=question, answer=ABSENT, near=self._near(key))
 
     def _unstated(self) -> tuple[str, str, str]:

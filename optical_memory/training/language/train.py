@@ -202,6 +202,8 @@ class _Trainer:
                 break
             self._rate(progress, step)
             self._step(mode, batch, progress, step)
+            if step + 1 == self.run.keep and ranks.rank() == 0:
+                save_state(self.learner, self.run.out / f"step-{self.run.keep}.pt")
             if elapsed - spoken > _SAY:
                 spoken = elapsed
                 self._say(elapsed, step)
@@ -238,10 +240,10 @@ class _Trainer:
 
     def _step(self, mode: Mode, batch: dict[str, Tensor], progress: float, step: int) -> None:
         learner, true = self.learner, self._true(progress)
-        learns = step % 2 == 0
+        learns = step % 2 == 0 and not self.recipe.pooled
         name = "text" if not mode.ratios else "+".join(map(str, mode.ratios)) + ("t" if true else "")
         with torch.autocast(self.device.type, torch.bfloat16):
-            if mode.ratios or learns:
+            if learns or (mode.ratios and not self.recipe.pooled):
                 sees = self._sees(batch, mode.pages, learns)
             if learns:
                 loss, right = learner.reading_loss(
@@ -249,15 +251,17 @@ class _Trainer:
                 )
                 loss.backward()  # type: ignore[no-untyped-call]
                 self._note("reader", loss, right)
-            if mode.ratios:
+            if not mode.ratios:
+                self._read_text(batch)
+            elif self.recipe.pooled:
+                self._read_pooled(name, mode, batch)
+            else:
                 shown = learner.show(batch, mode.ratios, sees, true)
                 hidden = learner.hidden(shown, batch["text"])
-                loss = learner.answer_loss(hidden, batch)
+                loss = self._loss(hidden, batch, taught=mode.pages == 1 and not learns)
                 pointing = learner.pointing_loss(hidden, shown, batch)
                 (loss + self.recipe.pointer * pointing).backward()  # type: ignore[no-untyped-call]
                 self._note(name, loss, pointing)
-            else:
-                self._read_text(batch)
         ranks.average_gradients(self.learned)
         for some in (self.rest, self.updates):
             torch.nn.utils.clip_grad_norm_(some, 1.0)
@@ -265,12 +269,30 @@ class _Trainer:
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
 
-    def _read_text(self, batch: dict[str, Tensor]) -> None:
+    def _loss(self, hidden: Tensor, batch: dict[str, Tensor], *, taught: bool) -> Tensor:
+        """Return the answers' loss; where ``taught``, partly against the model's own where it reads the text."""
+        if not (taught and self.recipe.teach):
+            return self.learner.answer_loss(hidden, batch)
+        with torch.no_grad():
+            teacher = [self.learner.answers(states, some)[0] for states, some in self._text_states(batch)]
+        return self.learner.taught_loss(hidden, batch, torch.cat(teacher), self.recipe.teach)
+
+    def _read_pooled(self, name: str, mode: Mode, batch: dict[str, Tensor]) -> None:
+        hidden = self.learner.hidden(self.learner.pooled(batch, mode.ratios), batch["text"])
+        loss = self.learner.answer_loss(hidden, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._note(name, loss)
+
+    def _text_states(self, batch: dict[str, Tensor]) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+        """Yield the states behind a batch's pages as text, and the samples they are of, in parts."""
         size = len(batch["text"]) // _TEXT_PARTS or 1
         for part in range(0, len(batch["text"]), size):
             some = {name: tensor[part : part + size] for name, tensor in batch.items()}
-            shown = self.learner.as_text(some, PAGE_TEXT, newest=False)
-            loss = self.learner.answer_loss(self.learner.hidden(shown, some["text"]), some)
+            yield self.learner.hidden(self.learner.as_text(some, PAGE_TEXT, newest=False), some["text"]), some
+
+    def _read_text(self, batch: dict[str, Tensor]) -> None:
+        for hidden, some in self._text_states(batch):
+            loss = self.learner.answer_loss(hidden, some)
             (loss / _TEXT_PARTS).backward()  # type: ignore[no-untyped-call]
         self._note("text", loss, loss)
 

@@ -16,6 +16,8 @@ _WORDS = (
     " nineteen twenty"
 ).split()
 
+_UNITS = ("", "", "%", " mg/dL", " ng/mL", " points", " U/L", " bpm", " mmol/L", " kWh", " cm")
+
 
 @cache
 def data(name: str) -> dict[str, Any]:
@@ -124,6 +126,12 @@ class Values:
 
     def _weight(self) -> str:
         return f"{self._number(50, 260)} {self.chance.choice(['pounds', 'kg', 'lbs'])}"
+
+    def _measure(self) -> str:
+        whole = self.chance.choice(
+            [self._number(1, 20), self._number(20, 400), f"{self._number(0, 30)}.{self._number(0, 9)}"]
+        )
+        return whole + self.chance.choice(_UNITS)
 
     def _pressure(self) -> str:
         return f"{self._number(100, 180)} over {self._number(60, 110)}"
