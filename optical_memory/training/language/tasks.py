@@ -31,12 +31,12 @@ _HOW = (
     "Answer shortly.",
     "Give me the answer, nothing else.",
 )
-_OTHERS = (
+_AGREES = {"do": "does", "have": "has", "am": "is"}
+_OTHERS: tuple[tuple[str, Callable[[re.Match[str]], str]], ...] = (
     (r"\b(do|did|have|had|was|am) (?:I|we)\b", lambda m: f"{_AGREES.get(m[1], m[1])} the #"),
     (r"\b(?:my|our)\b", lambda _: "the #'s"),
     (r"\b(?:I|we|me|us)\b", lambda _: "the #"),
 )
-_AGREES = {"do": "does", "have": "has", "am": "is"}
 
 
 def of_another(question: str, person: str) -> str:
