@@ -134,7 +134,7 @@ def _watched(service: Service, headers: dict[str, str]) -> Iterator[dict[str, An
 
     def watch() -> None:
         with httpx.Client(base_url=service.url, headers=headers, timeout=60) as client:
-            while not stop.is_set():
+            while True:
                 started = time.perf_counter()
                 try:
                     answer = client.post("/v1/sessions/other/turns", json={"role": "user", "content": "other"})
@@ -143,7 +143,8 @@ def _watched(service: Service, headers: dict[str, str]) -> Iterator[dict[str, An
                     statuses[type(error).__name__] += 1
                 times.append(time.perf_counter() - started)
                 held.append(process.memory_info().rss)
-                stop.wait(0.05)
+                if stop.wait(0.05):
+                    return
 
     watching = threading.Thread(target=watch)
     watching.start()
