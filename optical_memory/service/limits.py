@@ -36,11 +36,16 @@ def _added(scope: Scope) -> Iterator[tuple[bytes, bytes]]:
 
 
 class Limits:
-    """ASGI middleware that refuses bodies too large (413) or too slow (408), and too many requests at once (503)."""
+    """ASGI middleware that refuses bodies too large (413) or too slow (408), and too many requests at once (503).
+
+    At the most requests at once, the one whose body has been arriving longest gives way (408) to one that comes:
+    callers that send slowly do not keep out the others.
+    """
 
     def __init__(self, app: ASGIApp, *, settings: ServiceSettings, metrics: Metrics) -> None:
         self._app, self._settings, self._metrics = app, settings, metrics
         self._under_way = 0
+        self._arriving: dict[object, tuple[float, asyncio.Timeout]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request within the limits."""
@@ -59,7 +64,7 @@ class Limits:
 
         free = scope["path"] in _FREE
         try:
-            if not free and self._under_way >= self._settings.max_requests:
+            if not free and self._under_way >= self._settings.max_requests and not self._gave_way():
                 raise _refused(503, f"{self._settings.max_requests} requests are under way; try again")
             self._under_way += not free
             try:
@@ -77,6 +82,16 @@ class Limits:
             if self._settings.log_requests:
                 log_request(scope, route, status, seconds)
 
+    def _gave_way(self) -> bool:
+        """End the request whose body has been arriving longest, if it is slow; return whether there was one."""
+        slowest = min(self._arriving, key=lambda one: self._arriving[one][0], default=None)
+        now = asyncio.get_running_loop().time()
+        if slowest is None or now < self._arriving[slowest][0] + self._settings.slow_body_seconds:
+            return False
+        _, timeout = self._arriving.pop(slowest)
+        timeout.reschedule(now)
+        return True
+
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         settings = self._settings
         most = settings.max_import_bytes if scope["path"].endswith("/import") else settings.max_body_bytes
@@ -84,18 +99,24 @@ class Limits:
         declared = dict(scope["headers"]).get(b"content-length", b"")
         if declared.isdigit() and int(declared[:20]) > most:
             raise too_large
-        taken, deadline = 0, asyncio.get_running_loop().time() + settings.body_seconds
-        whole = False
+        began = asyncio.get_running_loop().time()
+        taken, deadline, whole, request = 0, began + settings.body_seconds, False, object()
 
         async def bounded() -> Message:
             nonlocal taken, whole
             if whole:  # what comes after the body is the end of the connection
                 return await receive()
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(deadline) as timeout:
+                    self._arriving[request] = (began, timeout)
                     message = await receive()
             except TimeoutError as error:
-                raise _refused(408, f"a body has {settings.body_seconds:g} seconds to arrive") from error
+                detail = (
+                    f"a body has {settings.body_seconds:g} seconds to arrive, fewer while there are too many requests"
+                )
+                raise _refused(408, detail) from error
+            finally:
+                self._arriving.pop(request, None)
             taken += len(message.get("body", b""))
             if taken > most:
                 raise too_large

@@ -50,6 +50,9 @@ class ServiceSettings(BaseSettings):
     max_body_bytes: int = Field(default=16 << 20, ge=1_024, description="largest body of a request but an import")
     max_import_bytes: int = Field(default=128 << 20, ge=1_024, description="largest body of an import")
     body_seconds: float = Field(default=30.0, gt=0, description="time for a body to arrive")
+    slow_body_seconds: float = Field(
+        default=0.5, ge=0, description="time after which a body that still arrives gives way, at the most requests"
+    )
     store_seconds: float = Field(default=2.0, gt=0, lt=1_000, description="how long a reply of Redis may take")
     log_format: Literal["text", "json"] = Field(default="text", description="how log lines are written")
     log_requests: bool = Field(default=False, description="log each request: route, status, time, tenant; no content")

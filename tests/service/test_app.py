@@ -267,7 +267,8 @@ def begun(client: httpx.Client) -> socket.socket:
 
 def test_past_the_most_requests_at_a_time_further_ones_are_503(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'memory.db'}"
-    with served(store=store, max_requests=3, body_seconds=600.0) as service, service.client() as client:
+    limits: dict[str, Any] = {"max_requests": 3, "body_seconds": 600.0, "slow_body_seconds": 600.0}
+    with served(store=store, **limits) as service, service.client() as client:
         slow = [begun(client) for _ in range(3)]
         busy = client.get("/v1/sessions")
         problem(busy, 503)
@@ -277,6 +278,21 @@ def test_past_the_most_requests_at_a_time_further_ones_are_503(tmp_path: Path) -
             assert connection.recv(100).startswith(b"HTTP/1.1 422")
             connection.close()
         assert client.get("/v1/sessions").status_code == 200
+
+
+def test_at_the_most_requests_those_whose_bodies_come_slowly_give_way(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'memory.db'}"
+    limits: dict[str, Any] = {"max_requests": 3, "body_seconds": 600.0, "slow_body_seconds": 0.0}
+    with served(store=store, **limits) as service, service.client() as client:
+        slow = [begun(client) for _ in range(3)]
+        for given_way in range(1, 4):
+            slow.append(begun(client))  # a fourth: the one that has waited longest ends
+            assert slow[given_way - 1].recv(100).startswith(b"HTTP/1.1 408")
+        assert client.get("/v1/sessions").status_code == 200
+        slow[-1].sendall(b"x" * 500)
+        assert slow[-1].recv(100).startswith(b"HTTP/1.1 422")
+        for connection in slow:
+            connection.close()
 
 
 def test_a_body_that_does_not_arrive_in_time_is_408(tmp_path: Path) -> None:
