@@ -98,9 +98,9 @@ def test_a_recipe_gives_weights_that_load(tmp_path: Path, capfd: pytest.CaptureF
     assert "steps" in capfd.readouterr().out
     training.main([*command, "pack", str(tmp_path / "out" / "language.pt"), str(tmp_path / "packed")])
     again = ["--from", str(tmp_path / "packed"), "--evaluated", "1"]
-    training.main([*command, *run[:2], str(tmp_path / "more"), "--seconds", "60", "--steps", "2", *again])
+    training.main([*command, *run[:2], str(tmp_path / "more"), "--seconds", "600", "--steps", "2", *again])
     assert "steps 2" in capfd.readouterr().out and (tmp_path / "more" / "language.pt").is_file()
-    pooled = [*run[:2], str(tmp_path / "pooled"), "--seconds", "60", "--steps", "2", "--pooled", *again]
+    pooled = [*run[:2], str(tmp_path / "pooled"), "--seconds", "600", "--steps", "2", "--pooled", *again]
     training.main([*command, *pooled, "--keep", "1"])
     assert (tmp_path / "pooled" / "step-1.pt").is_file()
     training.main([*command, "score", str(tmp_path / "data"), str(tmp_path / "score"), *again])
