@@ -2,10 +2,10 @@
 
 Run: python -m benchmarks.keep.edits [--profiles gpt-5 …] [--budgets 8000 16000 …] [--coding 6]
 
-Of each call that replaces a text, the lines of it that did not stand
-as text are looked for in the turns before, the newest first. The edit counts where most of them came from. "small":
-what came cost at most a tenth of the budget, "large" more. "on arrival": the turn is still in the tail, but was too
-large to be text. "ago" is the median of turns since it came.
+Of each call that replaces a text, the lines of it that did not stand as text are looked for in the turns before, the
+newest first. The edit counts where most of them came from. "small": what came cost at most a tenth of the budget,
+"large" more. "on arrival": the turn is still in the tail, but was too large to be text. "ago" is the median of turns
+since it came.
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ def look(session: Session, profile: str, budget: int, causes: Causes) -> None:
                 shown = "\n".join(map(words_of, context.pieces()))
                 for lines in replaced_lines(turn):
                     missing = [line for line in lines if line not in shown]
-                    costs = {place: count_message(said, memory.profile) for place, (said, _) in enumerate(before)}
-                    causes.counts[_cause(missing, before, costs, context, budget, causes.ages)] += 1
+                    causes.counts[_cause(missing, before, context, memory, causes.ages)] += 1
             (stored,) = memory.extend([message])
             before.append((stored, spoken(turn)))
             try:
@@ -71,9 +70,8 @@ def look(session: Session, profile: str, budget: int, causes: Causes) -> None:
 def _cause(
     missing: Sequence[str],
     before: Sequence[tuple[Turn, str]],
-    costs: dict[int, int],
     context: Context,
-    budget: int,
+    memory: OpticalMemory,
     ages: list[int],
 ) -> str:
     if not missing:
@@ -87,7 +85,8 @@ def _cause(
     if any(recent.id == turn.id for recent in context.recent):
         return "on arrival"
     if turn.role == "tool":
-        return "sealed, small result" if costs[place] <= budget * SMALL else "sealed, large result"
+        is_small = count_message(turn, memory.profile) <= memory.budget * SMALL
+        return "sealed, small result" if is_small else "sealed, large result"
     return "sealed, the user's" if turn.role == "user" else "sealed, the model's"
 
 

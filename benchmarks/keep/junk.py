@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.keep.sessions import Session, load
-from benchmarks.keep.values import spoken
+from benchmarks.keep.values import leaves, spoken
 from optical_memory import OpticalMemory
 from optical_memory.errors import BudgetError
 from optical_memory.formats import to_turns
@@ -77,7 +77,7 @@ def _texts(session: Session) -> tuple[str, str, set[str]]:
         values = [value for value in map(_parsed, parts) if value is not None]
         for value in values:
             names |= {*_names(value)}
-        said.append(spoken(turn) if _parsed(turn.text) is None else "\n".join(_leaves(values)))
+        said.append(spoken(turn) if _parsed(turn.text) is None else "\n".join(leaves(values)))
     return "\n".join(said), "\n".join(exact), names
 
 
@@ -95,14 +95,6 @@ def _names(value: Any) -> Iterator[str]:
             yield key
         if isinstance(inner, dict | list):
             yield from _names(inner)
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    for inner in value.values() if isinstance(value, dict) else value:
-        if isinstance(inner, dict | list):
-            yield from _leaves(inner)
-        else:
-            yield str(inner)
 
 
 def main() -> None:

@@ -44,15 +44,21 @@ def runs_of_words(text: str) -> set[tuple[str, ...]]:
 
 def spoken(turn: Turn) -> str:
     """Return a turn's text and what its calls ask for, without the names of arguments and the escapes of JSON."""
-    return "\n".join([turn.text, *(text for call in turn.tool_calls for text in _leaves(call.arguments))])
+    return "\n".join([turn.text, *(text for call in turn.tool_calls for text in _of_arguments(call.arguments))])
 
 
-def _leaves(arguments: str) -> Iterator[str]:
+def _of_arguments(arguments: str) -> Iterator[str]:
     try:
-        waiting: list[Any] = [json.loads(arguments)]
+        value = json.loads(arguments)
     except ValueError:
         yield arguments
-        return
+    else:
+        yield from leaves(value)
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """Yield the texts of what JSON held, in order, without the names of fields."""
+    waiting = [value]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict | list):

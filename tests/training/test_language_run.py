@@ -11,17 +11,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("faker")
 pytest.importorskip("playwright")
 
-from bytes_tokenizer import bytes_tokenizer  # noqa: E402
+from small_llama import write_llama  # noqa: E402
 
 from optical_memory import load_model, render  # noqa: E402
 from optical_memory.model.language.model import load  # noqa: E402
 from optical_memory.training import __main__ as training  # noqa: E402
 
-SIZES = {
-    "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6, "rms_norm_eps": 1e-5,
-    "num_attention_heads": 2, "num_key_value_heads": 1, "rope_theta": 10_000.0, "max_position_embeddings": 8192,
-    "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": True,
-}  # fmt: skip
 RECIPE = """
 model = "{model}"
 seed = 1
@@ -55,23 +50,9 @@ patterns = ["*.txt"]
 """
 
 
-def llama(folder: Path) -> None:
-    """Write a checkpoint folder with random weights, as the hub has them."""
-    from safetensors.torch import save_file
-
-    from optical_memory.model.llama import config_of
-    from optical_memory.model.names import decoder_pieces
-
-    folder.mkdir()
-    sizes = {**SIZES, "vocab_size": bytes_tokenizer().get_vocab_size()}
-    (folder / "config.json").write_text(json.dumps(sizes))
-    (folder / "tokenizer.json").write_text(bytes_tokenizer().to_str())
-    pieces = [piece for piece in decoder_pieces(config_of(sizes)) if piece.name != "lm_head.weight"]
-    save_file({p.name: torch.randn(p.shape) * 0.1 + (len(p.shape) == 1) for p in pieces}, folder / "model.safetensors")
-
-
 def test_a_recipe_gives_weights_that_load(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    llama(tmp_path / "lm")
+    (tmp_path / "lm").mkdir()
+    write_llama(tmp_path / "lm", max_position_embeddings=8192)
     (tmp_path / "notes").mkdir()
     for number in range(3):
         said = f"The note {number} speaks of rivers, bridges and long roads through quiet towns. " * 60

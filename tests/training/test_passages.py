@@ -13,6 +13,7 @@ pytest.importorskip("tokenizers")
 pytest.importorskip("faker")
 
 from bytes_tokenizer import bytes_tokenizer  # noqa: E402
+from small_llama import llama_sizes  # noqa: E402
 
 from optical_memory.model.llama import Llama, config_of  # noqa: E402
 from optical_memory.model.tokenizer import Tokenizer  # noqa: E402
@@ -20,17 +21,11 @@ from optical_memory.training.language import passages  # noqa: E402
 from optical_memory.training.language.prepare import pools  # noqa: E402
 from optical_memory.training.language.values import Values  # noqa: E402
 
-SIZES = {
-    "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "rms_norm_eps": 1e-5,
-    "num_attention_heads": 2, "num_key_value_heads": 1, "rope_theta": 10_000.0, "max_position_embeddings": 2048,
-    "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": True,
-}  # fmt: skip
-
 
 @pytest.fixture(scope="module")
 def writer() -> passages.Writer:
     torch.manual_seed(0)
-    model = Llama(config_of({**SIZES, "vocab_size": bytes_tokenizer().get_vocab_size()})).eval()
+    model = Llama(config_of(llama_sizes(num_hidden_layers=2))).eval()
     return passages.Writer(model, Tokenizer(bytes_tokenizer()), rows=3, seed=1)
 
 

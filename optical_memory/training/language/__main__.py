@@ -41,10 +41,9 @@ def main(arguments: list[str] | None = None) -> None:
     pack.add_argument("weights", type=Path, help="language.pt of a run")
     pack.add_argument("out", type=Path)
     options = parser.parse_args(arguments)
-    from optical_memory.model.language import base
-
     recipe = recipes.load(options.recipe)
     if options.command == "prepare":
+        from optical_memory.model.language import base
         from optical_memory.training.language.prepare import prepare as write
 
         write(recipe, options.roots, options.out, base.load(recipe.model).tokenizer.inner)

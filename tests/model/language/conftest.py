@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +11,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 from bytes_tokenizer import bytes_tokenizer  # noqa: E402
-
-SIZES: dict[str, Any] = {
-    "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 6,
-    "num_attention_heads": 2, "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "rope_theta": 10_000.0,
-    "max_position_embeddings": 2048, "bos_token_id": 1, "eos_token_id": 2, "tie_word_embeddings": True,
-}  # fmt: skip
+from small_llama import write_llama  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint folder as the hub has them."""
-    from safetensors.torch import save_file
-
-    from optical_memory.model.llama import config_of
-    from optical_memory.model.names import decoder_pieces
-
     folder = tmp_path_factory.mktemp("llama")
-    inner = bytes_tokenizer()
-    sizes = {**SIZES, "vocab_size": inner.get_vocab_size()}
-    (folder / "config.json").write_text(json.dumps(sizes))
-    (folder / "tokenizer.json").write_text(inner.to_str())
-    torch.manual_seed(0)
-    pieces = [piece for piece in decoder_pieces(config_of(sizes)) if piece.name != "lm_head.weight"]
-    save_file({p.name: torch.randn(p.shape) * 0.1 + (len(p.shape) == 1) for p in pieces}, folder / "model.safetensors")
+    write_llama(folder)
     return folder
 
 
