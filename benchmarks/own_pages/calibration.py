@@ -14,10 +14,10 @@ from optical_memory.model.mini import confidence
 from optical_memory.model.mini.reading import Sheet
 from optical_memory.renderers.base import Layout
 
-WRONG = {(5.0, 8.0): 0.0005, (6.25, 10.0): 0.0009}
+WRONG = {(5.0, 8.0): 0.0007, (6.25, 10.0): 0.0006}
 """Share of words that may be wrong without a mark, by the size of a cell in px, as an upper bound of 95 %.
 
-0.001 is promised. At Tiny there is room for more certainty; at Small fewer than 95 % would be shown.
+0.001 is promised. At Small there is room for more certainty.
 """
 LEAST = 0.95
 """What identifiers are held to at any size, more than prose: where errors are too rare to count, as at Base."""

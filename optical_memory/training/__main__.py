@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     retouch.add_argument("--steps", type=int, default=300)
     fine = commands.add_parser("fine", help="train the second head, for the cells of Small and Tiny, on a CPU")
     fine.add_argument("out", type=Path)
-    fine.add_argument("roots", type=Path, nargs="+", help="folders with Markdown and Python files to make sessions of")
+    fine.add_argument("roots", type=Path, nargs="+", help="folders with prose (Markdown, reST) and code for sessions")
     fine.add_argument("--sessions", type=int, default=320)
     fine.add_argument("--seconds", type=float, default=270)
     plot = commands.add_parser("plot", help="draw the losses and scores of training logs, one stage after the other")

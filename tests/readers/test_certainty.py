@@ -67,25 +67,6 @@ def test_a_comma_within_a_word_is_a_point_in_small_cells(text: str, shown: bool)
     assert "," in mark(sheet(text, cells=BASE))[0]
 
 
-def test_both_heads_must_be_sure_of_what_one_of_them_confuses() -> None:
-    head = load(dtype=torch.float32).network.head
-    torch.manual_seed(0)
-    slots = torch.randn(64 * 64 * 4 * 8, fine.HeadConfig().slot)  # more points than the page has
-    middles = torch.randn(2, fine.HeadConfig().slot)
-    inked = np.zeros((64, 102), np.bool_)
-    inked[3, 4:6] = True
-    sure_of = fine.FineHead()
-    first = fine.said(head, middles)
-    for named in "wk":
-        with torch.no_grad():
-            sure_of.named.bias.zero_()[ord(named)] = 60.0
-        codes, logs = torch.tensor([[97, 98, 99]] * 2), torch.log(torch.tensor([[0.98, 0.01, 0.01]] * 2))
-        fine.correct(sure_of, head, slots, TINY, 512, inked, (middles, codes, logs))
-        assert (codes[:, 0] == ord(named)).all()
-        wanted = first[:, ord(named)] if named in fine.BOTH else torch.zeros(2)
-        assert torch.allclose(logs[:, 0], wanted, atol=1e-3)
-
-
 def test_a_page_that_is_read_with_doubt_stays_as_it_was() -> None:
     head = load(dtype=torch.float32).network.head
     slots, middles = torch.zeros(64 * 64 * 4 * 8, 64), torch.zeros(2, 64)
@@ -95,3 +76,42 @@ def test_a_page_that_is_read_with_doubt_stays_as_it_was() -> None:
     before = codes.clone(), logs.clone()
     fine.correct(fine.FineHead(), head, slots, TINY, 512, inked, (middles, codes, logs))
     assert torch.equal(codes, before[0]) and torch.equal(logs, before[1])
+
+
+def test_a_character_is_as_sure_as_a_second_head_that_finds_none_of_its_own_likelier() -> None:
+    head = load(dtype=torch.float32).network.head
+    torch.manual_seed(0)
+    slots = torch.randn(64 * 64 * 4 * 8, fine.HeadConfig().slot)
+    middles = torch.randn(2, fine.HeadConfig().slot)
+    inked = np.zeros((64, 102), np.bool_)
+    inked[3, 4:6] = True
+    sure_of = fine.FineHead()
+    with torch.no_grad():
+        sure_of.share.zero_()
+        sure_of.named.bias[fine.REST], sure_of.named.bias[fine.CHARACTERS.index("-")] = 60.0, 57.0
+    codes, logs = torch.tensor([[45, 98, 99], [0x3B1, 98, 99]]), torch.log(torch.tensor([[0.98, 0.01, 0.01]] * 2))
+    fine.correct(sure_of, head, slots, TINY, 512, inked, (middles, codes, logs))
+    assert codes[:, 0].tolist() == [45, 0x3B1]
+    assert logs.exp()[:, 0].tolist() == pytest.approx([0.0474, 0.98], abs=1e-3)
+
+
+def test_the_second_head_is_told_where_blanks_are() -> None:
+    inked = np.zeros((TINY.rows, TINY.columns), np.bool_)
+    inked[0, [0, 1, 3, 101]] = inked[1, 2] = True
+    slots = torch.zeros(64 * 64 * 4 * 8, fine.HeadConfig().slot)
+    told = fine.features(slots, TINY, 512, inked, inked)[:, -3:]
+    left, right, behind = told.T.tolist()
+    assert left == [1, 0, 1, 1, 1] and right == [0, 1, 1, 1, 1] and behind == [0, 0, 0, 1, 1]
+
+
+def test_signs_are_asked_about_however_sure_the_first_head_is() -> None:
+    head = load(dtype=torch.float32).network.head
+    slots, middles = torch.zeros(64 * 64 * 4 * 8, fine.HeadConfig().slot), torch.zeros(2, fine.HeadConfig().slot)
+    inked = np.zeros((64, 102), np.bool_)
+    inked[3, 4:6] = True
+    sure_of = fine.FineHead()
+    with torch.no_grad():
+        sure_of.named.bias[fine.CHARACTERS.index("▹")] = 60.0
+    codes, logs = torch.tensor([[ord("-"), 98, 99], [ord("a"), 98, 99]]), torch.log(torch.tensor([[1.0, 0.1, 0.1]] * 2))
+    fine.correct(sure_of, head, slots, TINY, 512, inked, (middles, codes, logs))
+    assert codes[:, 0].tolist() == [ord("▹"), ord("a")]

@@ -18,6 +18,7 @@ from optical_memory.readers.mini import MiniReader, mark
 from optical_memory.renderers import ChromiumRenderer, DenseRenderer, png
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.layout import Run, lay_out
+from optical_memory.renderers.visible import FILLER_MARK
 
 MINI = Grid(width=1280, height=1280, cell_width=12.5, cell_height=20)
 WORDS = (
@@ -322,8 +323,18 @@ def test_a_page_that_is_mostly_code_is_known_as_a_memorys(dtype: torch.dtype, si
 
 @pytest.mark.skipif(not ChromiumRenderer.available(), reason="no Chromium here")
 @pytest.mark.parametrize("side", [640, 512])
+def test_fillers_at_the_ends_of_rows_are_no_dashes(dtype: torch.dtype, side: int) -> None:
+    drawn, layout = of_browser("\n".join(" " * (n % 24) + f"value{n} = given(name)" for n in range(150)), side)
+    filled = layout.cells == ord(FILLER_MARK)
+    assert filled.sum() > 5
+    cells = load_model("mini", dtype=dtype).read(drawn).cells
+    assert (cells[filled] == ord(FILLER_MARK)).mean() > 0.8
+
+
+@pytest.mark.skipif(not ChromiumRenderer.available(), reason="no Chromium here")
+@pytest.mark.parametrize("side", [640, 512])
 def test_the_second_head_names_less_wrong_and_leaves_other_blocks_alone(dtype: torch.dtype, side: int) -> None:
-    drawn, layout = of_browser("Ελληνικά и русский 0B0B mwmw x.py, " * 60 + natural(MINI)[:2000], side)
+    drawn, layout = of_browser("Ελληνικά и русский 漢字 한국어 0B0B mwmw x.py, " * 50 + natural(MINI)[:2000], side)
     model = load_model("mini", dtype=dtype)
     assert model.finer is not None
     with_it, without = model.read(drawn), MiniModel(model.network).read(drawn)

@@ -32,7 +32,7 @@ def test_a_head_is_trained_packed_and_loaded_and_says_more_than_an_untrained_one
     drawn = list(paging.pages(sessions(5), 1))
     assert {len(layout.text) > 0 for layout, _ in drawn} == {True}
     known = paging.samples(load().network, drawn, 0)
-    assert int(known.classes.max()) <= fine.REST and known.around.shape[1] == 15 * 64 + 3
+    assert int(known.classes.max()) <= fine.REST and known.around.shape[1] == 15 * 64 + fine.PLACES
     bundled = load().finer
     assert bundled is not None
     assert measured(bundled, [known]) < measured(trained, [known])

@@ -2,9 +2,10 @@
 
 The read-out head names a character from the slots in the middle of its cell. At 5×8 and 6.25×10 px, on pages with bold
 letters, grounds of code and coloured labels, that confuses few pairs often: ``0`` and ``B``, ``m`` and ``w``, ``.`` and
-``,``. What tells them apart stands in the vision tokens still, in the slots about the middle. This head takes
-5 × 3 of them, where the middle lies between them, and what the read-out head says, which it corrects. It is asked where
-that is not sure; characters beyond two blocks of code points stay as they were.
+``,``, ``▹`` and ``-``. What tells them apart stands in the vision tokens still, in the slots about the middle. This
+head takes 5 × 3 of them, where the middle lies between them, whether blanks are beside the cell (a filler stands where
+nothing follows in its row), and what the read-out head says, which it corrects. It is asked where that is not sure, and
+about all signs; characters of other blocks than its own stay as they were.
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ from optical_memory.model.mini.head import STEP_X, STEP_Y, HeadConfig, ReadoutHe
 
 SIZES = ((5.0, 8.0), (6.25, 10.0))
 """Cells, px, of the pages that it was trained on: those of the mini's grid at Tiny and Small."""
-BLOCKS = (0x00, 0x20)
-"""High bytes of the characters that it names: Latin, and the signs of typography."""
-REST = 256 * len(BLOCKS)
+CHARACTERS = (
+    "".join(map(chr, (*range(0x20, 0x7F), *range(0xA0, 0x100))))
+    + "–—‘’‚“”„†‡•…‰′″‹›€™←↑→↓↔↳⇒⇐⇔↵⇥▹▮−∕∗√∞≈≠≤≥∈∑∏∂∆≡∀∃∅∧∨─│┌┐└┘├┤┬┴┼━┃═║╔╗╚╝╠╣╦╩╬╭╮╯╰╴╵╶╷"
+    + "▀▄█▌▐░▒▓■□▪▫▲△▶▷►▼▽◀◁◆◇○●◦☐☑☒★☆⚠✓✔✗✘❌➜"
+)
+"""What it names: Latin, the signs of typography and of programs, and the marks of a page."""
+REST = len(CHARACTERS)
 """Class of all other characters."""
+BLOCKS = tuple(sorted({ord(one) >> 8 for one in CHARACTERS}))
+"""High bytes of the characters that it may correct."""
 ASKED = 3e-4
-"""Doubt of the read-out head from which on this one is asked."""
+"""Doubt of the read-out head from which on this one is asked about letters and digits."""
 CLEAR = 0.05
 """Mean doubt of the read-out head over a page up to which it is of the kind that this one was trained on."""
-BOTH = "w"
-"""Characters that both heads must be sure of: this one names them in place of another (``m``) that the other sees."""
 _ACROSS, _DOWN = 5, 3
 _LEAST = -14.0
 """Log-probability below which it makes no difference what the read-out head says."""
@@ -41,12 +46,17 @@ _PART = 1024
 """Cells asked about together, which bounds the memory that it takes."""
 
 
-class FineHead(nn.Module):
-    """Slots about a cell, where its middle lies, and what the read-out head says -> log-probabilities of classes."""
+PLACES = 6
+"""Features that say where a cell's middle lies, how large it is, and where blanks are beside it."""
 
-    def __init__(self, slot: int = HeadConfig().slot, hidden: int = 320) -> None:
+
+class FineHead(nn.Module):
+    """Features of a cell and what the read-out head says -> log-probabilities of classes."""
+
+    def __init__(self, slot: int = HeadConfig().slot, hidden: int = 768, dropped: float = 0.0) -> None:
         super().__init__()
-        self.around = nn.Linear(_ACROSS * _DOWN * slot + 3, hidden)
+        self.dropped = nn.Dropout(dropped)
+        self.around = nn.Linear(_ACROSS * _DOWN * slot + PLACES, hidden)
         self.named = nn.Linear(hidden, REST + 1)
         self.share = nn.Parameter(torch.full((1,), 0.7))
         nn.init.zeros_(self.named.weight)
@@ -54,7 +64,7 @@ class FineHead(nn.Module):
 
     def forward(self, around: Tensor, said: Tensor) -> Tensor:
         """Features (N, features) and the read-out head's log-probabilities (N, classes) -> corrected ones."""
-        corrected = self.named(F.silu(self.around(around))) + self.share * said.clamp(min=_LEAST)
+        corrected = self.named(self.dropped(F.silu(self.around(around)))) + self.share * said.clamp(min=_LEAST)
         return F.log_softmax(corrected, -1)
 
 
@@ -72,10 +82,20 @@ def fits(cells: Cells) -> bool:
     return (cells.width, cells.height) in SIZES and not cells.left and not cells.top
 
 
-def features(slots: Tensor, cells: Cells, side: int, chosen: npt.NDArray[np.bool_]) -> Tensor:
+@cache
+def class_of() -> Tensor:
+    """Return the class of each code point of the Basic Multilingual Plane (0x10000,)."""
+    found = torch.full((0x10000,), REST)
+    found[[ord(one) for one in CHARACTERS]] = torch.arange(REST)
+    return found
+
+
+def features(
+    slots: Tensor, cells: Cells, side: int, inked: npt.NDArray[np.bool_], chosen: npt.NDArray[np.bool_]
+) -> Tensor:
     """Return for each chosen cell (rows, columns) the slots about its middle, and where that lies (N, features).
 
-    ``slots`` (lattice points, slot) are those of the page of ``side`` px.
+    ``slots`` (lattice points, slot) are those of the page of ``side`` px, whose ``inked`` cells are no blanks.
     """
     x, y = cells.centres()
     rows, columns = lattice_size(side)
@@ -84,9 +104,17 @@ def features(slots: Tensor, cells: Cells, side: int, chosen: npt.NDArray[np.bool
     row, column = np.nonzero(chosen)
     points = down[row][:, :, None] * columns + across[column][:, None, :]  # (N, _DOWN, _ACROSS)
     size = np.full(len(row), (cells.width - SIZES[0][0]) / (SIZES[1][0] - SIZES[0][0]))
-    places = torch.from_numpy(np.stack([below[row], right[column], size], 1))
+    blanks = [each[row, column] for each in _blanks(inked)]
+    places = torch.from_numpy(np.stack([below[row], right[column], size, *blanks], 1))
     around = slots[torch.from_numpy(points).to(slots.device)].flatten(1)  # (N, points · slot)
     return torch.cat([around.float(), places.to(slots.device, torch.float32)], 1)
+
+
+def _blanks(inked: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.bool_], ...]:
+    """Return where (rows, columns) a blank is at a cell's left, at its right, and nothing else in its row behind it."""
+    beside = np.pad(inked, ((0, 0), (1, 1)))
+    behind = np.maximum.accumulate(beside[:, :1:-1], 1)[:, ::-1]
+    return ~beside[:, :-2], ~beside[:, 2:], ~behind
 
 
 def _about(places: Floats, count: int, wide: int) -> tuple[npt.NDArray[np.int64], Floats]:
@@ -99,12 +127,21 @@ def _about(places: Floats, count: int, wide: int) -> tuple[npt.NDArray[np.int64]
 def said(head: ReadoutHead, middles: Tensor) -> Tensor:
     """Return what the read-out head says of slots (N, slot) of cells' middles: log-probabilities (N, classes)."""
     high = F.log_softmax(head.high(middles).float(), -1)
-    logs = []
+    logs = high.new_empty((len(middles), REST + 1))
     for block in BLOCKS:
         given = torch.full((len(middles),), block, device=middles.device)
-        logs.append(F.log_softmax(head.low_logits(middles, given).float(), -1) + high[:, block : block + 1])
-    rest = torch.log1p(-high[:, BLOCKS].exp().sum(1, keepdim=True).clamp(max=1 - 1e-7))
-    return torch.cat([*logs, rest], 1)
+        low = F.log_softmax(head.low_logits(middles, given).float(), -1) + high[:, block : block + 1]
+        classes, lows = _of_block(block)
+        logs[:, classes] = low[:, lows]
+    logs[:, REST] = torch.log1p(-logs[:, :REST].exp().sum(1).clamp(max=1 - 1e-7))
+    return logs
+
+
+@cache
+def _of_block(block: int) -> tuple[list[int], list[int]]:
+    """Return the classes whose characters have a high byte, and their low bytes."""
+    found = [(number, ord(one) & 255) for number, one in enumerate(CHARACTERS) if ord(one) >> 8 == block]
+    return [number for number, _ in found], [low for _, low in found]
 
 
 @torch.inference_mode()
@@ -122,25 +159,38 @@ def correct(
     A page of which it is not sure as a whole, as one in several scripts, stays as it was.
 
     ``slots`` (lattice points, slot) are those of the page of ``side`` px. ``found`` are the slots (N, slot) of the
-    cells' middles, and code points and log-probabilities (N, K) of their candidates. A cell stays as it was where the
-    read-out head names a character of another block, or this head finds one likelier than any of its classes.
+    cells' middles, and code points and log-probabilities (N, K) of their candidates. A cell keeps its character where
+    the read-out head names one of another block, or this head finds one likelier than any of its classes; then the
+    character is as sure as the less sure head is of it.
     """
     middles, codes, logs = found
     sure = logs[:, 0].exp()
     if not len(sure) or float(1 - sure.mean()) > CLEAR:
         return
-    is_unsure = sure < 1 - ASKED
+    is_unsure = (sure < 1 - ASKED) | ~_is_letter()[codes[:, 0].cpu()].to(codes.device)
     unsure = is_unsure.nonzero()[:, 0]
     chosen = inked.copy()
     chosen[inked] = is_unsure.cpu().numpy()
-    highs, held = (torch.tensor(each, device=codes.device) for each in (BLOCKS, [ord(one) for one in BOTH]))
-    around = torch.split(features(slots, cells, side, chosen), _PART)
+    highs = torch.tensor(BLOCKS, device=codes.device)
+    named = torch.tensor([ord(one) for one in CHARACTERS], device=codes.device)
+    around = torch.split(features(slots, cells, side, inked, chosen), _PART)
     for part, near in zip(torch.split(unsure, _PART), around, strict=True):
-        first = said(head, middles[part])  # (n, classes)
-        all_logs = fine(near, first)
+        all_logs = fine(near, said(head, middles[part]))  # (n, classes)
         best, classes = all_logs[:, :REST].topk(codes.shape[1], -1)  # (n, K)
-        is_held = torch.isin(classes[:, 0], held)
-        best[is_held, 0] = torch.minimum(best[:, 0], first.gather(1, classes[:, :1])[:, 0])[is_held]
-        is_known = (all_logs.argmax(1) != REST) & torch.isin(codes[part, 0] >> 8, highs)
-        named = highs[classes // 256] * 256 + classes % 256
-        codes[part[is_known]], logs[part[is_known]] = named[is_known], best[is_known]
+        is_own = torch.isin(codes[part, 0] >> 8, highs)
+        is_rest = all_logs.argmax(1) == REST
+        _hold(logs, part[is_own & is_rest], all_logs[is_own & is_rest], codes)
+        is_known = ~is_rest & is_own
+        codes[part[is_known]], logs[part[is_known]] = named[classes[is_known]], best[is_known]
+
+
+def _hold(logs: Tensor, cells: Tensor, all_logs: Tensor, codes: Tensor) -> None:
+    """Let the characters of some cells be as sure at most as this head is of them, or of none of its classes."""
+    of_them = all_logs.gather(1, class_of().to(codes.device)[codes[cells, :1]])[:, 0]
+    logs[cells, 0] = torch.minimum(logs[cells, 0], of_them)
+
+
+@cache
+def _is_letter() -> Tensor:
+    """Return which code points of the Basic Multilingual Plane are letters and digits."""
+    return torch.tensor([chr(code).isalnum() for code in range(0x10000)])

@@ -47,12 +47,17 @@ def load(*, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
     By default in bfloat16 on processors that compute in it, which is twice as fast there, else in float32.
     Errors: CheckpointError.
     """
+    return MiniModel(load_network(torch.device(device), dtype), fine.load(WEIGHTS, torch.device(device)))
+
+
+def load_network(device: torch.device, dtype: torch.dtype | None = None) -> MiniNetwork:
+    """Load encoder and read-out head alone, as :func:`load` does. Errors: CheckpointError."""
     with torch.random.fork_rng(devices=()):  # random values cost 0.1 s; PyTorch's "meta" device over a second to import
         network = MiniNetwork()
     weights.load_int8(network, WEIGHTS)
-    network.to(device, dtype or fastest(torch.device(device)))
+    network.to(device, dtype or fastest(device))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # what convolutions take as it is
-    return MiniModel(network, fine.load(WEIGHTS, torch.device(device)))
+    return network.eval().requires_grad_(False)
 
 
 def fastest(device: torch.device) -> torch.dtype:

@@ -41,10 +41,10 @@ class Samples(NamedTuple):
 
 
 def pages(sessions: Sessions, count: int) -> Iterator[tuple[Layout, bytes]]:
-    """Draw pages at Tiny and Small: four of five by Chromium, the rest by the dense renderer; few in a bitmap font."""
+    """Draw pages, more at Small than at Tiny: most by Chromium, some by the dense renderer, few in a bitmap font."""
     browser, dense = ChromiumRenderer(), DenseRenderer()
     kinds: list[tuple[Renderer, Grid, tuple[int, ...]]] = [(browser, MINI, (512, 640))] * 12
-    kinds += [(dense, MINI, (512, 640))] * 3 + [(dense, BITMAP, (512,))]
+    kinds += [(browser, MINI, (640,))] * 28 + [(dense, MINI, (512, 640))] * 3 + [(dense, BITMAP, (512,))]
     try:
         made = 0
         while made < count:
@@ -83,15 +83,12 @@ def samples(network: MiniNetwork, drawn: Sequence[tuple[Layout, bytes]], seed: i
         chosen = inked.copy()
         chosen[inked] = kept
         weight = torch.from_numpy(np.where(sure, 1 / KEPT, 1.0)[kept]).float()
-        around = fine.features(slots, cells, side, chosen).bfloat16()
+        around = fine.features(slots, cells, side, inked, chosen).bfloat16()
         parts.append(Samples(around, said[kept].bfloat16(), classes[kept], weight))
     return Samples(*map(torch.cat, zip(*parts, strict=True)))
 
 
 def _classes(layout: Layout, inked: npt.NDArray[np.bool_]) -> Tensor:
     codes = np.where(layout.cells == 0, 32, layout.cells)[inked].astype(np.int64)
-    found = np.full(codes.shape, fine.REST)
-    for number, block in enumerate(fine.BLOCKS):
-        within = codes >> 8 == block
-        found[within] = number * 256 + (codes[within] & 255)
-    return torch.from_numpy(found)
+    codes[codes > 0xFFFF] = 0xFFFF  # the right half of a wide character, and what is beyond two bytes: no class
+    return fine.class_of()[torch.from_numpy(codes)]

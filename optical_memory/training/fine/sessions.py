@@ -8,11 +8,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from optical_memory.training.fine.identifiers import SUFFIXES, Identifiers
+from optical_memory.training.fine.identifiers import DIGITS, LOWER, SUFFIXES, UPPER, Identifiers
+from optical_memory.training.fine.outputs import Outputs
 
-_TYPOGRAPHY = (" —", " –", "…", "’s", " •", " →", " ×", "°", "′", "\t", " +", " <=", " >=", " !=", " ==", " ~")
+_TYPOGRAPHY = (" —", " –", "…", "’s", " •", " →", " ×", "\t", " +", " <=", " >=", " !=", " ==", " ~")
 _EXCHANGED = (("'", "’"), (' "', " “"), ('" ', "” "), ("--", "—"), ("...", "…"), (" - ", " – "))
 _STREWN = ("%s", "%s", "`%s`", "**%s**", "(%s)", "%s,", "%s.", '"%s"')
+
+
+_WORK = 0.6
+"""Share of sessions that are work on code."""
+
+
+def _by_suffix(files: Sequence[Path]) -> list[list[Path]]:
+    """Return files of each kind, so that all kinds are drawn as often."""
+    kinds: dict[str, list[Path]] = {}
+    for file in files:
+        kinds.setdefault(file.suffix, []).append(file)
+    return list(kinds.values())
 
 
 class Sessions:
@@ -21,10 +34,26 @@ class Sessions:
     def __init__(self, prose: Sequence[Path], code: Sequence[Path], seed: int) -> None:
         """Take the files and a seed."""
         self.chance = random.Random(seed)
-        self.prose, self.code, self.drawn = prose, code, Identifiers(self.chance)
+        self.prose, self.code, self.drawn = _by_suffix(prose), _by_suffix(code), Identifiers(self.chance)
+        self.outputs = Outputs(self.chance, self.drawn, lambda length: self._part(self.code, length))
 
     def messages(self) -> list[dict[str, Any]]:
-        """Return the messages of a session of a few turns, as OpenAI's API has them."""
+        """Return the messages of a session of a few turns, as OpenAI's API has them: of talk, or of work on code."""
+        return self._work() if self.chance.random() < _WORK else self._talk()
+
+    def _work(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = [{"role": "user", "content": self._part(self.prose, 900)}]
+        for _ in range(self.chance.randint(3, 9)):
+            call, (name, given) = f"toolu_{self.drawn.letters(LOWER + UPPER + DIGITS, 24, 24)}", self.outputs.call()
+            said = self._strewn(self._part(self.prose, self.chance.randint(30, 400)))
+            function = {"name": name, "arguments": json.dumps(given, ensure_ascii=False)}
+            calls = [{"id": call, "type": "function", "function": function}]
+            found.append({"role": "assistant", "content": self.chance.choice((None, said)), "tool_calls": calls})
+            result = self._scrambled(self.outputs.result(), 0.25)
+            found.append({"role": "tool", "tool_call_id": call, "content": result})
+        return [*found, {"role": "assistant", "content": self._answer()}]
+
+    def _talk(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for _ in range(self.chance.randint(4, 10)):
             text = self._strewn(self._part(self.prose, self.chance.randint(100, 1800)))
@@ -56,8 +85,8 @@ class Sessions:
             return self._part(self.code, self.chance.randint(400, 3000))
         return self._listing() if kind < 0.88 else self._repeats()
 
-    def _part(self, files: Sequence[Path], length: int) -> str:
-        text = self.chance.choice(files).read_text("utf-8", "ignore")
+    def _part(self, files: Sequence[Sequence[Path]], length: int) -> str:
+        text = self.chance.choice(self.chance.choice(files)).read_text("utf-8", "ignore")
         start = self.chance.randrange(max(1, len(text) - length))
         start = text.rfind("\n", 0, start) + 1
         return text[start : start + length]
