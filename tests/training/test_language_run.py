@@ -14,6 +14,7 @@ pytest.importorskip("playwright")
 from small_llama import write_llama  # noqa: E402
 
 from optical_memory import load_model, render  # noqa: E402
+from optical_memory.model.language import weights  # noqa: E402
 from optical_memory.model.language.model import load  # noqa: E402
 from optical_memory.training import __main__ as training  # noqa: E402
 
@@ -86,6 +87,12 @@ def test_a_recipe_gives_weights_that_load(tmp_path: Path, capfd: pytest.CaptureF
     assert (tmp_path / "pooled" / "step-1.pt").is_file()
     training.main([*command, "score", str(tmp_path / "data"), str(tmp_path / "score"), *again])
     assert "vision 2" in json.loads((tmp_path / "score" / "scores.json").read_text())
+    training.main([*command, "pack", str(tmp_path / "more" / "language.pt"), str(tmp_path / "later")])
+    training.main([*command, "mean", str(tmp_path / "mean"), str(tmp_path / "packed"), str(tmp_path / "later")])
+    first, second, middle = (weights.load(tmp_path / name)[0].state_dict() for name in ("packed", "later", "mean"))
+    for name, tensor in middle.items():
+        exact = (first[name] + second[name]) / 2
+        torch.testing.assert_close(tensor, exact, rtol=0, atol=float(exact.abs().max()) / 200)  # int8 again
     page = render("The port of billing-api is 8042.", tier="tiny", profile="mini")[0]
     model = load(str(tmp_path / "lm"), folder=tmp_path / "packed", dtype=torch.float32)
     assert 0 <= model.answer([page], "Which port?").certainty <= 1

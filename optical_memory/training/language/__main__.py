@@ -1,4 +1,4 @@
-"""``optical-memory train language``: prepare data, train, pack."""
+"""``optical-memory train language``: prepare data, train, score, pack, average."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     pack = commands.add_parser("pack", help="round weights to int8 for the package")
     pack.add_argument("weights", type=Path, help="language.pt of a run")
     pack.add_argument("out", type=Path)
+    mean = commands.add_parser("mean", help="write the mean of packed weights, of runs that began alike")
+    mean.add_argument("out", type=Path)
+    mean.add_argument("folders", type=Path, nargs="+", help="folders of packed weights")
     options = parser.parse_args(arguments)
     recipe = recipes.load(options.recipe)
     if options.command == "prepare":
@@ -71,6 +74,10 @@ def main(arguments: list[str] | None = None) -> None:
             data=options.data, out=options.out, seconds=0.0, start=options.start, evaluated=options.evaluated
         )
         write_scores(recipe, run)
+    elif options.command == "mean":
+        from optical_memory.training.language.pack import mean as write_mean
+
+        write_mean(options.folders, options.out)
     else:
         from optical_memory.training.language.pack import pack as write_int8
 
