@@ -11,7 +11,7 @@ from optical_memory import wording
 from optical_memory.budget import Profile, count_tokens
 from optical_memory.context.base import Context
 from optical_memory.endpoint import Endpoint
-from optical_memory.errors import EndpointError, InputError, LimitError
+from optical_memory.errors import EndpointError, InputError, LimitError, NotFoundError
 from optical_memory.recall import RecallTool
 from optical_memory.turns import Turn
 
@@ -38,7 +38,7 @@ class Askable(Protocol):
     def peek(self) -> Context:
         """Return what stands in the context."""
 
-    def recall(self, question: str, *, k: int) -> list[Turn]:
+    def recall(self, question: str | None = ..., *, k: int = ..., turn_id: str | None = ...) -> list[Turn]:
         """Return exact turns."""
 
     def recall_tool(self) -> RecallTool:
@@ -73,7 +73,9 @@ class Reply:
 
     ``sources`` name the turns that it rests on, the best first. ``certainty``, 0 to 1, is the share of the exact
     values in the answer (ids, amounts, dates, names of files) that stand word for word in those turns or, for an
-    in-process model, how sure it was of the characters it read. ``found`` is False where the memory does not say.
+    in-process model, how sure it was of the answer. ``found`` is False where the memory does not say. ``unproven`` are
+    the exact values of the answer that stand word for word in none of those turns; ``doubtful`` says that it rests on
+    characters that could not be read surely, or stands in no line that was read.
     """
 
     text: str
@@ -81,6 +83,14 @@ class Reply:
     certainty: float
     usage: AskUsage
     found: bool = True
+    unproven: tuple[str, ...] = ()
+    doubtful: bool = False
+
+    @property
+    def caution(self) -> str:
+        """What to be careful about, in words; empty where there is nothing."""
+        said = [f"in none of these turns word for word: {', '.join(self.unproven)}"] if self.unproven else []
+        return "; ".join([*said, *(["not surely read"] if self.doubtful else [])])
 
 
 def ask(memory: Askable, question: str, *, model: Any = None, expand: bool = True) -> Reply:
@@ -99,11 +109,11 @@ def ask(memory: Askable, question: str, *, model: Any = None, expand: bool = Tru
         model = load_model(model or DEFAULT_MODEL)
     if not hasattr(model, "answer"):
         raise InputError(f"{type(model).__name__!r} transcribes and does not answer; use 'smollm2' or an Endpoint")
-    return reply_in_process(model.answer(memory.context(draw=True), question, expand=expand))
+    return reply_in_process(memory, model.answer(memory.context(draw=True), question, expand=expand))
 
 
-def reply_in_process(answer: Any) -> Reply:
-    """Return an in-process model's answer as a reply."""
+def reply_in_process(memory: Askable, answer: Any) -> Reply:
+    """Return an in-process model's answer as a reply, its exact values held against the turns that it rests on."""
     used = answer.usage
     usage = AskUsage(
         input_tokens=used.vision_tokens + used.text_tokens,
@@ -116,7 +126,35 @@ def reply_in_process(answer: Any) -> Reply:
     )
     if not answer.found:
         return Reply(text=answer.text, sources=(), certainty=answer.certainty, usage=usage, found=False)
-    return Reply(text=answer.text, sources=sources, certainty=answer.certainty, usage=usage)
+    turns = [turn for turn_id in dict.fromkeys(each.turn_id for each in sources) for turn in _turn(memory, turn_id)]
+    return Reply(
+        text=answer.text,
+        sources=sources,
+        certainty=answer.certainty,
+        usage=usage,
+        unproven=_unproven(_values(answer.text), turns),
+        doubtful=answer.doubtful,
+    )
+
+
+def _turn(memory: Askable, turn_id: str) -> list[Turn]:
+    """Return a turn that an answer rests on; none where it was forgotten meanwhile."""
+    try:
+        return memory.recall(turn_id=turn_id)
+    except NotFoundError:
+        return []
+
+
+def _values(text: str) -> list[str]:
+    from optical_memory.facts import extract
+
+    return list(dict.fromkeys(fact.value for fact in extract(text)))
+
+
+def _unproven(values: Iterable[str], turns: Iterable[Turn]) -> tuple[str, ...]:
+    """Return the values that stand word for word in none of the turns."""
+    words = "\n".join(turn.text for turn in turns)
+    return tuple(value for value in values if value not in words)
 
 
 def ask_endpoint(memory: Askable, question: str, endpoint: Endpoint) -> Reply:
@@ -163,15 +201,14 @@ def reply_of(memory: Askable, question: str, text: str, recalled: Sequence[Turn]
     """Return a model's words as a reply, with the turns that hold what it says."""
     if not text or wording.NOT_THERE.rstrip(".").lower() in text.lower():
         return Reply(text=text or wording.NOT_THERE, sources=(), certainty=0.0, usage=usage, found=False)
-    from optical_memory.facts import extract
-
-    values = [fact.value for fact in extract(text)]
+    values = _values(text)
     candidates = {turn.id: turn for turn in (*recalled, *memory.recall(f"{text} {question}"[:2_000], k=8))}
     ranked = sorted(candidates.values(), key=lambda turn: -_held(turn, values, text))
     best = [turn for turn in ranked if _held(turn, values, text)][:MOST_SOURCES]
-    words = "\n".join(turn.text for turn in best)
-    held = sum(value in words for value in values) / len(values) if values else float(bool(best))
-    return Reply(text=text, sources=tuple(_source(memory, turn) for turn in best), certainty=held, usage=usage)
+    unproven = _unproven(values, best)
+    held = 1 - len(unproven) / len(values) if values else float(bool(best))
+    sources = tuple(_source(memory, turn) for turn in best)
+    return Reply(text=text, sources=sources, certainty=held, usage=usage, unproven=unproven)
 
 
 def _held(turn: Turn, values: Iterable[str], text: str) -> float:

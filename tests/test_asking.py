@@ -45,6 +45,7 @@ def test_an_answer_names_the_turn_it_rests_on(memory: OpticalMemory, provider: P
     provider.script = reading
     reply = memory.ask("What is the code of my locker?", model=Endpoint(f"{provider.url}/v1", model="m"))
     assert (reply.text, reply.found, reply.certainty) == ("QX7-4402-TT.", True, 1.0)
+    assert reply.unproven == () and reply.caution == ""
     assert reply.sources[0].turn_id == "locker"
     assert reply.usage.requests == 2 and not provider.refused
     page = reply.sources[0].page
@@ -72,7 +73,8 @@ async def test_what_is_not_there_is_said(memory: OpticalMemory, provider: Provid
 def test_a_value_that_stands_nowhere_lowers_the_certainty(memory: OpticalMemory, provider: Provider) -> None:
     provider.script = lambda name, request: Reply(text="The locker has the code ZZ9-0000-AA.")
     reply = memory.ask("What is the code of my locker?", model=Endpoint(f"{provider.url}/v1", model="m"))
-    assert reply.certainty == 0.0
+    assert reply.certainty == 0.0 and reply.unproven == ("ZZ9-0000-AA",)
+    assert reply.caution == "in none of these turns word for word: ZZ9-0000-AA"
 
 
 def test_bad_input_and_a_model_that_only_calls(memory: OpticalMemory, provider: Provider) -> None:
@@ -113,7 +115,10 @@ def test_the_command_answers_and_says_where(memory: OpticalMemory, provider: Pro
     result = CliRunner().invoke(app, common)
     assert result.exit_code == 0, result.output
     assert "QX7-4402-TT." in result.stdout and "from turn locker" in result.stdout
+    assert "word for word" not in result.stdout
     figures = json.loads(CliRunner().invoke(app, [*common, "--json"]).stdout)
     assert figures["sources"][0]["turn_id"] == "locker" and figures["found"]
+    provider.script = lambda name, request: Reply(text="It is ZZ9-0000-AA.")
+    assert "in none of these turns word for word: ZZ9-0000-AA" in CliRunner().invoke(app, common).stdout
     for wrong in (["ask", "none", "What?", "--store", store, "--renderer", "dense"], [*common[:-2]]):
         assert CliRunner().invoke(app, wrong).exit_code == 1

@@ -60,7 +60,7 @@ def one_page(model: LanguageModel, options: argparse.Namespace) -> Iterator[Outc
             pages = cases.shown(case.layouts, ("tiny",), renderer)
             for task in _chosen(case.tasks, options.questions):
                 for ratio in EXPANDED if options.brief else RATIOS:
-                    yield from _at(model, pages, ratio, f"page {task.kind}", task, case.text, options.brief)
+                    yield from _at(model, pages, ratio, f"page {task.kind}", task, case.text, options)
                 if not options.brief:
                     answer = on_text(model, case.text, task.question, POSITIONS)
                     yield _exact(f"page {task.kind}", "whole text", task, answer, 1.0)
@@ -72,20 +72,23 @@ def _chosen(tasks: Sequence[Task], most: int) -> list[Task]:
 
 
 def _at(
-    model: LanguageModel, pages: list[Page], ratio: int, part: str, task: Task, text: str, brief: bool
+    model: LanguageModel, pages: list[Page], ratio: int, part: str, task: Task, text: str, options: argparse.Namespace
 ) -> Iterator[Outcome]:
     model.sight.tiers = {**model.sight.tiers, "tiny": ratio}
     many = vectors_of(model, pages)
     size = len(model.tokenizer.encode(text)) / many
-    yield _exact(part, f"vision {ratio}", task, on_vision(model, pages, task.question, expand=False), size)
+    if not options.expanding:
+        yield _exact(part, f"vision {ratio}", task, on_vision(model, pages, task.question, expand=False), size)
     if ratio in EXPANDED:
-        yield _expanding(model, pages, part, f"expanding {ratio}", task, size)
-    if not brief:
+        yield _expanding(model, pages, part, f"expanding {ratio}", task, size, options)
+    if not options.brief:
         yield _exact(part, f"newest text {ratio}", task, on_text(model, text, task.question, many), size)
 
 
-def _expanding(model: LanguageModel, pages: list[Page], part: str, way: str, task: Task, size: float) -> Outcome:
-    absence = model.absence(pages, task.question)
+def _expanding(
+    model: LanguageModel, pages: list[Page], part: str, way: str, task: Task, size: float, options: argparse.Namespace
+) -> Outcome:
+    absence = None if options.expanding else model.absence(pages, task.question)
     return replace(_exact(part, way, task, on_vision(model, pages, task.question, expand=True), size), absence=absence)
 
 
@@ -106,8 +109,9 @@ def ten_pages(model: LanguageModel, options: argparse.Namespace) -> Iterator[Out
             size = len(model.tokenizer.encode(case.text)) / laid
             for task in _chosen(case.tasks, 3 * options.questions):
                 part = f"10 pages {task.kind}"
-                yield _exact(part, "vision", task, on_vision(model, pages, task.question, expand=False), size)
-                yield _expanding(model, pages, part, "expanding", task, size)
+                if not options.expanding:
+                    yield _exact(part, "vision", task, on_vision(model, pages, task.question, expand=False), size)
+                yield _expanding(model, pages, part, "expanding", task, size, options)
                 if not options.brief:
                     answer = on_text(model, case.text, task.question, laid)
                     yield _exact(part, "newest text", task, answer, size)
@@ -121,10 +125,11 @@ def real_questions(model: LanguageModel, options: argparse.Namespace) -> Iterato
         pages = cases.shown(layouts, tiers, "dense")
         size = len(model.tokenizer.encode(text))
         for each in asked[: options.real or options.questions]:
-            answer = model.answer(pages, each.text, expand=False)
-            many = answer.usage.vision_tokens
-            answers = [("vision", answer.text, size / many)]
-            answers += [("expanding", on_vision(model, pages, each.text, expand=True), size / many)]
+            expanding = model.answer(pages, each.text)
+            many = expanding.usage.vision_tokens
+            answers = [("expanding", expanding.text, size / many)]
+            if not options.expanding:
+                answers += [("vision", on_vision(model, pages, each.text, expand=False), size / many)]
             if not options.brief:
                 answers += [("newest text", on_text(model, text, each.text, many), size / many)]
                 whole = on_text(model, text, each.text, POSITIONS)
@@ -133,7 +138,7 @@ def real_questions(model: LanguageModel, options: argparse.Namespace) -> Iterato
                 yield Outcome(
                     part="real", way=way, question=each.text, wanted=" | ".join(each.truths), answer=said,
                     right=contains(said, each.truths), size=share,
-                    absence=model.absence(pages, each.text) if way == "expanding" else None,
+                    absence=model.absence(pages, each.text) if way == "expanding" and not options.expanding else None,
                 )  # fmt: skip
 
 
@@ -158,12 +163,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=5)
     parser.add_argument("--only", choices=("pages", "conversations", "real", "cost"))
     parser.add_argument("--brief", action="store_true", help="without the ways that read text, which take long on CPUs")
+    parser.add_argument("--expanding", action="store_true", help="brief, and with lines read alone")
     parser.add_argument("--renderers", nargs="+", default=["dense", "chromium"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--weights", type=Path, default=FOLDER, help="folder of packed weights")
     parser.add_argument("--names", type=Path, help="names that Faker drew, where it is not installed")
     parser.add_argument("--answers", type=Path, help="file for every question with its answers")
     options = parser.parse_args(arguments)
+    options.brief |= options.expanding
     model = load(device=options.device, folder=options.weights)
     outcomes: list[Outcome] = []
     parts = {"pages": one_page, "conversations": ten_pages, "real": real_questions}

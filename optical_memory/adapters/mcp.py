@@ -145,7 +145,8 @@ class _Tools:
         """Answer a question from a conversation, with the messages that the answer rests on."""
         answer = await self._do(session, "read", lambda memory: memory.ask(question, model=self._model))
         sources = ", ".join(source.turn_id for source in answer.sources)
-        return f"{answer.text}\n[certainty: {answer.certainty:.2f}; sources: {sources or 'none'}]"
+        notes = [f"certainty: {answer.certainty:.2f}", f"sources: {sources or 'none'}", answer.caution]
+        return f"{answer.text}\n[{'; '.join(filter(None, notes))}]"
 
     async def forget(
         self,

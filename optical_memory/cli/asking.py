@@ -65,6 +65,8 @@ def ask(
     for source in reply.sources:
         page = f", page {source.page[:12]} line {source.line}" if source.page else ""
         show.out.print(f"  from turn {source.turn_id}{page}", markup=False, highlight=False)
+    if reply.caution:
+        show.out.print(f"  {reply.caution}", markup=False, highlight=False)
     usage = reply.usage
     show.out.print(
         f"  certainty {reply.certainty:.2f}; {usage.input_tokens:,} + {usage.output_tokens:,} tokens,"

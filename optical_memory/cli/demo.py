@@ -77,7 +77,8 @@ def demo(
     ]
     show.table(f"{memory.session}, profile {profile}, renderer {figures['renderer']}", ("", ""), rows)
     for question, reply in answers:
-        show.out.print(f"{question}\n  {reply.text} (certainty {reply.certainty:.2f})", markup=False, highlight=False)
+        notes = "; ".join(filter(None, (f"certainty {reply.certainty:.2f}", reply.caution)))
+        show.out.print(f"{question}\n  {reply.text} ({notes})", markup=False, highlight=False)
     show.out.print(f"Report: [link=file://{path.resolve()}]{path}[/link]")
 
 

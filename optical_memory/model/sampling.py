@@ -68,7 +68,7 @@ class Sampling:
     ``temperature`` 0 is greedy. ``top_p`` keeps the most likely tokens whose probabilities sum to it. ``seed`` makes
     sampling repeatable on the same device. ``max_new_tokens`` None: as many as there are positions left. ``stop``
     are ids that end the answer, beside the end-of-sequence token. ``guard`` None switches the guard off. ``first`` is
-    a token and a probability, 0 to 1: above it that token begins the answer, though another may be likelier.
+    a token and a probability, 0 to 1: that token begins the answer where it is likelier than this, and only there.
     """
 
     max_new_tokens: int | None = None
@@ -109,12 +109,13 @@ class Chooser:
 
         ``best`` are the ids of the largest logits, where they are known already.
         """
-        chosen = self._chosen(logits, banned, best)
         if self._first is None:
-            return chosen
+            return self._chosen(logits, banned, best)
         (token, least), self._first = self._first, None
         begins = logits.float().softmax(-1)[:, token] > least  # (B,)
-        return torch.where(begins, token, chosen)
+        without = logits.index_fill(1, torch.tensor([token], device=logits.device), float("-inf"))
+        others = self._chosen(without, banned, None)
+        return torch.where(begins, token, others)
 
     def _chosen(self, logits: Tensor, banned: list[list[int]], best: Tensor | None) -> Tensor:
         pairs = [(row, token) for row, tokens in enumerate(banned) for token in tokens]

@@ -83,10 +83,12 @@ def test_golden_tokens(parity: Path, small_decoder: Any, name: str, guard: int |
     assert out == golden[name].tolist()
 
 
-def test_a_token_may_begin_an_answer_though_another_is_likelier() -> None:
-    logits = torch.tensor([[2.0, 0.0, 1.0], [9.0, 0.0, 1.0]])
+def test_a_token_begins_an_answer_where_it_is_likely_enough_and_only_there() -> None:
+    logits = torch.tensor([[2.0, 0.0, 1.0], [9.0, 0.0, 1.0], [1.0, 1.1, 1.2]])
     choose = Chooser(Sampling(first=(2, 0.2)), CPU)
-    assert choose(logits, []).tolist() == [2, 0]  # its probability is 0.24 in the first row, 0.0003 in the second
-    assert choose(logits, []).tolist() == [0, 0]  # the first token alone
+    assert choose(logits, []).tolist() == [2, 0, 2]  # its probability is 0.24, 0.0003 and 0.37
+    assert choose(logits, []).tolist() == [0, 0, 2]  # the first token alone
+    strict = Chooser(Sampling(first=(2, 0.4)), CPU)
+    assert strict(logits, [[], [], []], logits.argmax(-1)).tolist() == [0, 0, 1]  # the likeliest is not likely enough
     with pytest.raises(InputError, match="first token"):
         Sampling(first=(2, 1.5))

@@ -55,10 +55,10 @@ def test_an_answer_stands_beside_its_page_with_the_line_marked(
         page = run.last.pages[0]
         usage = AskUsage(input_tokens=1_234, output_tokens=5, requests=1, seconds=0.5)
         source = Source(turn_id=page.turn_ids[0], page=page.id, line=17)
-        reply = Reply(text="<b>4NQLHD</b>", sources=(source,), certainty=0.875, usage=usage)
+        reply = Reply(text="<b>4NQLHD</b>", sources=(source,), certainty=0.875, usage=usage, unproven=("4NQLHD",))
         path = write_report(tmp_path, memory, run, {}, answers=[("Which <i>reservation</i>?", reply)])
     html = path.read_text("utf-8")
     assert "Which &lt;i&gt;reservation&lt;/i&gt;?" in html and "&lt;b&gt;4NQLHD&lt;/b&gt;" in html
-    assert "certainty 0.88, 1,234 tokens, line 17" in html
+    assert "certainty 0.88 (in none of these turns word for word: 4NQLHD), 1,234 tokens, line 17" in html
     assert 'style="top: 25.00%; height: 1.56%"' in html
     assert (tmp_path / "pages" / f"{page.id[:16]}-{page.tier}.png").is_file()

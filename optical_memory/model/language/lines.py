@@ -25,6 +25,11 @@ _COMMON = frozenset(
     "what which who whom whose where when why how do does did is are was were am be the an of in on at to for with from"
     " my me you your we our it its and or that this there here have has had much many get give given called".split()
 )
+_NAME = re.compile(r"(?<![.!?:] )(?<!^)\b(?:[A-Z][\w'’-]+|[a-z]+-[a-z]+\b)")
+"""Names in a question: words with a capital that do not begin a sentence, and such as ``billing-api``."""
+_FORM = re.compile(r"(?<=[.?!] )(?:Give|Return|Answer|List|Choose|Pick)\b.*", re.DOTALL)
+"""What a question says about the form of its answer."""
+_OWN = re.compile(r"['’]s$")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,23 +120,73 @@ def around(rows: Iterable[tuple[int, int, float]], used: Sequence[int]) -> dict[
 
 def written(rows: Iterable[tuple[int, int]], text_of: Callable[[int, int, int], str]) -> str:
     """Write rows as groups that follow each other, ``[page:row] text``, in order; counted from 1."""
-    groups: list[list[int]] = []
+    said = [(page, first, text_of(page, first, last)) for page, first, last in _groups(rows)]
+    return "\n".join(f"[{page + 1}:{first + 1}] {text}" for page, first, text in said if text)
+
+
+def _groups(rows: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]]:
+    """Return (page, first row, last row) of rows that follow each other."""
+    groups: list[tuple[int, int, int]] = []
     for page, row in sorted(rows):
         if groups and groups[-1][0] == page and groups[-1][2] == row - 1:
-            groups[-1][2] = row
+            groups[-1] = page, groups[-1][1], row
         else:
-            groups.append([page, row, row])
-    lines = [f"[{page + 1}:{first + 1}] {text}" for page, first, last in groups if (text := text_of(page, first, last))]
-    return "\n".join(lines)
+            groups.append((page, row, row))
+    return groups
+
+
+def names_in(question: str) -> frozenset[str]:
+    """Return the names that a question asks about, in small letters."""
+    if question.isupper():
+        return frozenset()
+    found = _NAME.findall(_FORM.sub("", question))
+    return frozenset(_OWN.sub("", name).casefold() for name in found if not name.startswith(("I'", "I’")))
+
+
+def about_another(answer: str, names: frozenset[str], lines: Sequence[Line]) -> bool:
+    """Return whether an answer stands in lines that were read, but by none of the names that are asked about.
+
+    A name with a capital is looked for by the question's words in all pages, so it must stand beside the answer; one
+    such as ``billing-api`` may be no name, and must only where it was read at all. Where the answer stands in no line,
+    nothing is known.
+    """
+    groups = _read(lines)
+    words, read = _words(answer), [group.casefold() for group in groups]
+    held = [len(words & _words(group)) / max(1, len(words)) for group in groups]
+    beside = [group for group, share in zip(read, held, strict=True) if share >= max(0.5, max(held) - 0.01)]
+    if not names or not beside or any(name in group for group in beside for name in names):
+        return False
+    return any("-" not in name or any(name in group for group in read) for name in names)
+
+
+def is_read(answer: str, lines: Sequence[Line]) -> bool:
+    """Return whether an answer stands in one place that was read.
+
+    All words of a phrase must, and the names and numbers of a sentence.
+    """
+    words = _WORD.findall(answer)
+    if answer.rstrip().endswith("."):
+        words = [word for word in words[1:] if word != word.lower() or any(map(str.isdigit, word))]
+    wanted = {word.casefold() for word in words}
+    return any(wanted <= _words(group) for group in _read(lines))
+
+
+def _read(lines: Sequence[Line]) -> list[str]:
+    """Return what was read, place by place: lines that follow each other as one."""
+    text = {(line.page, line.row): line.text for line in lines}
+    return ["".join(text[page, row] for row in range(first, last + 1)) for page, first, last in _groups(text)]
+
+
+def _words(text: str) -> set[str]:
+    return {word.casefold() for word in _WORD.findall(text)}
 
 
 def cited(answer: str, lines: Sequence[Line], pages: Sequence[Page]) -> tuple[Source, ...]:
     """Return the lines that an answer stands on: those that hold most of its words, else the ones looked at most."""
-    words = {word.casefold() for word in _WORD.findall(answer)}
+    words = _words(answer)
 
     def overlap(line: Line) -> float:
-        own = {word.casefold() for word in _WORD.findall(line.text)}
-        return len(words & own) / max(1, len(words))
+        return len(words & _words(line.text)) / max(1, len(words))
 
     ranked = sorted(lines, key=lambda line: (overlap(line), line.share), reverse=True)
     chosen = [line for line in ranked if overlap(line) >= max(0.5, overlap(ranked[0]) - 0.01)][:3] or ranked[:1]

@@ -24,9 +24,12 @@ from optical_memory.model.language.lines import (
     UNSURE,
     Line,
     Source,
+    about_another,
     around,
     cited,
+    is_read,
     named,
+    names_in,
     scores_of,
     shared_words,
     shares_of,
@@ -49,7 +52,10 @@ _MOST_SOURCES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Plain):
-    """An answer, where it stands, how sure it is (0 to 1), and whether characters that it rests on are doubtful."""
+    """An answer, where it stands, and how sure it is (0 to 1).
+
+    ``doubtful`` says that characters it rests on are, or that lines were read and it stands in none of them.
+    """
 
     sources: tuple[Source, ...] = ()
     certainty: float = 0.0
@@ -77,8 +83,8 @@ class LanguageModel(Decoding):
     ) -> None:
         """Take a language model with its updates merged, its tokenizer, and what looks at pages.
 
-        ``refuses`` is the probability, 0 to 1, of "not in the memory" above which that is the answer where lines were
-        read; 1 leaves it to the likeliest.
+        ``refuses`` is a probability, 0 to 1: where lines were read, "not in the memory" is the answer if it is likelier
+        than this, and only then; 1 leaves it to the likeliest.
         """
         self.decoder, self.sight = llama, sight
         self.refuses = refuses
@@ -182,10 +188,16 @@ class LanguageModel(Decoding):
         settings = {"max_new_tokens": _MOST_TOKENS, "guard": None, "first": first, **sampling}
         stream = self.run(laid, stream=True, cancel=cancel, **settings)
         assert isinstance(stream, Stream)
-        yield from stream
+        names = names_in(question) if lines else frozenset()
+        if not names:
+            yield from stream
         plain = stream.answer
         usage = replace(plain.usage, seconds=time.perf_counter() - started)
         sure = math.exp(sum(plain.logs)) if plain.logs else 0.0
+        if names and about_another(plain.text, names, lines):
+            plain, sure = replace(plain, text=ABSENT, ids=tuple(self.tokenizer.encode(ABSENT)), logs=()), 1 - sure
+        if names:  # not before: what is said of another is not said
+            yield plain.text
         sources = self._sources(plain.text, lines, what)
         yield Answer(
             text=plain.text,
@@ -195,7 +207,8 @@ class LanguageModel(Decoding):
             logs=plain.logs,
             sources=sources,
             certainty=sure,
-            doubtful=any(UNSURE in source.text for source in sources) or UNSURE in plain.text,
+            doubtful=any(UNSURE in said for said in (plain.text, *(source.text for source in sources)))
+            or (bool(lines and sources and sources[0].line) and not is_read(plain.text, lines)),
         )
 
     def _fitting(self, lines: list[Line]) -> list[Line]:

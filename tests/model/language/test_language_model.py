@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("tokenizers")
 
 from optical_memory import OpticalMemory, load_model, render  # noqa: E402
+from optical_memory.asking import reply_in_process  # noqa: E402
 from optical_memory.errors import CheckpointError, ContextTooLongError, InputError, NotFoundError  # noqa: E402
+from optical_memory.model.answer import Usage  # noqa: E402
 from optical_memory.model.language import lines  # noqa: E402
-from optical_memory.model.language.model import ABSENT, LanguageModel, load  # noqa: E402
+from optical_memory.model.language.model import ABSENT, Answer, LanguageModel, load  # noqa: E402
 from optical_memory.model.language.sight import rows_of  # noqa: E402
 from optical_memory.renderers.base import Page  # noqa: E402
 
@@ -124,6 +127,42 @@ def test_lines_are_grouped_cited_and_doubt_is_said(page: Page) -> None:
     assert "14C" in source.text and source.page_id == page.id
 
 
+def test_an_answer_about_a_name_stands_by_that_name() -> None:
+    said = [(0, "The port of mail-api is 8042, and Ann Lee"), (1, "leads it."), (9, "Bo Park works on billing-api.")]
+    read = [lines.Line(page=0, row=row, text=text, share=0.1) for row, text in said]
+    about = lambda question, answer: lines.about_another(answer, lines.names_in(question), read)  # noqa: E731
+    assert not about("Wait a minute, which port does mail-api use?", "8042")
+    assert about("Wait a minute, which port does billing-api use?", "8042"), "it is read, and elsewhere"
+    assert not about("Which well-known port is it?", "8042"), "no name: it is read nowhere"
+    assert not about("What does Ann Lee lead?", "mail-api") and about("What does Bo Park lead?", "mail-api")
+    assert about("What does Cy Fox lead?", "mail-api"), "a name that was looked for and not found"
+    assert not about("Which port does it use? Answer in the form PORT: Number.", "8042")
+    assert not about("Who leads it?", "Dee Row"), "in no line: nothing is known"
+    assert not about("WHICH PORT DOES BILLING USE?", "8042") and lines.names_in("I'm where, by I’d?") == frozenset()
+    assert not lines.about_another("8042", frozenset({"Bo"}), [])
+
+
+def test_an_answer_that_stands_in_no_line_is_doubtful() -> None:
+    said = [(0, "The port of mail-api is 80"), (1, "42 for Ann Lee."), (9, "Bo Park came.")]
+    read = [lines.Line(page=0, row=row, text=text, share=0.1) for row, text in said]
+    assert lines.is_read("8042", read) and lines.is_read("Ann Lee", read) and lines.is_read("ann lee.", read)
+    assert lines.is_read("She uses 8042.", read), "of a sentence, names and numbers"
+    assert not lines.is_read("Ann Park", read) and not lines.is_read("She uses 8043.", read)
+    assert not lines.is_read("8042", [])
+
+
+def test_what_stands_by_another_name_is_not_said(language: Any, page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = language.answer([page], "Which port does shop-api use?")
+    monkeypatch.setattr("optical_memory.model.language.model.about_another", lambda answer, names, lines: bool(names))
+    for question in ("Which port does shop-api use?", "Which port?"):
+        answer = language.answer([page], question)
+        stream = language.generate([page], question, stream=True)
+        assert "".join(stream) == answer.text == stream.text
+        assert (answer.text == ABSENT) is ("shop" in question) and (answer.sources == ()) is ("shop" in question)
+    refused = language.answer([page], "Which port does shop-api use?")
+    assert refused.certainty == pytest.approx(1 - plain.certainty) and not refused.doubtful
+
+
 def test_weights_that_are_missing_or_another_models(llama_folder: Path, adapter_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no language model 'nothing-of-that-name'"):
         load("nothing-of-that-name")
@@ -140,3 +179,19 @@ def test_what_is_probably_not_there_is_refused_where_lines_were_read(language: A
     assert wary.generate([page], "Which port?", max_new_tokens=2).ids[0] == refusal
     for expand, careless in ((False, wary), (True, language)):
         assert careless.generate([page], "Which port?", expand=expand, max_new_tokens=2).ids[0] != refusal
+
+
+def test_what_was_read_is_held_against_the_exact_turns() -> None:
+    memory = OpticalMemory(profile="mini", renderer="dense", budget=900)
+    memory.add("user", "Note this: the code of my locker is QX7-4402-TT.", id="locker")
+    used = Usage(vision_tokens=9, text_tokens=4, reused_tokens=0, new_tokens=3, seconds=0.1)
+    read = partial(Answer, usage=used, ended="stop", ids=(1,), certainty=0.9)
+    source = lines.Source(turn_id="locker", page=1, line=2, text="code of my locker is QX7-4402-\ufffdT")
+    right = reply_in_process(memory, read(text="QX7-4402-TT", sources=(source,), doubtful=True))
+    assert right.unproven == () and right.doubtful and right.caution == "not surely read"
+    wrong = reply_in_process(memory, read(text="QX7-4402-7T at 16:45", sources=(source, source)))
+    assert wrong.unproven == ("QX7-4402-7T", "16:45") and not wrong.doubtful
+    assert reply_in_process(memory, read(text="Monday", sources=())).unproven == ()
+    memory.forget(turn_id="locker")
+    gone = reply_in_process(memory, read(text="QX7-4402-TT", sources=(source,)))
+    assert gone.unproven == ("QX7-4402-TT",), "a turn that was forgotten proves nothing"
