@@ -45,6 +45,7 @@ class Outcome:
     right: bool
     size: float
     absence: float | None = None
+    doubtful: bool | None = None
 
     @property
     def refused(self) -> bool:
@@ -127,7 +128,8 @@ def real_questions(model: LanguageModel, options: argparse.Namespace) -> Iterato
         for each in asked[: options.real or options.questions]:
             expanding = model.answer(pages, each.text)
             many = expanding.usage.vision_tokens
-            answers = [("expanding", expanding.text, size / many)]
+            read = "".join(line.text for line in model.lines(pages, each.text))
+            answers = [("expanding", expanding.text, size / many), ("the lines that are read", read, size / many)]
             if not options.expanding:
                 answers += [("vision", on_vision(model, pages, each.text, expand=False), size / many)]
             if not options.brief:
@@ -139,6 +141,7 @@ def real_questions(model: LanguageModel, options: argparse.Namespace) -> Iterato
                     part="real", way=way, question=each.text, wanted=" | ".join(each.truths), answer=said,
                     right=contains(said, each.truths), size=share,
                     absence=model.absence(pages, each.text) if way == "expanding" and not options.expanding else None,
+                    doubtful=expanding.doubtful if way == "expanding" else None,
                 )  # fmt: skip
 
 
