@@ -26,6 +26,8 @@ MENDING = ("openai", "anthropic")
 """Formats in which most is added: results right after their calls, ids that no other call has."""
 CHARACTERS = 3
 """Characters of an excerpt for each token that it may cost."""
+WORTH = 0.75
+"""Pages of a large turn cost at most this much of its text: what they save less than that is worth more as text."""
 
 LEAST_KEPT = 16
 """Characters below which a text is not cut any shorter: it is the pointer alone."""
@@ -212,7 +214,7 @@ class Tail:
         return out
 
     def _replaced(self, turn: Turn, cost: int, room: _Room) -> tuple[Turn, list[Page], int]:
-        """Show a long turn as pages; where they are no cheaper and it is over its share, cut short.
+        """Show a long turn as pages; where they save too little and it is over its share, cut short.
 
         Return the turn to send, its pages, and what the turn costs without them.
         """
@@ -221,10 +223,8 @@ class Tail:
         note = wording.pages_pointer(place_of(turn), cost, len(images))
         pointer = self._pointing(turn, note, room.limit if turn.role == "user" else 0)
         pointer_cost = count_message(pointer, self.profile)
-        if (
-            images
-            and pointer_cost + sum(piece.tokens for piece in self._page_pieces("", [(i, turn) for i in images])) < cost
-        ):
+        paged = pointer_cost + sum(piece.tokens for piece in self._page_pieces("", [(page, turn) for page in images]))
+        if images and paged <= WORTH * cost:
             return pointer, images, pointer_cost
         if cost <= room.share:
             return turn, [], cost
