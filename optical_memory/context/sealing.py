@@ -167,7 +167,7 @@ class Sealer:
             on_page = [by_id[turn_id] for turn_id in layout.turn_ids]
             page_turns, page_runs = [turn for turn, _ in on_page], tuple(run for _, run in on_page)
             text_tokens = self._page_tokens(layout)
-            tiers = [tier_on(self.profile, tier, layout.grid) for tier in self._typesetter.readable([layout])]
+            tiers = self._typesetter.affordable(layout, pinned=floor is not None)
             label = self.count(wording.page_label(layout.id, excerpt=False))
             costs = tier_costs(tiers, text_tokens, label)
             if not costs:

@@ -21,6 +21,9 @@ LARGER = (3.0, 2.5, 2.0, 1.75, 1.5, 1.25)
 OPEN_BELOW = 0.9
 """A page of which a smaller share of the rows holds text goes on with what is sealed next."""
 
+BLANK_AT_MOST = 2.0
+"""A page costs at most this many times what its rows would at the price of a full page at its sharpest."""
+
 LayOut = Callable[[Sequence[Run], Grid], list[Layout]]
 
 
@@ -37,6 +40,18 @@ class Typesetter:
         """Return the tiers at which the target model reads the scripts of these pages, sharpest first."""
         scripts = [(layout.grid, scripts_of(layout.text)) for layout in layouts]
         return [tier for tier in self.tiers if all(is_read(self.profile, tier, grid, every) for grid, every in scripts)]
+
+    def affordable(self, layout: Layout, *, pinned: bool) -> list[Tier]:
+        """Return the tiers of a page that the target model reads, sharpest first, without those that its rows waste.
+
+        A page of few rows costs as much as a full one where images have to be of one of a few sizes. One that is
+        ``pinned`` keeps all; so does one whose price follows its shape.
+        """
+        tiers = [tier_on(self.profile, tier, layout.grid) for tier in self.readable([layout])]
+        if pinned or self.profile.formula.unit or self.profile.formula.is_flat:
+            return tiers
+        most = BLANK_AT_MOST * used_rows(layout) / layout.grid.rows * max((tier.tokens for tier in tiers), default=0)
+        return [tier for tier in tiers if tier.tokens <= most] or tiers[-1:]
 
     def gist_grid(self, runs: Sequence[Run]) -> Grid:
         """Return the grid of a gist of these runs: the profile's, in cells so large that their scripts are read."""
