@@ -16,7 +16,7 @@ TAIL_SHARE = 0.5
 LONG_TURNS, LONG_SHARE, LEAST_GISTS = 22, 0.75, 4
 """Where turns are long, the tail gets room for this many of them, at most this share of the budget, as long as the past
 keeps room for this many gists."""
-CHEAP_GIST, CHEAP_TURNS, LEAST_CHEAP_GISTS = 200, 16, 16
+CHEAP_GIST, CHEAP_TURNS, LEAST_CHEAP_GISTS = 200, 16, 18
 """A gist that costs at most this, in tokens, is worth more than a long tail, which then gets room for this many turns,
 as long as the past keeps room for this many gists."""
 
