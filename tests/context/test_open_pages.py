@@ -11,7 +11,8 @@ import pytest
 
 from optical_memory import Context, OpticalMemory
 from optical_memory.budget import get_profile
-from optical_memory.context.shapes import tier_on
+from optical_memory.context.shapes import Typesetter, tier_on
+from optical_memory.renderers import get_renderer
 from optical_memory.renderers.base import Page
 from optical_memory.renderers.layout import Run, lay_out, unescape, used_rows
 from optical_memory.renderers.visible import HEADER_MARK
@@ -178,3 +179,28 @@ def test_a_page_is_in_larger_cells_where_every_image_costs_the_same() -> None:
     assert layout.grid.cell_width >= 1.25 * target.grid.cell_width
     assert (layout.grid.width, layout.grid.height) == (target.grid.width, target.grid.height)
     assert unescape(layout.text) == f"{HEADER_MARK}user: {'word, ' * 1500}"
+
+
+@pytest.mark.parametrize("profile", ["mini", "deepseek-ocr"])
+def test_a_page_of_few_rows_is_not_sent_where_they_cost_over_twice_their_share(profile: str) -> None:
+    target = get_profile(profile)
+    setter = Typesetter(target, get_renderer("dense"))
+    dropped = 0
+    for words in (20, 200, 600, 1_200):
+        text = " ".join(f"seat-{number:04d}" for number in range(words))
+        layout = setter.lay_out([Run(turn_id="a", role="tool", text=text, header="tool:")], target.grid)[0]
+        every, kept = setter.affordable(layout, pinned=True), setter.affordable(layout, pinned=False)
+        most = 2 * every[0].tokens * used_rows(layout) / layout.grid.rows
+        assert (kept and all(tier.tokens <= most for tier in kept)) or kept == every[-1:]
+        assert all(tier.tokens > most for tier in every if tier not in kept)
+        dropped += len(every) - len(kept)
+    assert dropped
+
+
+@pytest.mark.parametrize("profile", ["gpt-5", "claude", "gemini-3"])
+def test_a_page_whose_price_follows_its_shape_keeps_every_tier(profile: str) -> None:
+    target = get_profile(profile)
+    setter = Typesetter(target, get_renderer("dense"))
+    run = Run(turn_id="a", role="tool", text="few words", header="tool:")
+    layout = setter.fitted([run], target.grid)[0]
+    assert setter.affordable(layout, pinned=False) == setter.affordable(layout, pinned=True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from optical_memory import OpticalMemory
+from optical_memory.budget import count_message
 from optical_memory.context.base import Context
 from optical_memory.context.view import SessionView
 from optical_memory.policies import BudgetedPolicy
@@ -133,3 +134,27 @@ def test_pages_of_dear_images_are_archived_only_where_no_gist_fits(
                     assert any(piece.text.startswith(GIST) for piece in context.past), "their gist is text"
             gone += context.archived_pages
     assert policy.archived >= gone and (gone > 0) == (budget == 4_000)
+
+
+@pytest.mark.parametrize("profile", ["deepseek-ocr", "mini", "gpt-5", "gemini-3"])
+def test_pages_on_arrival_save_a_quarter_of_the_text_or_it_stays_text(profile: str) -> None:
+    shown = {"pages": 0, "text": 0}
+    for rows in range(10, 180, 10):
+        body = "\n".join(
+            f"| HAT{number:03d} | 2024-05-{number % 28 + 1:02d} | ${number * 7}.50 |" for number in range(rows)
+        )
+        call = {"id": "c1", "function": {"name": "search", "arguments": "{}"}, "type": "function"}
+        with OpticalMemory(profile=profile, budget=8_000, renderer="dense") as memory:
+            memory.add("user", "Which flights are there?")
+            memory.add("assistant", tool_calls=[call])
+            turn = memory.add("tool", body, tool_call_id="c1")
+            cost = count_message(turn, memory.profile)
+            pieces = [piece for piece in memory.context().latest if turn.id in piece.turn_ids]
+        if cost <= 500:  # a sixteenth of the budget
+            assert [piece.turn for piece in pieces] == [turn]
+        elif any(piece.page for piece in pieces):
+            shown["pages"] += 1
+            assert sum(piece.tokens for piece in pieces) <= 0.75 * cost
+        elif pieces[0].turn == turn:
+            shown["text"] += 1
+    assert all(shown.values())
