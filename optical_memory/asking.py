@@ -113,7 +113,10 @@ def ask(memory: Askable, question: str, *, model: Any = None, expand: bool = Tru
 
 
 def reply_in_process(memory: Askable, answer: Any) -> Reply:
-    """Return an in-process model's answer as a reply, its exact values held against the turns that it rests on."""
+    """Return an in-process model's answer as a reply, its exact values held against the turns that it rests on.
+
+    A turn elsewhere that holds one is a source, too. Where none of its values stands anywhere, it is not in the memory.
+    """
     used = answer.usage
     usage = AskUsage(
         input_tokens=used.vision_tokens + used.text_tokens,
@@ -127,12 +130,19 @@ def reply_in_process(memory: Askable, answer: Any) -> Reply:
     if not answer.found:
         return Reply(text=answer.text, sources=(), certainty=answer.certainty, usage=usage, found=False)
     turns = [turn for turn_id in dict.fromkeys(each.turn_id for each in sources) for turn in _turn(memory, turn_id)]
+    values = _values(answer.text)
+    missing = _unproven(values, turns)
+    elsewhere = {turn.id: turn for value in missing for turn in memory.recall(value, k=8) if value in turn.text}
+    unproven = _unproven(missing, elsewhere.values())
+    if values and len(unproven) == len(values):  # put together from what was read, and said nowhere
+        return Reply(text=wording.NOT_THERE, sources=(), certainty=1 - answer.certainty, usage=usage, found=False)
+    more = [_source(memory, turn) for turn in list(elsewhere.values())[:MOST_SOURCES]]
     return Reply(
         text=answer.text,
-        sources=sources,
+        sources=(*sources, *more),
         certainty=answer.certainty,
         usage=usage,
-        unproven=_unproven(_values(answer.text), turns),
+        unproven=unproven,
         doubtful=answer.doubtful,
     )
 

@@ -11,7 +11,11 @@ import typer
 from optical_memory.cli import show
 from optical_memory.errors import InputError, MissingExtraError, OpticalMemoryError
 
-QUESTIONS = ("What is my user ID?", "Which flight is delayed?", "What is the colour of my boat?")
+QUESTIONS = (
+    "How much would I pay for the business class upgrades?",
+    "How many suitcases am I allowed?",
+    "What is the colour of my boat?",
+)
 """Asked of the conversation that ships: two that it answers and one that it does not."""
 
 

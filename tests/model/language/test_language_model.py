@@ -184,14 +184,18 @@ def test_what_is_probably_not_there_is_refused_where_lines_were_read(language: A
 def test_what_was_read_is_held_against_the_exact_turns() -> None:
     memory = OpticalMemory(profile="mini", renderer="dense", budget=900)
     memory.add("user", "Note this: the code of my locker is QX7-4402-TT.", id="locker")
+    memory.add("user", "The code of my bicycle is BB3-9171-LK.", id="bicycle")
     used = Usage(vision_tokens=9, text_tokens=4, reused_tokens=0, new_tokens=3, seconds=0.1)
-    read = partial(Answer, usage=used, ended="stop", ids=(1,), certainty=0.9)
+    read = partial(Answer, usage=used, ended="stop", ids=(1,), certainty=0.75)
     source = lines.Source(turn_id="locker", page=1, line=2, text="code of my locker is QX7-4402-\ufffdT")
     right = reply_in_process(memory, read(text="QX7-4402-TT", sources=(source,), doubtful=True))
     assert right.unproven == () and right.doubtful and right.caution == "not surely read"
-    wrong = reply_in_process(memory, read(text="QX7-4402-7T at 16:45", sources=(source, source)))
-    assert wrong.unproven == ("QX7-4402-7T", "16:45") and not wrong.doubtful
+    part = reply_in_process(memory, read(text="QX7-4402-TT at 16:45", sources=(source, source)))
+    assert part.found and part.unproven == ("16:45",) and not part.doubtful
+    other = reply_in_process(memory, read(text="BB3-9171-LK", sources=(source,)))
+    assert other.unproven == () and [each.turn_id for each in other.sources] == ["locker", "bicycle"]
+    nowhere = reply_in_process(memory, read(text="QX7-9171-TT", sources=(source,)))
+    assert (nowhere.text, nowhere.found, nowhere.sources, nowhere.certainty) == (ABSENT, False, (), 0.25)
     assert reply_in_process(memory, read(text="Monday", sources=())).unproven == ()
     memory.forget(turn_id="locker")
-    gone = reply_in_process(memory, read(text="QX7-4402-TT", sources=(source,)))
-    assert gone.unproven == ("QX7-4402-TT",), "a turn that was forgotten proves nothing"
+    assert not reply_in_process(memory, read(text="QX7-4402-TT", sources=(source,))).found, "what was forgotten"
