@@ -128,7 +128,7 @@ def test_a_screen_reader_is_told_what_there_is_and_what_changes(chromium: Browse
 def test_nothing_moves_where_less_motion_is_asked_for(chromium: Browser, service: Served) -> None:
     moving = "document.getAnimations().filter(each => each.playState === 'running').length"
     bone = "document.querySelector('main').append(Object.assign(document.createElement('p'), {className: 'bone'}))"
-    for motion, count in (("no-preference", 1), ("reduce", 0)):
+    for motion, moves in (("no-preference", True), ("reduce", False)):
         with opened(chromium, service, reduced_motion=motion) as page:
             page.evaluate(bone)
-            assert page.evaluate(moving) == count
+            assert (page.evaluate(moving) > 0) is moves  # there may be more while the page still loads
