@@ -58,7 +58,7 @@ def test_words_of_prose_and_pages_without_colours_are_not_held_to_the_size() -> 
     sure[10:16] = 0.996
     assert mark(sheet(text, sure))[0] == f"the words {UNSURE * 6} here"
     assert confidence.by_size(sheet(text, sure, coloured=False)) is None
-    assert confidence.by_size(sheet(text, 0.94)) is None, "a page that is read with doubt is of other letters"
+    assert confidence.by_size(sheet(text, 0.9)) is None, "a page that is read with doubt is of other letters"
 
 
 @pytest.mark.parametrize(("text", "shown"), [("a,py", False), ("x ,/src", False), ("one, two", True), ("1,234", True)])

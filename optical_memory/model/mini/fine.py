@@ -37,8 +37,8 @@ BLOCKS = tuple(sorted({ord(one) >> 8 for one in CHARACTERS}))
 """High bytes of the characters that it may correct."""
 ASKED = 3e-4
 """Doubt of the read-out head from which on this one is asked about letters and digits."""
-CLEAR = 0.05
-"""Mean doubt of the read-out head over a page up to which it is of the kind that this one was trained on."""
+CLEAR = 0.08
+"""Mean doubt of the read-out head over a page up to which this one is asked: pages of signs alone have most."""
 _ACROSS, _DOWN = 5, 3
 _LEAST = -14.0
 """Log-probability below which it makes no difference what the read-out head says."""
