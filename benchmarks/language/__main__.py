@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.language import cases
 from benchmarks.language.ask import contains, is_exact, on_text, on_vision, vectors_of
 from benchmarks.language.cost import cost
-from optical_memory.model.language.model import ABSENT, LanguageModel, load
+from optical_memory.model.language.model import ABSENT, LanguageModel, is_refusal, load
 from optical_memory.model.language.weights import FOLDER
 from optical_memory.renderers.base import Page
 from optical_memory.training.language.quotes import Task
@@ -50,7 +50,7 @@ class Outcome:
     @property
     def refused(self) -> bool:
         """Whether the answer is that it is not there, where it is."""
-        return self.answer.startswith(ABSENT.rstrip(".")) and self.wanted != ABSENT
+        return is_refusal(self.answer) and self.wanted != ABSENT
 
 
 def one_page(model: LanguageModel, options: argparse.Namespace) -> Iterator[Outcome]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from optical_memory.model.language.model import ABSENT
 
@@ -27,13 +26,9 @@ def main(paths: list[str]) -> None:
     there = [each for each in asked if each["wanted"] != ABSENT]
     print("| above | not there, refused | there, refused | there, right |\n|---|---|---|---|")
     for least in THRESHOLDS:
-        right = sum(each["right"] for each in there if not _refused(each, least))
-        shares = (f"{sum(_refused(each, least) for each in some)} of {len(some)}" for some in (missing, there))
+        right = sum(each["right"] for each in there if each["absence"] <= least)
+        shares = (f"{sum(each['absence'] > least for each in some)} of {len(some)}" for some in (missing, there))
         print(f"| {least} | {' | '.join(shares)} | {right} of {len(there)} |")
-
-
-def _refused(answer: dict[str, Any], least: float) -> bool:
-    return bool(answer["absence"] > least)
 
 
 if __name__ == "__main__":

@@ -64,7 +64,12 @@ class Answer(Plain):
     @property
     def found(self) -> bool:
         """Whether the memory holds an answer."""
-        return not self.text.startswith(ABSENT.rstrip("."))
+        return not is_refusal(self.text)
+
+
+def is_refusal(text: str) -> bool:
+    """Return whether an answer is that the memory does not say."""
+    return text.startswith(ABSENT.rstrip("."))
 
 
 class LanguageModel(Decoding):
@@ -194,9 +199,9 @@ class LanguageModel(Decoding):
         plain = stream.answer
         usage = replace(plain.usage, seconds=time.perf_counter() - started)
         sure = math.exp(sum(plain.logs)) if plain.logs else 0.0
-        if names and about_another(plain.text, names, lines):
-            plain, sure = replace(plain, text=ABSENT, ids=tuple(self.tokenizer.encode(ABSENT)), logs=()), 1 - sure
-        if names:  # not before: what is said of another is not said
+        if names:  # held back till here: what is said of another is not said
+            if not is_refusal(plain.text) and about_another(plain.text, names, lines):
+                plain, sure = replace(plain, text=ABSENT, ids=tuple(self.tokenizer.encode(ABSENT)), logs=()), 1 - sure
             yield plain.text
         sources = self._sources(plain.text, lines, what)
         yield Answer(
@@ -229,7 +234,7 @@ class LanguageModel(Decoding):
         yield Answer(text=ABSENT, usage=usage, ended="stop", ids=(), certainty=1.0)
 
     def _sources(self, text: str, lines: Sequence[Line], what: Shown) -> tuple[Source, ...]:
-        if text.startswith(ABSENT.rstrip(".")):
+        if is_refusal(text):
             return ()
         recent = tuple(
             Source(turn_id=turn_id, page=0, line=0, text=said)

@@ -45,7 +45,8 @@ def train_fine(roots: Sequence[Path], out: Path, *, count: int, seconds: float, 
     """
     prose, code = (_files(roots, suffixes) for suffixes in (PROSE, CODE))
     if not (prose and code):
-        raise InputError(f"no *.md or no *.py under {', '.join(map(str, roots))}: sessions are made of both")
+        kinds = " or no ".join(f"files of {', '.join(each)}" for each in (PROSE, CODE))
+        raise InputError(f"no {kinds} under {', '.join(map(str, roots))}: sessions are made of both")
     drawn = paging.pages(Sessions(prose, code, seed), count)
     network, groups = load_network(torch.device("cpu")), []
     while part := list(islice(drawn, _AT_ONCE)):

@@ -161,6 +161,9 @@ def test_what_stands_by_another_name_is_not_said(language: Any, page: Page, monk
         assert (answer.text == ABSENT) is ("shop" in question) and (answer.sources == ()) is ("shop" in question)
     refused = language.answer([page], "Which port does shop-api use?")
     assert refused.certainty == pytest.approx(1 - plain.certainty) and not refused.doubtful
+    monkeypatch.setattr("optical_memory.model.language.model.is_refusal", lambda text: True)
+    own = language.answer([page], "Which port does shop-api use?")
+    assert (own.text, own.certainty) == (plain.text, plain.certainty), "the model's own refusal stays as sure as it was"
 
 
 def test_weights_that_are_missing_or_another_models(llama_folder: Path, adapter_folder: Path, tmp_path: Path) -> None:
