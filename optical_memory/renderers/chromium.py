@@ -1,20 +1,23 @@
 """The Chromium renderer: pages with roles, Markdown, code, East Asian and right-to-left text, and emoji.
 
-Chromium draws ink, black on white, and up to three pages in one picture: one in its red, one in its green and one in
-its blue channel. Taking a picture costs far more than drawing text, so three pages cost little more than one. The
-channels are added, never mixed, so a page's pixels do not depend on its neighbours. The ink of labels and
-links is coloured afterwards; a page with emoji is drawn alone, in full colour.
+Chromium draws ink, black on white. Most pages are put together from glyphs that it drew once (renderers/glyphs.py).
+Pages with characters that depend on their neighbours are drawn whole, up to three in one picture: one in its red, one
+in its green and one in its blue channel. Taking a picture costs far more than drawing text, so three pages cost little
+more than one. The channels are added, never mixed, so a page's pixels do not depend on its neighbours. The ink of
+labels and links is coloured afterwards; a page with emoji is drawn alone, in full colour.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Future
 from itertools import groupby, islice
+from operator import or_
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +27,11 @@ from optical_memory.errors import BrowserNotFoundError, LimitError, MissingExtra
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.browser import BrowserOptions, borrow, give_back
 from optical_memory.renderers.executable import find_executable, version
-from optical_memory.renderers.markup import Tint, mark_up, ramp
+from optical_memory.renderers.glyphs import CHANNELS, Sheets, blank, common, grey, is_whole, keys_of
+from optical_memory.renderers.markup import Decoration, decorate, mark_up, ramp
 from optical_memory.renderers.raster import downsample, levels
 from optical_memory.renderers.tab import Picture, Pixels
+from optical_memory.renderers.tiles import Keys, Tiles
 from optical_memory.renderers.visible import Repertoire
 from optical_memory.renderers.webfonts import load_faces, style
 
@@ -36,7 +41,15 @@ MAX_CHARACTERS = 200_000
 """Most cells of a page."""
 MAX_SIDE = 8192
 """Greatest width and height of a page, in px."""
-_PAGES_PER_PICTURE = 3
+_TOGETHER = 16
+"""Most pages of a stream whose glyphs are looked for together."""
+_KNOWN: dict[tuple[str, float, int], Tiles] = {}
+"""Tiles that any renderer of this process has drawn, by its key and the cell; the same pixels for all."""
+_MOST_KNOWN = 16
+_VALUES = np.arange(256)
+_SHADES = levels(255 * (255 - _VALUES) + 17 * _VALUES, 255 * 255)
+"""What lies on the shade under code, a grey level of ink, for each value of what was drawn; and the same in colour."""
+_SHADES_IN_COLOUR = ((238 * _VALUES + 127) // 255).astype(np.uint8)
 
 
 class ChromiumRenderer:
@@ -84,7 +97,7 @@ class ChromiumRenderer:
     def key(self) -> str:
         """Name, pixel version, version of Chromium, and the emoji font where there is one."""
         emoji = f"-{self._faces.emoji_digest[:12]}" if self._faces.emoji_digest else ""
-        return f"chromium-3-{version(self._options.executable)}{emoji}"
+        return f"chromium-4-{version(self._options.executable)}{emoji}"
 
     @property
     def repertoire(self) -> Repertoire:
@@ -106,19 +119,26 @@ class ChromiumRenderer:
     async def adraw(self, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[Raster]:
         """Draw layouts as :meth:`draw` does, without holding up the event loop."""
         browser = borrow(self._options, self)
-        pictures = [self._picture(group, size) for group in self._groups(layouts)]
-        drawn = await asyncio.gather(*(asyncio.wrap_future(browser.submit(picture)) for picture in pictures))
-        return [raster for rasters in drawn for raster in rasters]
+        works = [
+            asyncio.wrap_future(browser.submit(self._picture(group, size)))
+            if whole
+            else asyncio.to_thread(self._put_together, group, size)
+            for whole, group in self._groups(layouts)
+        ]
+        return [raster for rasters in await asyncio.gather(*works) for raster in rasters]
 
     def stream(self, layouts: Iterable[Layout], *, size: tuple[int, int]) -> Iterator[Raster]:
         """Draw layouts one after another, a few ahead of the one that is yielded, so that memory stays bounded."""
         browser = borrow(self._options, self)
         ahead: deque[Future[list[Raster]]] = deque()
         try:
-            for group in self._groups(layouts):
-                ahead.append(browser.submit(self._picture(group, size)))
-                if len(ahead) > 2 * self._options.tabs:
+            for whole, group in self._groups(layouts):
+                if whole:
+                    ahead.append(browser.submit(self._picture(group, size)))
+                while ahead and (not whole or len(ahead) > 2 * self._options.tabs):
                     yield from ahead.popleft().result()
+                if not whole:
+                    yield from self._put_together(group, size)
             while ahead:
                 yield from ahead.popleft().result()
         except CancelledError as error:
@@ -131,12 +151,46 @@ class ChromiumRenderer:
         """Let go of the browser; the last renderer to do so ends it. A later draw starts one again."""
         give_back(self._options, self)
 
-    def _groups(self, layouts: Iterable[Layout]) -> Iterator[list[Layout]]:
-        """Split layouts, in order, into those of one picture: up to three on one grid, or one in full colour."""
-        for (_, is_colour), run in groupby(layouts, lambda layout: (layout.grid, self._faces.has_emoji(layout))):
-            most = 1 if is_colour else _PAGES_PER_PICTURE
+    def _groups(self, layouts: Iterable[Layout]) -> Iterator[tuple[bool, list[Layout]]]:
+        """Split layouts, in order, into those of one picture, and those on one grid that need none.
+
+        In one picture are up to three on one grid, or one in full colour.
+        """
+
+        def kind(layout: Layout) -> tuple[Grid, bool, bool]:
+            return layout.grid, is_whole(layout, self._faces), self._faces.has_emoji(layout)
+
+        for (_, whole, is_colour), run in groupby(layouts, kind):
+            most = 1 if is_colour else CHANNELS if whole else _TOGETHER
             while group := list(islice(run, most)):
-                yield group
+                yield whole, group
+
+    def _put_together(self, layouts: Sequence[Layout], size: tuple[int, int]) -> list[Raster]:
+        """Return pages of one grid that are put together from tiles; what was never drawn before is drawn."""
+        for layout in layouts:
+            _check_limits(layout)
+        grid = layouts[0].grid
+        decorations = [decorate(layout) for layout in layouts]
+        pages = [keys_of(layout, how, self._faces) for layout, how in zip(layouts, decorations, strict=True)]
+        home = (self.key, grid.cell_width, grid.cell_height)
+        keys = np.concatenate([common(self._faces), *(page.ravel() for page in pages)])
+        tiles = (_KNOWN.get(home) or blank(grid)).learn(keys, lambda new: self._drawn(new, grid))
+        if home not in _KNOWN and len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.pop(next(iter(_KNOWN)), None)
+        _KNOWN[home] = tiles
+        full = (grid.width, grid.height)
+        return [
+            _finish(tiles.compose(page, full), how, grid, size) for page, how in zip(pages, decorations, strict=True)
+        ]
+
+    def _drawn(self, keys: Keys, grid: Grid) -> Raster:
+        """Return the tiles of glyphs that Chromium draws now."""
+        sheets = Sheets(keys, grid, self._faces)
+        browser = borrow(self._options, self)
+        works = [
+            browser.submit(self._shot(body, sheets.grid, sheets.fonts, sheets.style)) for body in sheets.pictures()
+        ]
+        return sheets.cut([work.result() for work in works])
 
     def _write_style(self, grid: Grid, numbers: int) -> str:
         return style(grid, numbers, self._faces.emoji_font)
@@ -146,25 +200,27 @@ class ChromiumRenderer:
         for layout in layouts:
             _check_limits(layout)
         pages = await asyncio.to_thread(lambda: [mark_up(layout, self._faces) for layout in layouts])
+        body = "".join(
+            f'<div class="p {"all" if page.has_colour else f"p{channel}"}"><div class=t>{page.html}</div></div>'
+            for channel, page in enumerate(pages)
+        )
         grid = layouts[0].grid
-        numbers = self._loaded.get(grid, 0)
-        for page in pages:
-            numbers |= page.faces
-        self._loaded[grid] = numbers  # fonts that tabs have loaded stay loaded: loading takes far longer than drawing
-        picture = Picture(
-            style=await asyncio.to_thread(self._style, grid, numbers),
-            body="".join(
-                f'<div class="p {"all" if page.has_colour else f"p{channel}"}"><div class=t>{page.html}</div></div>'
-                for channel, page in enumerate(pages)
-            ),
-            width=grid.width,
-            height=grid.height,
-        )
-        pixels = await borrow(self._options, self).shoot(picture, seconds=self._seconds)
-        inks = [pixels if page.has_colour else pixels[:, :, channel] for channel, page in enumerate(pages)]
+        pixels = await self._shot(body, grid, functools.reduce(or_, (page.faces for page in pages)))
+        rasters = [pixels if page.has_colour else pixels[:, :, channel] for channel, page in enumerate(pages)]
         return await asyncio.to_thread(
-            lambda: [_finish(ink, page.tints, grid, size) for ink, page in zip(inks, pages, strict=True)]
+            lambda: [
+                _finish(raster if page.has_colour else grey(raster), page.decoration, grid, size)
+                for raster, page in zip(rasters, pages, strict=True)
+            ]
         )
+
+    async def _shot(self, body: str, grid: Grid, fonts: int, rules: str = "") -> Pixels:
+        """Return the pixels of a picture as large as a grid, with text in its cells. Runs on the browser's thread."""
+        fonts |= self._loaded.get(grid, 0)
+        self._loaded[grid] = fonts  # fonts that tabs have loaded stay loaded: loading takes far longer than drawing
+        css = await asyncio.to_thread(self._style, grid, fonts)
+        picture = Picture(style=css + rules, body=body, width=grid.width, height=grid.height)
+        return await borrow(self._options, self).shoot(picture, seconds=self._seconds)
 
 
 def _check_limits(layout: Layout) -> None:
@@ -176,20 +232,22 @@ def _check_limits(layout: Layout) -> None:
         raise LimitError(f"a page of {characters:,} characters; at most {MAX_CHARACTERS:,} can be drawn")
 
 
-_LEVELS = levels(255 - np.arange(256, dtype=np.uint16), 255).tolist()
-
-
-def _finish(ink: Pixels, tints: Sequence[Tint], grid: Grid, size: tuple[int, int]) -> Raster:
-    """Bring drawn ink, grey or in colour, to grey levels and to ``size``, and colour it."""
-    if ink.ndim == 2:
-        ink = np.asarray(Image.fromarray(np.ascontiguousarray(ink)).point(_LEVELS))
-    raster = downsample(ink, size)
-    if not tints:
+def _finish(raster: Raster, decoration: Decoration, grid: Grid, size: tuple[int, int]) -> Raster:
+    """Shade what is code on a raster, at grey levels or in colour; bring it to ``size``, and colour its ink."""
+    shades = _SHADES if raster.ndim == 2 else _SHADES_IN_COLOUR
+    if decoration.code and not raster.flags.writeable:
+        raster = raster.copy()
+    for row, first, end in decoration.code:
+        columns = slice(math.ceil(first * grid.cell_width), math.ceil(end * grid.cell_width))
+        part = raster[row * grid.cell_height : (row + 1) * grid.cell_height, columns]
+        part[:] = shades[part]
+    raster = downsample(raster, size)
+    if not decoration.tints:
         return raster
     if raster.ndim == 2:
         raster = np.asarray(Image.merge("RGB", [Image.fromarray(raster)] * 3)).copy()
     x, y = size[0] / grid.width, size[1] / grid.height
-    for tint in tints:
+    for tint in decoration.tints:
         rows = slice(round(tint.row * grid.cell_height * y), round((tint.row + 1) * grid.cell_height * y))
         columns = slice(round(tint.first * grid.cell_width * x), round(tint.end * grid.cell_width * x))
         raster[rows, columns] = ramp(tint.colour)[raster[rows, columns, 0]]

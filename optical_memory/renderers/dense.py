@@ -6,21 +6,18 @@ letter in its isolated form.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from optical_memory.errors import InputError
-from optical_memory.renderers import atlas
-from optical_memory.renderers.base import WIDE, Grid, Layout, Raster
+from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.raster import downsample
+from optical_memory.renderers.tiles import Keys, Tiles, characters
 from optical_memory.renderers.visible import Repertoire, default_repertoire
 
 Theme = Literal["light", "dark"]
-_CODE_POINTS = 0x110000
 
 
 class DenseRenderer:
@@ -33,7 +30,7 @@ class DenseRenderer:
         if theme not in ("light", "dark"):
             raise InputError(f"unknown theme {theme!r}; use 'light' or 'dark'")
         self._theme = theme
-        self._caches: dict[tuple[float, int, float, int], _TileCache] = {}
+        self._tiles: dict[tuple[float, int, float, int], Tiles] = {}
 
     @property
     def key(self) -> str:
@@ -54,7 +51,7 @@ class DenseRenderer:
 
     def close(self) -> None:
         """Drop the tiles."""
-        self._caches = {}
+        self._tiles = {}
 
     def _draw(self, layout: Layout, size: tuple[int, int]) -> Raster:
         grid = layout.grid
@@ -63,13 +60,20 @@ class DenseRenderer:
         # Where cells end on whole pixels of the tier, averaging its tiles is averaging the page.
         canonical = (grid.cell_width, grid.cell_height)
         cell = _cell_at(grid, size) or canonical
-        raster = self._cache(canonical, cell).page(layout, size if cell != canonical else (grid.width, grid.height))
+        codes = characters(layout.cells)
+        tiles = self._tiles.get((*canonical, *cell)) or Tiles(cell)
+        tiles = self._tiles[*canonical, *cell] = tiles.learn(codes, lambda new: _tiles(new, canonical, cell))
+        raster = tiles.compose(codes, size if cell != canonical else (grid.width, grid.height))
         raster = downsample(raster, size)
         return raster if self._theme == "light" else 255 - raster
 
-    def _cache(self, canonical: tuple[float, int], cell: tuple[float, int]) -> _TileCache:
-        key = (*canonical, *cell)
-        return self._caches.get(key) or self._caches.setdefault(key, _TileCache(canonical, cell))
+
+def _tiles(codes: Keys, canonical: tuple[float, int], cell: tuple[float, int]) -> Raster:
+    """Return tiles of ``cell`` (width, height in px), averaged from those of the cell on the grid."""
+    from optical_memory.renderers import atlas  # the glyphs: not before a page is drawn
+
+    pairs = downsample(atlas.tiles(codes, *canonical), (round(2 * cell[0]), cell[1]))
+    return np.stack((pairs, pairs), axis=1)
 
 
 def _cell_at(grid: Grid, size: tuple[int, int]) -> tuple[int, int] | None:
@@ -77,67 +81,3 @@ def _cell_at(grid: Grid, size: tuple[int, int]) -> tuple[int, int] | None:
     across, rest_x = divmod(grid.cell_width * size[0], grid.width)
     down, rest_y = divmod(grid.cell_height * size[1], grid.height)
     return (int(across), int(down)) if rest_x == rest_y == 0 and across >= 1 and down >= 1 else None
-
-
-class _TileCache:
-    """Tiles of one cell size, fetched from the atlas when a page first needs them.
-
-    ``canonical`` is the cell on the grid, ``cell`` the cell as drawn, both (width, height) in px.
-    """
-
-    def __init__(self, canonical: tuple[float, int], cell: tuple[float, int]) -> None:
-        self._canonical = canonical
-        self._pair = (round(2 * cell[0]), int(cell[1]))
-        self._lock = threading.Lock()
-        self._pairs = np.zeros((1, self._pair[1], self._pair[0]), np.uint8)
-        self._tiles = _Tiles(np.zeros(_CODE_POINTS, np.uint16), self._pairs)
-
-    def page(self, layout: Layout, size: tuple[int, int]) -> Raster:
-        """Return the page at ``size``, at which its cells are this cache's."""
-        codes = layout.cells
-        is_half = codes == WIDE
-        if is_half.any():
-            codes = np.where(is_half, np.roll(codes, 1, axis=1), codes)
-        tiles = self._tiles
-        slots = tiles.slots[codes]
-        if not slots.all():
-            tiles = self._learn(codes[slots == 0])
-            slots = tiles.slots[codes]
-        return tiles.compose(slots, size)
-
-    def _learn(self, codes: npt.NDArray[np.uint32]) -> _Tiles:
-        with self._lock:
-            new = np.unique(codes)
-            new = new[self._tiles.slots[new] == 0]
-            pairs = downsample(atlas.tiles(new, *self._canonical), self._pair)
-            slots = self._tiles.slots.copy()
-            slots[new] = len(self._pairs) + np.arange(len(new))
-            self._pairs = np.concatenate((self._pairs, pairs))
-            self._tiles = _Tiles(slots, self._pairs)
-            return self._tiles
-
-
-class _Tiles:
-    """Pairs of cells, (slots, height, width) px, ready to be gathered. ``slots`` is 0 for what is not here yet."""
-
-    def __init__(self, slots: npt.NDArray[np.uint16], pairs: Raster) -> None:
-        self.slots = slots
-        self._height, self._width = pairs.shape[1:]
-        half = -(-self._width // 2)
-        padded = np.pad(pairs.transpose(1, 0, 2), ((0, 0), (0, 0), (0, 2 * half - self._width)))
-        self._rows = padded.view(f"V{half}")  # (height, slots, 2): a row of px of a cell as one item
-
-    def compose(self, slots: npt.NDArray[np.uint16], size: tuple[int, int]) -> Raster:
-        """Put the cells of a page, (rows, columns) slots, side by side: one row of px of all cells at a time."""
-        rows, columns = slots.shape
-        width, height = columns // 2 * self._width, rows * self._height
-        raster = np.full((size[1], size[0]), 255, np.uint8)
-        inside = raster[:height, :width].reshape(rows, self._height, columns // 2, self._width)
-        halves = 2 * slots.astype(np.intp)
-        halves[:, 1::2] += 1
-        gathered = np.empty((rows, columns), self._rows.dtype)
-        for y in range(self._height):
-            np.take(self._rows[y].reshape(-1), halves, out=gathered, mode="clip")
-            pairs = gathered.view(np.uint8).reshape(rows, columns // 2, -1)
-            inside[:, y] = pairs[:, :, : self._width]
-        return raster

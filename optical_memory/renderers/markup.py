@@ -34,7 +34,7 @@ ROLE_COLOURS: dict[str, Colour] = {
 }
 LINK_COLOUR: Colour = (20, 70, 190)
 _MAX_LABEL = 64  # characters of a header that are coloured when no colon ends it
-_CLASSES = ["", "b", "i", "b i", "c", "b c", "i c", "b i c"]  # by Style, links left out
+CLASSES = ("", "b", "i")  # the ways to draw a character, see Decoration
 _SHAPED, _REVERSED = 1, 2
 """Right-to-left text whose letters a text font shapes, and such text drawn letter by letter."""
 _BREAKS = frozenset((NEWLINE_MARK, TAB_MARK, HEADER_MARK))
@@ -53,12 +53,21 @@ class Tint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decoration:
+    """How the cells of a page are drawn (an index of CLASSES each), its code: (row, first cell, end), its tints."""
+
+    ways: npt.NDArray[np.uint8]
+    code: tuple[tuple[int, int, int], ...]
+    tints: tuple[Tint, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Markup:
-    """A page for Chromium: its rows as HTML, the fonts it needs (bits by number), and its tints."""
+    """A page for Chromium: its rows as HTML, the fonts it needs (bits by number), and what is done to its ink."""
 
     html: str
     faces: int
-    tints: tuple[Tint, ...]
+    decoration: Decoration
 
     @property
     def has_colour(self) -> bool:
@@ -77,18 +86,15 @@ def ramp(colour: Colour) -> npt.NDArray[np.uint8]:
 def mark_up(layout: Layout, faces: Faces) -> Markup:
     """Turn a layout into markup. Errors: InputError for a character that no shipped font draws."""
     cells = np.where((layout.cells == 0) | (layout.cells == WIDE), np.uint32(ord(" ")), layout.cells)
-    used = _used(cells, layout, faces)
-    styles, colours = _decorate(layout)
-    right = layout.cells == WIDE
-    styles[:, 1:][right[:, 1:]] = styles[:, :-1][right[:, 1:]]
-    page = _Page(layout, cells, styles, faces)
+    used = fonts_of(cells, faces, "".join(marks for _, marks in layout.marks))
+    decoration = decorate(layout)
+    page = _Page(layout, cells, decoration.ways, faces)
     html = "\n".join(page.row(row) for row in range(len(cells)))
-    return Markup(html=html, faces=used, tints=tuple(_tints(colours)))
+    return Markup(html=html, faces=used, decoration=decoration)
 
 
-def _used(cells: npt.NDArray[np.uint32], layout: Layout, faces: Faces) -> int:
-    """Return the numbers of the fonts that a page needs, as bits."""
-    marks = "".join(marks for _, marks in layout.marks)
+def fonts_of(cells: npt.NDArray[np.uint32], faces: Faces, marks: str = "") -> int:
+    """Return the numbers of the fonts that draw characters, as bits. Errors: InputError where there is none."""
     codes = np.concatenate((cells.ravel(), np.frombuffer(marks.encode("utf-32-le", "surrogatepass"), "<u4")))
     if codes.max(initial=0) >= len(faces.table):
         raise InputError(f"a layout holds {int(codes.max())}, which is no code point")
@@ -99,13 +105,23 @@ def _used(cells: npt.NDArray[np.uint32], layout: Layout, faces: Faces) -> int:
     return int(np.bitwise_or.reduce(1 << np.unique(numbers).astype(np.int64)))
 
 
-def _decorate(layout: Layout) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
-    """Return styles and colours (0xRRGGBB) of all cells."""
+def decorate(layout: Layout) -> Decoration:
+    """Return how a page is decorated, by the roles of its turns and their Markdown."""
     styles = np.zeros(layout.cells.shape, np.uint8)
     colours = np.zeros(layout.cells.shape, np.uint32)
     for span in layout.spans:
         _decorate_span(layout, span, styles.ravel(), colours.ravel())
-    return styles, colours
+    right = layout.cells == WIDE
+    styles[:, 1:][right[:, 1:]] = styles[:, :-1][right[:, 1:]]
+    is_strong, is_emphasised = styles & np.uint8(Style.STRONG) != 0, styles & np.uint8(Style.EMPHASIS) != 0
+    return Decoration(
+        ways=np.where(is_strong, np.uint8(1), np.where(is_emphasised, np.uint8(2), np.uint8(0))),
+        code=tuple(run[:3] for run in _runs(styles & np.uint8(Style.CODE))),
+        tints=tuple(
+            Tint(row=row, first=first, end=end, colour=(packed >> 16, packed >> 8 & 255, packed & 255))
+            for row, first, end, packed in _runs(colours)
+        ),
+    )
 
 
 def _decorate_span(layout: Layout, span: Span, styles: npt.NDArray[np.uint8], colours: npt.NDArray[np.uint32]) -> None:
@@ -134,35 +150,42 @@ def _decorate_span(layout: Layout, span: Span, styles: npt.NDArray[np.uint8], co
             styles[where] |= int(style)
 
 
+def right_to_left(cells: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
+    """Return which characters are of scripts that are written from right to left."""
+    found = np.zeros(cells.shape, np.bool_)
+    for first, end in _RTL_BLOCKS:
+        found |= (cells >= first) & (cells < end)
+    return found
+
+
 def _packed(colour: Colour) -> int:
     return colour[0] << 16 | colour[1] << 8 | colour[2]
 
 
-def _tints(colours: npt.NDArray[np.uint32]) -> Iterator[Tint]:
-    for row in np.flatnonzero(colours.any(axis=1)).tolist():
-        edges = np.flatnonzero(np.diff(colours[row], prepend=0, append=0)).tolist()
+def _runs(values: npt.NDArray[np.uint8] | npt.NDArray[np.uint32]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield row, first cell, end and value of the runs of each value but 0."""
+    for row in np.flatnonzero(values.any(axis=1)).tolist():
+        edges = np.flatnonzero(np.diff(values[row], prepend=0, append=0)).tolist()
         for first, end in pairwise(edges):
-            if packed := int(colours[row, first]):
-                yield Tint(row=row, first=first, end=end, colour=(packed >> 16, packed >> 8 & 255, packed & 255))
+            if value := int(values[row, first]):
+                yield row, first, end, value
 
 
 class _Page:
     """Writes the rows of one page."""
 
     def __init__(
-        self, layout: Layout, cells: npt.NDArray[np.uint32], styles: npt.NDArray[np.uint8], faces: Faces
+        self, layout: Layout, cells: npt.NDArray[np.uint32], ways: npt.NDArray[np.uint8], faces: Faces
     ) -> None:
         self._columns = cells.shape[1]
         self._keep = layout.cells != WIDE
         self._numbers = faces.table[cells]
         self._codes = np.where(self._numbers == LAST, cells + np.uint32(PRIVATE), cells)
-        self._styles = styles & np.uint8(7)
-        is_rtl = np.zeros(cells.shape, np.bool_)
-        for first, end in _RTL_BLOCKS:
-            is_rtl |= (cells >= first) & (cells < end)
+        self._ways = ways
+        is_rtl = right_to_left(cells)
         self._rtl = np.where(is_rtl, np.where(self._numbers == LAST, _REVERSED, _SHAPED), 0)
         self._cells = cells
-        special = self._styles.astype(np.bool_) | is_rtl | (self._numbers == EMOJI)
+        special = self._ways.astype(np.bool_) | is_rtl | (self._numbers == EMOJI)
         self._is_plain = ~special.any(axis=1)
         self._marks: dict[int, list[tuple[int, str]]] = {}
         for cell, marks in layout.marks:
@@ -179,7 +202,7 @@ class _Page:
         clusters = list(text)
         for column, marks in self._marks.get(row, ()):
             clusters[int(np.searchsorted(places, column))] += marks
-        line = _Line(clusters, self._styles[row][places], self._numbers[row][places] == EMOJI)
+        line = _Line(clusters, self._ways[row][places], self._numbers[row][places] == EMOJI)
         out, done = [], 0
         kinds = self._rtl[row][places]
         source = self._cells[row][places].astype("<u4").tobytes().decode("utf-32-le")
@@ -211,22 +234,22 @@ def _rtl_runs(text: str, kinds: Sequence[int]) -> Iterator[tuple[int, int, int]]
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """The characters of a row with their styles; ``emoji`` says which are drawn by the colour font."""
+    """The characters of a row and how each is drawn; ``emoji`` says which are drawn by the colour font."""
 
     clusters: Sequence[str]
-    styles: npt.NDArray[np.uint8]
+    ways: npt.NDArray[np.uint8]
     emoji: npt.NDArray[np.bool_]
 
     def html(self, first: int, end: int, *, backwards: bool = False) -> str:
         """Return characters ``first`` to ``end`` as HTML, from the last to the first where ``backwards``."""
-        keys = self.styles[first:end].astype(np.int32) + np.where(
-            self.emoji[first:end], np.arange(8, 8 + end - first), 0
+        keys = self.ways[first:end].astype(np.int32) + np.where(
+            self.emoji[first:end], np.arange(len(CLASSES), len(CLASSES) + end - first), 0
         )
         edges = [0, *(np.flatnonzero(np.diff(keys)) + 1).tolist(), end - first] if end > first else []
         out = []
         for start, stop in pairwise(edges):
             run = self.clusters[first + start : first + stop]
             text = escape("".join(reversed(run) if backwards else run), quote=False)
-            name = "e w2" if self.emoji[first + start] else _CLASSES[int(self.styles[first + start])]
+            name = "e w2" if self.emoji[first + start] else CLASSES[int(self.ways[first + start])]
             out.append(f'<span class="{name}">{text}</span>' if name else text)
         return "".join(reversed(out) if backwards else out)

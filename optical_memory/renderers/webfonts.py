@@ -57,7 +57,6 @@ font-synthesis:none;font-kerning:none;font-variant-ligatures:none;text-rendering
 letter-spacing:0;tab-size:1;text-size-adjust:none;direction:ltr;text-align:left}}
 .p0{{background:#f00}}.p1{{background:#0f0}}.p2{{background:#00f}}.all{{background:#fff}}
 .i{{font-family:om-italic,om-text,om-cjk,om-last}}.b{{font-family:om-bold,om-text,om-cjk,om-last}}
-.c{{background:#00000011;padding:{padding}px 0}}
 .r,.e{{display:inline-block;height:{line}px;overflow:hidden;vertical-align:top}}
 .r{{direction:rtl;unicode-bidi:isolate;text-align:right}}
 .e{{font:{emoji}px/{line}px om-emoji;text-align:center}}
@@ -138,7 +137,6 @@ def style(grid: Grid, numbers: int, emoji_font: Path | None) -> str:
         transform=_scaling(grid.cell_width / pitch, grid.cell_height / line),
         size=(size + 0.25) / _FONT_STEPS,  # safely within the step
         line=line,
-        padding=(line - natural) / 2,
         emoji=min(2 * pitch / 1.3, line / 1.2),
     )
     widths = "".join(f".w{cells}{{width:{cells * pitch}px}}" for cells in range(1, grid.columns + 1))

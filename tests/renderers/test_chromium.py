@@ -28,6 +28,8 @@ from optical_memory.renderers.layout import Run, lay_out
 from optical_memory.renderers.visible import NARROW, WIDE
 
 GRID = Grid(width=1024, height=1024, cell_width=10, cell_height=16)
+MARK = "\u0301"
+"""A character with it depends on its neighbour: its page is drawn whole, in a picture of its own."""
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +97,11 @@ def test_a_letter_looks_alike_wherever_it_stands(
     assert len(shapes) == 1
 
 
-def test_pages_drawn_together_do_not_touch_each_other(chromium: ChromiumRenderer) -> None:
-    texts = ["first " * 50, "second " * 90, "third " * 10, "fourth " * 200]
+@pytest.mark.parametrize("mark", ["", MARK])
+def test_pages_drawn_together_do_not_touch_each_other(chromium: ChromiumRenderer, mark: str) -> None:
+    texts = [
+        f"{word}{mark} " * count for word, count in (("first", 50), ("second", 90), ("third", 10), ("fourth", 200))
+    ]
     alone = [pixels(chromium, text) for text in texts]
     layouts = [
         lay_out(
@@ -151,12 +156,12 @@ def test_every_character_of_the_basic_plane_has_ink_of_its_own(chromium: Chromiu
 
 
 def test_a_picture_that_takes_too_long_is_an_error_and_the_next_is_drawn(chromium: ChromiumRenderer) -> None:
-    before = pixels(chromium, "in time")
+    before = pixels(chromium, f"in time{MARK}")
     hasty = ChromiumRenderer(seconds=0.0005)
     with pytest.raises(RenderTimeoutError, match="longer than"):
-        pixels(hasty, "too late " * 500)
+        pixels(hasty, f"too late{MARK} " * 500)
     hasty.close()
-    assert np.array_equal(pixels(chromium, "in time"), before)
+    assert np.array_equal(pixels(chromium, f"in time{MARK}"), before)
 
 
 def test_without_a_browser_pages_are_dense(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -212,11 +217,11 @@ def test_hostile_turns_fetch_nothing_and_run_nothing(chromium: ChromiumRenderer)
 
 
 def test_a_killed_browser_is_started_again_and_no_page_is_lost(chromium: ChromiumRenderer) -> None:
-    before = pixels(chromium, "still here")
+    before = pixels(chromium, f"still here{MARK}")
     pid = chromium.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert np.array_equal(pixels(chromium, "still here"), before)
+    assert np.array_equal(pixels(chromium, f"still here{MARK}"), before)
     assert chromium.pid != pid
 
 
@@ -226,17 +231,17 @@ def test_a_killed_renderer_process_is_noticed_and_its_page_drawn_anew() -> None:
         pytest.skip("Chromium is not installed")
     renderer = ChromiumRenderer(tabs=1, seconds=500)  # a death that is not noticed ends in a timeout
     try:
-        before = pixels(renderer, "still here")
+        before = pixels(renderer, f"still here{MARK}")
         chance = random.Random(7)
         for _ in range(6):
             timer = threading.Timer(chance.random() * 0.2, kill_renderers, [renderer])
             timer.start()
             while timer.is_alive():
-                assert np.array_equal(pixels(renderer, "still here"), before)
+                assert np.array_equal(pixels(renderer, f"still here{MARK}"), before)
             timer.join()
-            assert np.array_equal(pixels(renderer, "still here"), before)
+            assert np.array_equal(pixels(renderer, f"still here{MARK}"), before)
         kill_renderers(renderer)  # while nothing is drawn
-        assert np.array_equal(pixels(renderer, "still here"), before)
+        assert np.array_equal(pixels(renderer, f"still here{MARK}"), before)
     finally:
         renderer.close()
 
