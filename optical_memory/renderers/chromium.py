@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,15 +20,14 @@ from operator import or_
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from optical_memory.errors import BrowserNotFoundError, LimitError, MissingExtraError, RenderError
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.browser import BrowserOptions, borrow, give_back
 from optical_memory.renderers.executable import find_executable, version
 from optical_memory.renderers.glyphs import CHANNELS, Sheets, blank, common, grey, is_whole, keys_of
-from optical_memory.renderers.markup import Decoration, decorate, mark_up, ramp
-from optical_memory.renderers.raster import downsample, levels
+from optical_memory.renderers.inked import Inked, finish
+from optical_memory.renderers.markup import decorate, mark_up
 from optical_memory.renderers.tab import Picture, Pixels
 from optical_memory.renderers.tiles import Keys, Tiles
 from optical_memory.renderers.visible import Repertoire
@@ -46,10 +44,6 @@ _TOGETHER = 16
 _KNOWN: dict[tuple[str, float, int], Tiles] = {}
 """Tiles that any renderer of this process has drawn, by its key and the cell; the same pixels for all."""
 _MOST_KNOWN = 16
-_VALUES = np.arange(256)
-_SHADES = levels(255 * (255 - _VALUES) + 17 * _VALUES, 255 * 255)
-"""What lies on the shade under code, a grey level of ink, for each value of what was drawn; and the same in colour."""
-_SHADES_IN_COLOUR = ((238 * _VALUES + 127) // 255).astype(np.uint8)
 
 
 class ChromiumRenderer:
@@ -116,6 +110,10 @@ class ChromiumRenderer:
         """
         return list(self.stream(layouts, size=size))
 
+    def paint(self, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[bytes]:
+        """Draw layouts as PNG bytes, quicker than by their rasters. Errors: draw's."""
+        return [inked.png() for inked in self._stream(layouts, size)]
+
     async def adraw(self, layouts: Sequence[Layout], *, size: tuple[int, int]) -> list[Raster]:
         """Draw layouts as :meth:`draw` does, without holding up the event loop."""
         browser = borrow(self._options, self)
@@ -125,12 +123,15 @@ class ChromiumRenderer:
             else asyncio.to_thread(self._put_together, group, size)
             for whole, group in self._groups(layouts)
         ]
-        return [raster for rasters in await asyncio.gather(*works) for raster in rasters]
+        return [inked.raster() for page in await asyncio.gather(*works) for inked in page]
 
     def stream(self, layouts: Iterable[Layout], *, size: tuple[int, int]) -> Iterator[Raster]:
         """Draw layouts one after another, a few ahead of the one that is yielded, so that memory stays bounded."""
+        return (inked.raster() for inked in self._stream(layouts, size))
+
+    def _stream(self, layouts: Iterable[Layout], size: tuple[int, int]) -> Iterator[Inked]:
         browser = borrow(self._options, self)
-        ahead: deque[Future[list[Raster]]] = deque()
+        ahead: deque[Future[list[Inked]]] = deque()
         try:
             for whole, group in self._groups(layouts):
                 if whole:
@@ -165,7 +166,7 @@ class ChromiumRenderer:
             while group := list(islice(run, most)):
                 yield whole, group
 
-    def _put_together(self, layouts: Sequence[Layout], size: tuple[int, int]) -> list[Raster]:
+    def _put_together(self, layouts: Sequence[Layout], size: tuple[int, int]) -> list[Inked]:
         """Return pages of one grid that are put together from tiles; what was never drawn before is drawn."""
         for layout in layouts:
             _check_limits(layout)
@@ -180,7 +181,7 @@ class ChromiumRenderer:
         _KNOWN[home] = tiles
         full = (grid.width, grid.height)
         return [
-            _finish(tiles.compose(page, full), how, grid, size) for page, how in zip(pages, decorations, strict=True)
+            finish(tiles.compose(page, full), how, grid, size) for page, how in zip(pages, decorations, strict=True)
         ]
 
     def _drawn(self, keys: Keys, grid: Grid) -> Raster:
@@ -195,7 +196,7 @@ class ChromiumRenderer:
     def _write_style(self, grid: Grid, numbers: int) -> str:
         return style(grid, numbers, self._faces.emoji_font)
 
-    async def _picture(self, layouts: Sequence[Layout], size: tuple[int, int]) -> list[Raster]:
+    async def _picture(self, layouts: Sequence[Layout], size: tuple[int, int]) -> list[Inked]:
         """Draw the layouts of one picture. Runs on the browser's thread; the arithmetic on others."""
         for layout in layouts:
             _check_limits(layout)
@@ -209,7 +210,7 @@ class ChromiumRenderer:
         rasters = [pixels if page.has_colour else pixels[:, :, channel] for channel, page in enumerate(pages)]
         return await asyncio.to_thread(
             lambda: [
-                _finish(raster if page.has_colour else grey(raster), page.decoration, grid, size)
+                finish(raster if page.has_colour else grey(raster), page.decoration, grid, size)
                 for raster, page in zip(rasters, pages, strict=True)
             ]
         )
@@ -230,25 +231,3 @@ def _check_limits(layout: Layout) -> None:
     characters = layout.cells.size + sum(len(marks) for _, marks in layout.marks)
     if characters > MAX_CHARACTERS:
         raise LimitError(f"a page of {characters:,} characters; at most {MAX_CHARACTERS:,} can be drawn")
-
-
-def _finish(raster: Raster, decoration: Decoration, grid: Grid, size: tuple[int, int]) -> Raster:
-    """Shade what is code on a raster, at grey levels or in colour; bring it to ``size``, and colour its ink."""
-    shades = _SHADES if raster.ndim == 2 else _SHADES_IN_COLOUR
-    if decoration.code and not raster.flags.writeable:
-        raster = raster.copy()
-    for row, first, end in decoration.code:
-        columns = slice(math.ceil(first * grid.cell_width), math.ceil(end * grid.cell_width))
-        part = raster[row * grid.cell_height : (row + 1) * grid.cell_height, columns]
-        part[:] = shades[part]
-    raster = downsample(raster, size)
-    if not decoration.tints:
-        return raster
-    if raster.ndim == 2:
-        raster = np.asarray(Image.merge("RGB", [Image.fromarray(raster)] * 3)).copy()
-    x, y = size[0] / grid.width, size[1] / grid.height
-    for tint in decoration.tints:
-        rows = slice(round(tint.row * grid.cell_height * y), round((tint.row + 1) * grid.cell_height * y))
-        columns = slice(round(tint.first * grid.cell_width * x), round(tint.end * grid.cell_width * x))
-        raster[rows, columns] = ramp(tint.colour)[raster[rows, columns, 0]]
-    return raster

@@ -48,8 +48,13 @@ def encode(raster: Raster) -> bytes:
     palette, indexes = _indexed(raster)
     if indexes is None:
         return _assemble(raster.shape, 8, _RGB, raster.reshape(len(raster), -1))
+    return encode_indexed(indexes, palette)
+
+
+def encode_indexed(indexes: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8]) -> bytes:
+    """Return a raster of ``indexes`` (H, W) into a palette (n, 3) as PNG bytes: quicker than to find its colours."""
     depth = next(depth for depth in (1, 2, 4, 8) if len(palette) <= 1 << depth)
-    return _assemble(raster.shape, depth, _PALETTE, _packed_indexes(indexes, depth), palette.tobytes())
+    return _assemble(indexes.shape, depth, _PALETTE, _packed_indexes(indexes, depth), palette.tobytes())
 
 
 def decode(png: bytes) -> Raster:

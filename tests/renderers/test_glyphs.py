@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from optical_memory.renderers import ChromiumRenderer
+from optical_memory.renderers import ChromiumRenderer, png
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.browser import borrow
 from optical_memory.renderers.glyphs import Sheets, common, is_whole
@@ -18,6 +18,7 @@ from optical_memory.renderers.markup import right_to_left
 from optical_memory.renderers.tiles import Keys
 from optical_memory.renderers.visible import NARROW, WIDE
 
+MARK = "\u0301"
 ROOT = Path(__file__).parents[2]
 CODE = (ROOT / "optical_memory/asking.py").read_text("utf-8")
 PROSE = (ROOT / "docs/keeping.md").read_text("utf-8")
@@ -46,7 +47,8 @@ def laid_out(renderer: ChromiumRenderer, grid: Grid, text: str, role: str = "use
 
 
 def drawn_whole(renderer: ChromiumRenderer, layouts: list[Layout], size: tuple[int, int]) -> list[Raster]:
-    return borrow(renderer._options, renderer).submit(renderer._picture(layouts, size)).result()
+    pages = borrow(renderer._options, renderer).submit(renderer._picture(layouts, size)).result()
+    return [page.raster() for page in pages]
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -139,3 +141,22 @@ def test_a_character_that_no_font_draws_is_an_error(chromium: ChromiumRenderer) 
         cells[1, 1] = code
         with pytest.raises(InputError, match=says):
             chromium.draw([Layout(id="x", grid=grid_of(80, 60), cells=cells, text="")], size=(800, 600))
+
+
+def test_painted_pages_have_the_pixels_of_drawn_ones(chromium: ChromiumRenderer) -> None:
+    grid = grid_of(12.5, 20)
+    links = "see https://example.org/a and [that](http://example.org/b) " * 2
+    runs = [
+        Run(turn_id=role, role=role, text=f"{links}`code`", header=f"{role}:")
+        for role in ("system", "user", "assistant", "tool")
+    ]
+    mixed, *_ = lay_out(runs, grid, renderer_key=chromium.key, repertoire=chromium.repertoire)
+    plain, *_ = lay_out(
+        [Run(turn_id="t", role="tool", text=CODE)], grid, renderer_key="x", repertoire=chromium.repertoire
+    )
+    layouts = [mixed, plain, *laid_out(chromium, grid, f"a{MARK} `b`"), *laid_out(chromium, grid, "")]
+    for size in ((800, 600), (480, 360), (333, 250)):
+        painted = [png.decode(data) for data in png.paint(chromium, layouts, size=size)]
+        drawn = chromium.draw(layouts, size=size)
+        assert [page.ndim for page in drawn] == [3, 2, 3, 3]
+        assert all(map(np.array_equal, painted, drawn))
