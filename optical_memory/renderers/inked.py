@@ -44,7 +44,7 @@ class Inked:
         colours = list(dict.fromkeys(colour for _, _, colour in self.tints))
         if self.ink.ndim == 3 or not 0 < len(colours) < _MOST_COLOURS:
             return png.encode(self.raster())
-        indexes: Raster = self.ink >> 4
+        indexes = (self.ink >> 4).astype(np.uint8)
         for rows, columns, colour in self.tints:
             indexes[rows, columns] += GREY_LEVELS * (1 + colours.index(colour))
         palette = [np.repeat(_GREYS[:, None], 3, axis=1), *(ramp(colour)[_GREYS] for colour in colours)]
