@@ -17,6 +17,7 @@ from optical_memory.renderers import ChromiumRenderer, png
 from optical_memory.renderers.base import Grid
 from optical_memory.renderers.layout import Run, lay_out
 
+TOGETHER = 16
 GRID = Grid(width=1024, height=1024, cell_width=10, cell_height=16)
 
 
@@ -49,11 +50,12 @@ def main() -> None:
     print(f"start: {resident_mb():.0f} MB resident in the process tree")
     start, start_processor = time.perf_counter(), processor_seconds()
     layouts = lay_out([run], GRID, renderer_key=renderer.key, repertoire=renderer.repertoire)[: options.pages]
-    for raster in renderer.stream(layouts, size=(1024, 1024)):
-        size += len(png.encode(raster))
-        drawn += 1
-        if drawn == len(layouts) // 2:
+    for first in range(0, len(layouts), TOGETHER):
+        pages = png.paint(renderer, layouts[first : first + TOGETHER], size=(1024, 1024))
+        size += sum(map(len, pages))
+        if drawn < len(layouts) // 2 <= drawn + len(pages):
             print(f"middle: {resident_mb():.0f} MB")
+        drawn += len(pages)
     seconds, processor = time.perf_counter() - start, processor_seconds() - start_processor
     print(f"end: {resident_mb():.0f} MB")
     print(
