@@ -25,7 +25,7 @@ from optical_memory.errors import BrowserNotFoundError, LimitError, MissingExtra
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.browser import BrowserOptions, borrow, give_back
 from optical_memory.renderers.executable import find_executable, version
-from optical_memory.renderers.glyphs import CHANNELS, Sheets, blank, common, grey, is_whole, keys_of
+from optical_memory.renderers.glyphs import CHANNELS, Sheets, blank, common, is_whole, keys_of
 from optical_memory.renderers.inked import Inked, finish
 from optical_memory.renderers.markup import decorate, mark_up
 from optical_memory.renderers.tab import Picture, Pixels
@@ -209,10 +209,7 @@ class ChromiumRenderer:
         pixels = await self._shot(body, grid, functools.reduce(or_, (page.faces for page in pages)))
         rasters = [pixels if page.has_colour else pixels[:, :, channel] for channel, page in enumerate(pages)]
         return await asyncio.to_thread(
-            lambda: [
-                finish(raster if page.has_colour else grey(raster), page.decoration, grid, size)
-                for raster, page in zip(rasters, pages, strict=True)
-            ]
+            lambda: [finish(raster, page.decoration, grid, size) for raster, page in zip(rasters, pages, strict=True)]
         )
 
     async def _shot(self, body: str, grid: Grid, fonts: int, rules: str = "") -> Pixels:

@@ -13,11 +13,9 @@ from html import escape
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.markup import CLASSES, Decoration, fonts_of, right_to_left
-from optical_memory.renderers.raster import levels
 from optical_memory.renderers.tab import Pixels
 from optical_memory.renderers.tiles import Keys, Tiles, characters
 from optical_memory.renderers.visible import FILLER_MARK, HEADER_MARK, NEWLINE_MARK, TAB_MARK, WIDE
@@ -29,12 +27,6 @@ _SHEET = 1280  # px a side
 _ROOM = 2
 """Each glyph has the room of so many pairs across and rows down, and stands in its middle."""
 _COMMON = [*range(0x20, 0x7F), *map(ord, f"{HEADER_MARK}{NEWLINE_MARK}{TAB_MARK}{FILLER_MARK}–—‘’“”…•·→×✓│─├└")]
-_GREYS = levels(255 - np.arange(256, dtype=np.uint16), 255).tolist()
-
-
-def grey(ink: Pixels) -> Raster:
-    """Bring what Chromium drew in one channel to grey levels."""
-    return np.asarray(Image.fromarray(np.ascontiguousarray(ink)).point(_GREYS))
 
 
 def is_whole(layout: Layout, faces: Faces) -> bool:
@@ -118,7 +110,7 @@ class Sheets:
         """Return the glyphs' tiles, as :meth:`optical_memory.renderers.tiles.Tiles.learn` takes them."""
         across, down = self._over
         shape = (self._height + 2 * down, self._pair + 2 * across)
-        sheets = [grey(pixels[:, :, channel]) for pixels in pictures for channel in range(CHANNELS)]
+        sheets = [pixels[:, :, channel] for pixels in pictures for channel in range(CHANNELS)]
         out = np.empty((len(self._glyphs), 2, *shape), np.uint8)
         place = 0
         for glyph, texts in enumerate(self._glyphs):

@@ -14,10 +14,9 @@ from optical_memory.renderers.base import Grid, Raster
 from optical_memory.renderers.markup import Colour, Decoration, ramp
 from optical_memory.renderers.raster import GREY_LEVELS, downsample, levels
 
-_VALUES = np.arange(256)
-_SHADES = levels(255 * (255 - _VALUES) + 17 * _VALUES, 255 * 255)
-"""What lies on the shade under code, a grey level of ink, for each value of what was drawn; and the same in colour."""
-_SHADES_IN_COLOUR = ((238 * _VALUES + 127) // 255).astype(np.uint8)
+_LEVELS = levels(255 - np.arange(256, dtype=np.uint16), 255).tolist()
+_SHADED = (-(-238 * np.arange(256) // 255)).astype(np.uint8)
+"""What lies on the shade under code, a fifteenth of ink, for each value of what was drawn; as Chromium rounds it."""
 _MOST_COLOURS = 256 // GREY_LEVELS
 _GREYS = np.arange(0, 256, 17).astype(np.uint8)
 
@@ -52,14 +51,15 @@ class Inked:
 
 
 def finish(raster: Raster, decoration: Decoration, grid: Grid, size: tuple[int, int]) -> Inked:
-    """Shade what is code on a raster of a grid, at grey levels or in colour, and bring it to ``size``."""
-    shades = _SHADES if raster.ndim == 2 else _SHADES_IN_COLOUR
+    """Shade what is code on what was drawn of a grid, (H, W) grey or (H, W, 3) RGB, and bring it to ``size``."""
     if decoration.code and not raster.flags.writeable:
         raster = raster.copy()
     for row, first, end in decoration.code:
         columns = slice(math.ceil(first * grid.cell_width), math.ceil(end * grid.cell_width))
         part = raster[row * grid.cell_height : (row + 1) * grid.cell_height, columns]
-        part[:] = shades[part]
+        part[:] = _SHADED[part]
+    if raster.ndim == 2:
+        raster = np.asarray(Image.fromarray(np.ascontiguousarray(raster)).point(_LEVELS))
     return Inked(downsample(raster, size), _tinted(decoration, grid, size))
 
 
