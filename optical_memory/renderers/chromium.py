@@ -41,6 +41,8 @@ MAX_SIDE = 8192
 """Greatest width and height of a page, in px."""
 _TOGETHER = 16
 """Most pages of a stream whose glyphs are looked for together."""
+_GLYPHS = 2_000
+"""Most glyphs that are drawn before their tiles are cut out."""
 _KNOWN: dict[tuple[str, float, int], Tiles] = {}
 """Tiles that any renderer of this process has drawn, by its key and the cell; the same pixels for all."""
 _MOST_KNOWN = 16
@@ -185,13 +187,14 @@ class ChromiumRenderer:
         ]
 
     def _drawn(self, keys: Keys, grid: Grid) -> Raster:
-        """Return the tiles of glyphs that Chromium draws now."""
-        sheets = Sheets(keys, grid, self._faces)
+        """Return the tiles of glyphs that Chromium draws now, some pictures at a time."""
         browser = borrow(self._options, self)
-        works = [
-            browser.submit(self._shot(body, sheets.grid, sheets.fonts, sheets.style)) for body in sheets.pictures()
-        ]
-        return sheets.cut([work.result() for work in works])
+        tiles = []
+        for first in range(0, len(keys), _GLYPHS):
+            sheets = Sheets(keys[first : first + _GLYPHS], grid, self._faces)
+            shots = [self._shot(body, sheets.grid, sheets.fonts, sheets.style) for body in sheets.pictures()]
+            tiles.append(sheets.cut([work.result() for work in [browser.submit(shot) for shot in shots]]))
+        return np.concatenate(tiles)
 
     def _write_style(self, grid: Grid, numbers: int) -> str:
         return style(grid, numbers, self._faces.emoji_font)

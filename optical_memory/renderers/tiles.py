@@ -19,6 +19,8 @@ from optical_memory.renderers.base import WIDE, Raster
 
 Keys = npt.NDArray[np.uint32]
 """What stands in cells: a number for each character, and for each way to draw it."""
+MOST_TILES = 8_192
+"""Characters that are kept for one size of cells, some 2 to 5 kB each, unless what is drawn together has more."""
 
 
 def characters(cells: npt.NDArray[np.uint32]) -> Keys:
@@ -54,7 +56,7 @@ class Tiles:
         ]
 
     def learn(self, keys: Keys, draw: Callable[[Keys], Raster]) -> Tiles:
-        """Return tiles that have all ``keys``; ``draw`` makes those that are not here.
+        """Return tiles that have all ``keys``; ``draw`` makes those that are not here. Over MOST_TILES no others stay.
 
         It returns (n, 2, height + 2 down, pair width + 2 across): the pair of cells and what is around it, once where
         the character stands in the left cell and once where it stands in the right one, dark on white.
@@ -62,11 +64,15 @@ class Tiles:
         slots = self._slots.take(keys, mode="clip")
         if slots.all():
             return self
-        new = np.unique(keys[slots == 0])
-        crops = np.concatenate((self._crops, draw(new)))
+        known, new = self._crops, np.unique(keys[slots == 0])
+        is_full = len(known) + len(new) > MOST_TILES
+        if is_full:
+            known, new = known[:1], np.unique(keys)
+        crops = np.concatenate((known, draw(new)))
         grown = np.zeros(max(len(self._slots), int(new[-1]) + 2), np.uint16)  # the last stays 0: it stands for others
-        grown[: len(self._slots)] = self._slots
-        grown[new] = len(self._crops) + np.arange(len(new))
+        if not is_full:
+            grown[: len(self._slots)] = self._slots
+        grown[new] = len(known) + np.arange(len(new))
         tiles = copy(self)
         tiles._take(grown, crops)
         return tiles
@@ -94,7 +100,7 @@ class Tiles:
     def _gathered(self, y: int, halves: npt.NDArray[np.intp]) -> Raster:
         """Return row ``y`` of the px of all cells, (rows, pairs, pair width)."""
         px: Any = self._rows[y].reshape(-1).take(halves, mode="clip")
-        cells: Raster = px.view(np.uint8).reshape(len(halves), halves.shape[1] // 2, -1)
+        cells: Raster = px.view(np.uint8).reshape(len(halves), halves.shape[1] // 2, 2 * self._rows.itemsize)
         return cells[:, :, : self._pair]
 
     def _overlap(self, inside: Raster, strip: Raster, slots: npt.NDArray[np.intp], column: int) -> None:
