@@ -15,11 +15,11 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
-from optical_memory.context import elsewhere
+from optical_memory.context import elsewhere, threads
 from optical_memory.context.base import Piece, Settings
 from optical_memory.context.epoch import Epoch
 from optical_memory.context.gallery import Gallery, Key
@@ -31,11 +31,8 @@ from optical_memory.errors import OpticalMemoryError
 if TYPE_CHECKING:
     from optical_memory.context.accounts import Accounts
 
-THREADS = 2
-"""Threads of a process that prepare epochs, however many memories there are."""
 PAUSE = 0.002
 """Seconds that a thread waits before it begins, so that the call that asked for it is over: both would take turns."""
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -146,7 +143,7 @@ class Ahead:
     def _begun(self, work: Work) -> _Job:
         self._enter()
         stop = threading.Event()
-        future = _POOL.submit(lambda: None if stop.wait(PAUSE) else work.done(stop.is_set))
+        future = threads.POOL.submit(lambda: None if stop.wait(PAUSE) else work.done(stop.is_set))
         return _Job(premises=work.premises, future=future, stop=stop, process=os.getpid())
 
     def sketch(self, epoch: Epoch, number: int, begin: Callable[[], Work]) -> None:
@@ -169,7 +166,7 @@ class Ahead:
             except Exception as error:
                 _log.debug("no sketch of the next epoch: %s", error)
 
-        future = _POOL.submit(make)
+        future = threads.POOL.submit(make)
         self._sketch = _Sketch(epoch=epoch, number=number, future=future, stop=stop, process=os.getpid())
 
     def take(self, premises: Premises) -> Prepared | None:
@@ -202,12 +199,12 @@ class Ahead:
             time.sleep(PAUSE)
             work()
 
-        self._after = (_POOL.submit(later), work)
+        self._after = (threads.POOL.submit(later), work)
 
     def _enter(self) -> None:
         if self._leave is None:
-            _POOL.enter()
-            self._leave = weakref.finalize(self, _POOL.leave, wait=False)
+            threads.POOL.enter()
+            self._leave = weakref.finalize(self, threads.POOL.leave, wait=False)
             self._leave.atexit = False
 
     def _finish(self) -> None:
@@ -243,7 +240,7 @@ class Ahead:
         if self._leave is not None:
             self._leave.detach()
             self._leave = None
-            _POOL.leave(wait=True)
+            threads.POOL.leave(wait=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,36 +283,3 @@ class _Sketch:
         """Wait until nothing of it runs any more; in a forked process nothing does."""
         if self.process == os.getpid() and not self.future.cancelled():
             self.future.result()
-
-
-class _Pool:
-    """The threads that all memories of a process share, while there are any that use them."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()  # one that is not closed leaves when it is collected, whoever runs then
-        self._users = 0
-        self._threads: ThreadPoolExecutor | None = None
-
-    def enter(self) -> None:
-        with self._lock:
-            self._users += 1
-
-    def submit(self, work: Callable[[], T]) -> Future[T]:
-        with self._lock:
-            if self._threads is None:
-                self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="optical-memory-ahead")
-            return self._threads.submit(work)
-
-    def leave(self, *, wait: bool) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users > 0:
-                return
-            self._users, threads, self._threads = 0, self._threads, None
-        if threads is not None:
-            threads.shutdown(wait=wait)
-
-
-_POOL = _Pool()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_POOL.__init__)  # type: ignore[misc]  # threads do not survive a fork
