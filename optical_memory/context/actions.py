@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from optical_memory.turns import ToolCall
+from optical_memory.turns import ToolCall, Turn
 
 Verb = Literal["read", "searched", "edited", "wrote", "ran", "called"]
 
@@ -61,6 +61,11 @@ class Action:
     old: str = ""
     new: str = ""
     script: bool = False
+
+
+def reading(turns: Iterable[Turn]) -> frozenset[str]:
+    """Return the ids of the calls that read a file: their results are what it is edited from."""
+    return frozenset(call.id for turn in turns for call in turn.tool_calls if action_of(call).verb == "read")
 
 
 def action_of(call: ToolCall) -> Action:

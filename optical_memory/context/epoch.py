@@ -17,12 +17,23 @@ from optical_memory.renderers.layout import Run
 class Totals:
     """Sums over the turns that were sealed up to some place.
 
-    ``text_tokens`` is what their exact text would cost, ``shown_tokens`` what they cost in the tail.
+    ``text_tokens`` is what their exact text would cost, ``shown_tokens`` what they cost in the tail, and
+    ``system_tokens`` what instructions have of the text, each as often as it was said.
     """
 
     turns: int = 0
     text_tokens: int = 0
     shown_tokens: int = 0
+    system_tokens: int = 0
+
+    def plus(self, other: Totals, sign: int = 1) -> Totals:
+        """Return the sums with those over other turns, or (``sign`` -1) without them."""
+        return Totals(
+            turns=self.turns + sign * other.turns,
+            text_tokens=self.text_tokens + sign * other.text_tokens,
+            shown_tokens=self.shown_tokens + sign * other.shown_tokens,
+            system_tokens=self.system_tokens + sign * other.system_tokens,
+        )
 
 
 NOTHING = Totals()

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from optical_memory.budget import Profile, count_message
 from optical_memory.turns import Turn
 
 UNTOUCHED = frozenset(
@@ -24,7 +25,7 @@ ARGUMENTS = "folded"
 _FENCED = re.compile(r"^(```|~~~).*?^\1[^\n]*$", re.MULTILINE | re.DOTALL)
 _BLANK = re.compile(r"\n\s*\n")
 LEAST = 16
-"""Fewest characters that are kept of a text that is cut, at each of its ends, where any are."""
+"""Fewest characters that are kept of a text that is cut, at each of its ends, where any are; below it, none are."""
 
 
 def folded(turn: Turn, keep: int, note: str) -> Turn:
@@ -43,6 +44,18 @@ def folded(turn: Turn, keep: int, note: str) -> Turn:
         raw=None if raw is None else {key: cut.value(key, value) for key, value in raw.items()},
         raw_format=None if raw is None else turn.raw_format,
     )
+
+
+def within(turn: Turn, note: str, limit: int, keep: int, profile: Profile) -> Turn:
+    """Fold a turn so that it costs about ``limit`` tokens, from ``keep`` characters of each text on.
+
+    However many texts it has, each is cut alike.
+    """
+    short = folded(turn, keep, note)
+    while keep >= LEAST and count_message(short, profile) > limit:
+        keep //= 2
+        short = folded(turn, keep, note)
+    return short
 
 
 def request_of(text: str, keep: int, note: str) -> str:

@@ -184,11 +184,12 @@ def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]
             out += _segments_again(view, chain, doomed)
     view.shelf.put(out)
     sealed = [turn for turn in turns if turn.seq <= epoch.sealed_through]
-    text_tokens = sum(count_message(turn, view.profile) for turn in sealed)
+    costs = {turn.id: count_message(turn, view.profile) for turn in sealed}
+    system_tokens = sum(costs[turn.id] for turn in sealed if turn.is_instruction)
     return epoch.next(
         entries=tuple(item.entry for item in out),
         instructions=tuple(turn_id for turn_id in epoch.instructions if turn_id not in doomed.values()),
-        totals=_less(epoch.totals, len(sealed), text_tokens),
+        totals=_less(epoch.totals, len(sealed), sum(costs.values()), system_tokens),
         notes=epoch.notes.without(gone, doomed, view.count),
     )
 
@@ -240,5 +241,10 @@ def _tier_of(entry: Entry, old: Entry) -> str:
     return old.tier if old.tier in entry.costs else list(entry.costs)[-1]
 
 
-def _less(totals: Totals, turns: int, text_tokens: int) -> Totals:
-    return replace(totals, turns=totals.turns - turns, text_tokens=max(totals.text_tokens - text_tokens, 0))
+def _less(totals: Totals, turns: int, text_tokens: int, system_tokens: int) -> Totals:
+    return replace(
+        totals,
+        turns=totals.turns - turns,
+        text_tokens=max(totals.text_tokens - text_tokens, 0),
+        system_tokens=max(totals.system_tokens - system_tokens, 0),
+    )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from optical_memory.budget import Profile
 from optical_memory.context.epoch import Totals
-from optical_memory.policies.epochs import Watermarks, choose_watermarks, tail_room
+from optical_memory.policies.epochs import LONG_SHARE, Watermarks, choose_watermarks, tail_room
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +19,12 @@ class Shares:
     """A result that costs more is shown as page images when it arrives,"""
     file: float = 1 / 8
     """one with the text of a file, which is edited from it, where it costs more than this."""
+    paced: int = 18
+    """Where the tail has room for so many of the session's turns as plain text, each result is text that costs"""
+    worth: int = 4
+    """at most so many of them; where it has room for fewer, that limit shrinks by the cube, down to the two above."""
+    begun: float = 1.5
+    """A session begins as if ``paced`` turns had come before, this much longer than fit."""
     said: float = 1 / 4
     """A user's turn that costs more is shown as its request, with the rest folded."""
     group: float = 1 / 4
@@ -63,6 +69,8 @@ class Limits:
     said_tokens: int
     group_tokens: int
     group_images: int
+    budget: int
+    shares: Shares = SHARES
 
     @classmethod
     def of(cls, budget: int, profile: Profile, shares: Shares = SHARES) -> Limits:
@@ -73,7 +81,21 @@ class Limits:
             said_tokens=max(int(budget * shares.said), LEAST_TOKENS),
             group_tokens=max(int(budget * shares.group), LEAST_TOKENS),
             group_images=int(profile.max_images * shares.group),
+            budget=budget,
+            shares=shares,
         )
+
+    def as_text(self, before: Totals) -> int:
+        """Return the tokens that a result may cost as text after turns with these sums, if more than its share.
+
+        The shorter the session's turns are, the longer an epoch lasts, and the more of the tail may be text. What counts
+        is the exact text of all turns so far, so that the limit is the same wherever an epoch began.
+        """
+        room = max(LONG_SHARE * (self.budget - before.system_tokens), 1.0)
+        said = max(before.text_tokens - before.system_tokens, 0)
+        pace = (self.shares.begun * room + said) / (self.shares.paced + before.turns)
+        held = min(room / (self.shares.paced * pace), 1.0)
+        return int(self.shares.worth * pace * held * held * held)
 
 
 class Sized(Protocol):

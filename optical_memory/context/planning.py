@@ -9,7 +9,7 @@ from typing import Any
 from optical_memory.budget import count_message
 from optical_memory.context import events
 from optical_memory.context.base import Settings
-from optical_memory.context.epoch import Entry, Epoch, Sealed, Totals
+from optical_memory.context.epoch import Entry, Epoch, Sealed
 from optical_memory.context.events import Event
 from optical_memory.context.instructions import distinct, standing
 from optical_memory.context.lineage import Ranges, clipped
@@ -143,11 +143,9 @@ class Planner:
         system = sum(count_message(turn, self._profile) for turn in standing(instructions))
         tail = sizes.tail - sum(group.tokens for group in groups)
         _check_least(system, tail, premises.reserved, self._settings.budget)
-        totals = Totals(
-            turns=before.totals.turns + len(turns),
-            text_tokens=before.totals.text_tokens + sum(group.text_tokens for group in groups),
-            shown_tokens=before.totals.shown_tokens + sum(group.tokens for group in groups),
-        )
+        totals = before.totals
+        for group in groups:
+            totals = totals.plus(group.totals)
         kept, again, skip = self._reopened(before.entries) if turns else (before.entries, [], 0)
         kept, late = self._told(kept)
         sealed = [*again, *turns]

@@ -111,7 +111,8 @@ class Sealer:
         """
         last = entry.first_seq - (entry.open_at == 0)
         gone = sum(count_message(turn, self.profile) for turn in turns)
-        totals = Totals(
+        totals = replace(
+            entry.totals,
             turns=entry.totals.turns - len(turns),
             text_tokens=max(entry.totals.text_tokens - gone, 0),
             shown_tokens=max(entry.totals.shown_tokens - gone, 0),

@@ -1,17 +1,19 @@
 """The text tail: turns since the past was sealed, shown as they are. Grows at its end only, so the prefix stays warm.
 
-A turn that is larger than its limit is shown as page images from the moment it arrives, or cut short: the choice is
-made once, from the turn alone, and so does not change until the turn is sealed. A user's turn keeps its request.
+A turn that is larger than its limit is shown as page images from the moment it arrives, or cut short. The choice is
+made once, from the turn and sums over all turns before it, wherever an epoch began: so it does not change until the
+turn is sealed, and a process that reads the session anew makes the same. A user's turn keeps its request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from optical_memory import wording
 from optical_memory.budget import Profile, count_message, count_tokens, with_detail
 from optical_memory.context.base import Piece
+from optical_memory.context.epoch import NOTHING, Totals
 from optical_memory.context.plan import Limits
 from optical_memory.context.sealing import Sealer, run_of
 from optical_memory.context.shapes import bounded
@@ -29,9 +31,6 @@ CHARACTERS = 3
 WORTH = 0.75
 """Pages of a large turn cost at most this much of its text: what they save less than that is worth more as text."""
 
-LEAST_KEPT = 16
-"""Characters below which a text is not cut any shorter: it is the pointer alone."""
-
 MakePage = Callable[[Layout, Tier], Page]
 
 
@@ -40,12 +39,14 @@ class Group:
     """Turns that stay together, and the pieces that show them.
 
     Pages of large results come after the last result, as providers demand: while a call is ``open`` they are not
-    among the pieces yet. ``images`` counts them in any case. ``text_tokens`` is the cost of the exact text.
+    among the pieces yet. ``images`` counts them in any case. ``text_tokens`` is the cost of the exact text,
+    ``system_tokens`` what instructions have of it.
     """
 
     turns: tuple[Turn, ...]
     pieces: tuple[Piece, ...]
     text_tokens: int
+    system_tokens: int
     images: int
     open: bool
 
@@ -54,13 +55,20 @@ class Group:
         """What the pieces cost."""
         return sum(piece.tokens for piece in self.pieces)
 
+    @property
+    def totals(self) -> Totals:
+        """The sums over its turns."""
+        costs = {"text_tokens": self.text_tokens, "system_tokens": self.system_tokens, "shown_tokens": self.tokens}
+        return Totals(turns=len(self.turns), **costs)
+
 
 class Tail:
     """The turns since the past, in whole groups; only the last group may still be open."""
 
-    def __init__(self, sealer: Sealer, make_page: MakePage, limits: Limits) -> None:
-        """Show turns over ``limits.inline_tokens`` as pages, within the limits of one group."""
+    def __init__(self, sealer: Sealer, make_page: MakePage, limits: Limits, before: Totals = NOTHING) -> None:
+        """Show turns over their limit as pages, within the limits of one group; ``before`` sums what is sealed."""
         self._sealer, self._make_page, self._limits = sealer, make_page, limits
+        self._so_far = before
         self._counts: dict[str, int] = {}
         self.groups: list[Group] = []
         self.tokens = 0
@@ -121,11 +129,13 @@ class Tail:
         self.groups.append(group)
         self.tokens += group.tokens
         self.text_tokens += group.text_tokens
+        self._so_far = self._so_far.plus(group.totals)
 
     def _drop_last(self) -> Group:
         group = self.groups.pop()
         self.tokens -= group.tokens
         self.text_tokens -= group.text_tokens
+        self._so_far = self._so_far.plus(group.totals, -1)
         return group
 
     def _count(self, turn: Turn) -> int:
@@ -138,12 +148,13 @@ class Tail:
         calls = max(1, sum(len(turn.tool_calls) for turn in turns))
         share = self._limits.group_tokens // calls
         most_images = max(self._limits.group_images // calls, 1)
-        room = _Room(limit=min(self._limits.inline_tokens, share), share=share, images=most_images)
-        of_file = replace(room, limit=min(self._limits.file_tokens, share))
+        paced = self._limits.as_text(self._so_far)
+        room = _Room(limit=min(max(self._limits.inline_tokens, paced), share), share=share, images=most_images)
+        of_file = replace(room, limit=min(max(self._limits.file_tokens, paced), share))
         pieces: list[Piece] = []
         pages: list[tuple[Page, Turn]] = []
         looked_up = {call.id for turn in turns for call in turn.tool_calls if call.name == wording.RECALL}
-        files = _reading(turns)
+        files = self._files_read(turns)
         for turn, cost in zip(turns, exact, strict=True):
             if turn.tool_call_id in looked_up and cost <= room.share:  # who asks for exact words gets words
                 shown, images, tokens = turn, list[Page](), cost
@@ -155,7 +166,16 @@ class Tail:
             pieces[0] = replace(pieces[0], tokens=pieces[0].tokens + added)
         if not is_open:
             pieces += self._page_pieces(f"pages-{place_of(turns[0])}", pages)
-        return Group(turns=turns, pieces=tuple(pieces), text_tokens=sum(exact), images=len(pages), open=is_open)
+        system = sum(cost for turn, cost in zip(turns, exact, strict=True) if turn.is_instruction)
+        costs = {"text_tokens": sum(exact), "system_tokens": system}
+        return Group(turns=turns, pieces=tuple(pieces), images=len(pages), open=is_open, **costs)
+
+    def _files_read(self, turns: tuple[Turn, ...]) -> frozenset[str]:
+        if not any(turn.tool_calls for turn in turns):
+            return frozenset()
+        from optical_memory.context.actions import reading  # its expressions take long to compile: not before a call
+
+        return reading(turns)
 
     def _added(self, turns: tuple[Turn, ...], exact: Sequence[int]) -> int:
         """Return the most that any format adds so that calls and results leave in pairs, with their images."""
@@ -236,7 +256,9 @@ class Tail:
         """Return the turn with ``note`` where its text was; a user's keeps its request, in ``limit`` tokens."""
         if turn.role == "tool" and not turn.parts:
             return replace(turn, text=note, raw=None, raw_format=None)
-        return self._within(turn, note, limit)
+        from optical_memory.context.folding import within  # seldom needed
+
+        return within(turn, note, limit, CHARACTERS * limit, self.profile)
 
     def _cut(self, turn: Turn, cost: int, limit: int) -> Turn:
         """Return a turn in about ``limit`` tokens: the most telling lines of a result, both ends of other texts."""
@@ -246,28 +268,7 @@ class Tail:
 
             kept = "".join(run.text for run in excerpt([bounded(run_of(turn), EXCERPTED)], CHARACTERS * limit))
             return self._pointing(turn, f"{wording.excerpt_pointer(place, cost)}\n{kept}", 0)
-        return self._within(turn, wording.folded(place), limit)
-
-    def _within(self, turn: Turn, note: str, limit: int) -> Turn:
-        """Fold a turn so that it costs about ``limit`` tokens; however many texts it has, each is cut alike."""
-        from optical_memory.context.folding import folded  # seldom needed
-
-        keep = CHARACTERS * limit
-        short = folded(turn, keep, note)
-        while keep >= LEAST_KEPT and count_message(short, self.profile) > limit:
-            keep //= 2
-            short = folded(turn, keep, note)
-        return short
-
-
-def _reading(turns: Iterable[Turn]) -> frozenset[str]:
-    """Return the ids of the calls that read a file: their results are what it is edited from."""
-    calls = [call for turn in turns for call in turn.tool_calls]
-    if not calls:
-        return frozenset()
-    from optical_memory.context.actions import action_of  # its expressions take long to compile: not before a call
-
-    return frozenset(call.id for call in calls if action_of(call).verb == "read")
+        return self._pointing(turn, wording.folded(place), limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ class SessionView:
     def _reset(self, epoch: Epoch) -> None:
         self._epoch = epoch
         self._seen = epoch.sealed_through
-        self._tail: Tail = Tail(self.sealer, self._arrival, Limits.of(self.settings.budget, self.profile))
+        self._tail: Tail = Tail(self.sealer, self._arrival, Limits.of(self.settings.budget, self.profile), epoch.totals)
         system = self.store.get(self.session, epoch.instructions) if epoch.instructions else []
         self._show_instructions([turn for turn in system if within(epoch.sealed, turn.seq)])
         self.shelf.keep_only(epoch.entries)
