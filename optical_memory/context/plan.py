@@ -88,8 +88,8 @@ class Limits:
     def as_text(self, before: Totals) -> int:
         """Return the tokens that a result may cost as text after turns with these sums, if more than its share.
 
-        The shorter the session's turns are, the longer an epoch lasts, and the more of the tail may be text. What counts
-        is the exact text of all turns so far, so that the limit is the same wherever an epoch began.
+        The shorter the session's turns are, the longer an epoch lasts, and the more of the tail may be text. What
+        counts is the exact text of all turns so far, so that the limit is the same wherever an epoch began.
         """
         room = max(LONG_SHARE * (self.budget - before.system_tokens), 1.0)
         said = max(before.text_tokens - before.system_tokens, 0)

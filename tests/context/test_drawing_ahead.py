@@ -238,6 +238,8 @@ def test_pixels_that_are_stored_while_another_process_forgets_do_not_stay(
     with OpticalMemory(**settings) as memory:
         secret = memory.add("user", SECRET)
         for message in talk(airline_sessions):
+            if message["role"] != "user":  # what comes is small, so that the epoch is prepared before it begins
+                continue
             memory.extend([message])
             memory.messages()
             prepared(memory)

@@ -9,6 +9,8 @@ import pytest
 
 from optical_memory import OpticalMemory
 from optical_memory.recall import MAX_CHARACTERS
+from optical_memory.turns import Turn
+from optical_memory.wording import recall_call
 from tests.provider_rules import check
 
 Message = dict[str, Any]
@@ -38,7 +40,7 @@ def test_most_results_arrive_as_text(profile: str, least: float, coding_session:
 
 
 def test_a_file_that_was_read_is_text_where_other_results_are_pages() -> None:
-    source = "\n".join(f"def handler_{number}(request): return respond({number}, request)" for number in range(90))
+    source = "\n".join(f"def handler_{number}(request): return respond({number}, request)" for number in range(120))
     messages: list[Message] = [{"role": "user", "content": "Look at both."}]
     for name, arguments in (("Read", {"file_path": "/a.py"}), ("Bash", {"command": "make report"})):
         call = {
@@ -67,29 +69,43 @@ def test_parallel_results_larger_than_the_budget_fit(budget: int, coding_session
 
 
 def test_what_an_edit_needs_is_had_by_one_recall(coding_sessions: list[dict[str, Any]]) -> None:
-    """The text to replace, in a result that is no text any more: asked for by its place and one line of it."""
-    asked = 0
+    """The lines to replace, in a result that has them: asked for by its place and the longest of them.
+
+    Where the result was shown as pages when it arrived, its pointer in the context names that place.
+    """
+    asked = on_arrival = 0
     for session in coding_sessions[:4]:
         with OpticalMemory(session["id"], profile="claude-4.7", budget=8_000, renderer="dense") as memory:
             tool = memory.recall_tool()
             for message in session["messages"]:
                 for call in message.get("tool_calls") or ():
                     old = json.loads(call["function"]["arguments"]).get("old_string", "")
-                    place = _place_with(memory, old) if old.count("\n") else None
-                    if place is not None:
+                    lines = [line.strip() for line in old.splitlines() if line.strip()]
+                    turn = _result_with(memory, lines) if len(lines) > 1 else None
+                    if turn is not None:
                         asked += 1
-                        line = max(old.splitlines(), key=len).strip()
-                        answer = tool(turn_id=place, question=line)
+                        place = f"#{turn.seq + 1}"
+                        answer = tool(turn_id=place, question=max(lines, key=len))
                         assert len(answer) <= MAX_CHARACTERS + 300
-                        assert old in answer
+                        assert all(line in answer for line in lines) and (old in answer or old not in turn.text)
+                        if note := _pointer_of(memory, turn):
+                            assert recall_call(place) in note
+                            on_arrival += 1
                 memory.extend([message])
-    assert asked > 10
+                memory.context()
+    assert asked > 20 and on_arrival > 5, (asked, on_arrival)
 
 
-def _place_with(memory: OpticalMemory, text: str) -> str | None:
-    """Return the place of the newest result with a text, where there is one."""
-    turns = [turn for turn in memory.turns() if turn.role == "tool" and text in turn.text]
-    return f"#{turns[-1].seq + 1}" if turns else None
+def _result_with(memory: OpticalMemory, lines: list[str]) -> Turn | None:
+    """Return the newest result with all of these lines, where there is one."""
+    turns = [turn for turn in memory.turns() if turn.role == "tool" and all(line in turn.text for line in lines)]
+    return turns[-1] if turns else None
+
+
+def _pointer_of(memory: OpticalMemory, turn: Turn) -> str | None:
+    """Return what stands in the tail in place of a result that was too large to be text; None where that is not so."""
+    shown = [piece.turn for piece in memory.context().latest if piece.kind == "turn" and turn.id in piece.turn_ids]
+    return shown[0].text if shown and shown[0] is not None and shown[0] != turn else None
 
 
 def test_recall_shows_of_long_turns_what_the_question_is_about() -> None:
