@@ -46,6 +46,7 @@ _GLYPHS = 2_000
 _KNOWN: dict[tuple[str, float, int], Tiles] = {}
 """Tiles that any renderer of this process has drawn, by its key and the cell; the same pixels for all."""
 _MOST_KNOWN = 16
+"""Sizes of cells whose tiles are kept."""
 
 
 class ChromiumRenderer:
@@ -178,9 +179,9 @@ class ChromiumRenderer:
         home = (self.key, grid.cell_width, grid.cell_height)
         keys = np.concatenate([common(self._faces), *(page.ravel() for page in pages)])
         tiles = (_KNOWN.get(home) or blank(grid)).learn(keys, lambda new: self._drawn(new, grid))
-        if home not in _KNOWN and len(_KNOWN) >= _MOST_KNOWN:
-            _KNOWN.pop(next(iter(_KNOWN)), None)
         _KNOWN[home] = tiles
+        for oldest in list(_KNOWN)[:-_MOST_KNOWN]:
+            _KNOWN.pop(oldest, None)
         full = (grid.width, grid.height)
         return [
             finish(tiles.compose(page, full), how, grid, size) for page, how in zip(pages, decorations, strict=True)

@@ -30,8 +30,9 @@ _COMMON = [*range(0x20, 0x7F), *map(ord, f"{HEADER_MARK}{NEWLINE_MARK}{TAB_MARK}
 
 
 def is_whole(layout: Layout, faces: Faces) -> bool:
-    """Whether a page has characters that depend on their neighbours."""
-    return bool(layout.marks or faces.has_emoji(layout) or right_to_left(layout.cells).any())
+    """Whether a page has characters that depend on their neighbours, or cells that do not end at half pixels."""
+    has_tiles = 2 * layout.grid.cell_width % 1 == 0
+    return bool(not has_tiles or layout.marks or faces.has_emoji(layout) or right_to_left(layout.cells).any())
 
 
 def keys_of(layout: Layout, decoration: Decoration, faces: Faces) -> Keys:
@@ -54,8 +55,13 @@ def common(faces: Faces) -> Keys:
 
 
 def blank(grid: Grid) -> Tiles:
-    """Return tiles of a grid's cells, none known yet. Glyphs may reach over their cells by an eighth, and a px more."""
-    return Tiles((grid.cell_width, grid.cell_height), over=(1, -(-grid.cell_height // 8)))
+    """Return tiles of a grid's cells, none known yet."""
+    return Tiles((grid.cell_width, grid.cell_height), _over(grid))
+
+
+def _over(grid: Grid) -> tuple[int, int]:
+    """Return how far glyphs may reach over their cells, across and down, in px: one, and an eighth of the height."""
+    return 1, -(-grid.cell_height // 8)
 
 
 class Sheets:
@@ -65,7 +71,7 @@ class Sheets:
         """Take the glyphs and a grid with their cells."""
         self._faces, self._height = faces, cell.cell_height
         self._pair = round(2 * cell.cell_width)
-        self._over = (1, -(-cell.cell_height // 8))
+        self._over = _over(cell)
         self._block = (_ROOM * self._pair, _ROOM * cell.cell_height)
         self._inset = (self._pair // 2, cell.cell_height // 2)
         width, height = (max(_SHEET // side * side, side) for side in self._block)
@@ -88,7 +94,7 @@ class Sheets:
         """
         across = "".join(f".x{x}{{--x:{x * self._block[0] + self._inset[0]}px}}" for x in range(self._columns))
         down = "".join(f".y{y}{{--y:{y * self._block[1] + self._inset[1]}px}}" for y in range(self._rows))
-        return f".g{{position:absolute;left:0;top:0;translate:var(--x) var(--y)}}{across}{down}"
+        return f".g{{position:absolute;left:0;top:0;transform:translate(var(--x),var(--y))}}{across}{down}"
 
     def pictures(self) -> list[str]:
         """Return the body of each picture."""
@@ -102,7 +108,7 @@ class Sheets:
 
     def _sheet(self, glyphs: Sequence[str]) -> str:
         return "".join(
-            f'<div class="t g x{place % self._columns} y{place // self._columns}">{text}</div>'
+            f'<div class="g x{place % self._columns} y{place // self._columns}"><div class=t>{text}</div></div>'
             for place, text in enumerate(glyphs)
         )
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from optical_memory.renderers import ChromiumRenderer, png
+from optical_memory.renderers import chromium as module
 from optical_memory.renderers.base import Grid, Layout, Raster
 from optical_memory.renderers.browser import borrow
 from optical_memory.renderers.glyphs import Sheets, common, is_whole
 from optical_memory.renderers.layout import Run, lay_out
 from optical_memory.renderers.markup import right_to_left
-from optical_memory.renderers.tiles import Keys
+from optical_memory.renderers.tiles import Keys, Tiles
 from optical_memory.renderers.visible import NARROW, WIDE
 
 MARK = "\u0301"
@@ -109,6 +110,24 @@ def test_known_glyphs_need_no_browser(chromium: ChromiumRenderer) -> None:
         assert other.pid is None
     finally:
         other.close()
+
+
+def test_cells_that_do_not_end_at_half_pixels_are_drawn_whole(chromium: ChromiumRenderer) -> None:
+    grid = grid_of(10.3, 17)
+    layouts = laid_out(chromium, grid, PROSE)
+    assert all(is_whole(layout, chromium._faces) for layout in layouts)
+    drawn = chromium.draw(layouts, size=(800, 600))
+    assert all(map(np.array_equal, drawn, drawn_whole(chromium, layouts, (800, 600))))
+
+
+def test_only_some_sizes_of_cells_are_kept(chromium: ChromiumRenderer, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[tuple[str, float, int], Tiles] = {}
+    monkeypatch.setattr(module, "_KNOWN", known)
+    monkeypatch.setattr(module, "_MOST_KNOWN", 2)
+    for width in (8, 9, 10, 11):
+        grid = grid_of(width, 16)
+        chromium.draw(laid_out(chromium, grid, "some words"), size=(800, 600))
+    assert [width for _, width, _ in known] == [10, 11]
 
 
 def test_pages_of_both_kinds_come_in_their_order(chromium: ChromiumRenderer) -> None:
