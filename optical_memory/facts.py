@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple, cast
 
 from optical_memory.turns import CALL_MARK
 
-Kind = Literal["id", "hash", "amount", "url", "email", "phone", "path", "date", "version", "pair"]
+Kind = Literal["id", "hash", "amount", "url", "email", "phone", "path", "date", "version", "pair", "definition", "name"]
+"""``extract`` finds all but the last two, names of code, which are facts where a page shows code."""
 
 
 MAX_LENGTH = 200
@@ -30,6 +31,8 @@ WEIGHTS: dict[Kind, float] = {
     "date": 4,
     "version": 4,
     "pair": 3,
+    "definition": 9,
+    "name": 3,
 }
 """How much is lost by one wrong character: an id points elsewhere, a misread date often shows."""
 

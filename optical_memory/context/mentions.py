@@ -14,6 +14,7 @@ from typing import Any
 
 from optical_memory import wording
 from optical_memory.facts import WEIGHTS, Fact, extract
+from optical_memory.renderers.visible import HEADER_MARK
 from optical_memory.turns import Turn, join_text
 
 LEAST_LENGTH, MOST_LENGTH = 4, 120
@@ -25,6 +26,15 @@ NAME_WEIGHT = 0.5
 NUMBERED = 3
 """Lines that begin with a number from which on these count as numbers of lines, and are no values."""
 _NAME = re.compile(r"(?<![\w.])(?:[A-Za-z]\w*_\w+|[a-z]+[A-Z]\w+|[A-Z][a-z0-9]+[A-Z]\w+)(?!\w)", re.ASCII)
+_FIELD = re.compile(r"[\"']\s{0,2}:")
+"""What stands behind the name of a field in JSON, which is no value."""
+_DEFINED = re.compile(
+    r"\b(?:def|class|fn|func|function|struct|enum|trait|interface|macro_rules!)[ \t]{1,4}"
+    r"(?:\([^)\n]{0,60}\)[ \t]{0,4})?([A-Za-z_]\w{3,60})",
+    re.ASCII,
+)
+_WORD = re.compile(r"\w+", re.ASCII)
+_HEADER = re.compile(rf"\A{HEADER_MARK}[^:\n]{{0,64}}:")
 _JUNK = re.compile(
     r"""[\\/*#.\-_\s"'<>|=:;,()\[\]{}]*|.*\\[nrt].*|[*#/]{2,}.*|.*[\n\t].*   # marks, escapes
     |[\d,$]+[pdq]|c\d+-\d*|[^@]*\w\+\w.*                                  # addresses of sed, columns of cut, sums
@@ -95,11 +105,30 @@ def mentions(turn: Turn, texts: Texts) -> dict[str, Mention]:
     return {
         value: mention
         for value, mention in found.items()
-        if LEAST_LENGTH <= len(value) <= MOST_LENGTH
-        and wording.BETWEEN not in value
-        and not _JUNK.fullmatch(value)
-        and (value not in texts.names or value in used)
+        if _is_worth_a_place(value) and (value not in texts.names or value in used)
     }
+
+
+def _is_worth_a_place(value: str) -> bool:
+    has_room = LEAST_LENGTH <= len(value) <= MOST_LENGTH and wording.BETWEEN not in value
+    return has_room and not _JUNK.fullmatch(value)
+
+
+def values_on(text: str) -> list[Fact]:
+    """Return the exact values on a page of a large result, as often as they occur, names of code among them.
+
+    What is defined on the page is worth most: it is asked for most often. What only looks like a value is left out.
+    """
+    text = _without_marks(_HEADER.sub("", text))
+    found = []
+    for fact in extract(text):
+        value = _PLACE.sub("", fact.value) if fact.kind == "path" else fact.value
+        if fact.kind != "pair" and fact.certain and _is_worth_a_place(value):
+            found.append(Fact(fact.kind, value))
+    defined = {*_DEFINED.findall(text)}
+    found += [Fact("definition", word) for word in _WORD.findall(text) if word in defined]
+    names = (match.group() for match in _NAME.finditer(text) if not _FIELD.match(text, match.end()))
+    return found + [Fact("name", name) for name in names if name not in defined]
 
 
 def names_in(text: str) -> set[str]:
