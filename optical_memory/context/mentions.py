@@ -15,7 +15,7 @@ from typing import Any
 from optical_memory import wording
 from optical_memory.facts import WEIGHTS, Fact, extract
 from optical_memory.renderers.visible import HEADER_MARK
-from optical_memory.turns import Turn, join_text
+from optical_memory.turns import CALL_MARK, Turn, join_text
 
 LEAST_LENGTH, MOST_LENGTH = 4, 120
 """Characters of a value worth a place: shorter ones are easily told as pixels or found by chance."""
@@ -34,6 +34,8 @@ _DEFINED = re.compile(
     re.ASCII,
 )
 _WORD = re.compile(r"\w+", re.ASCII)
+_ARGUMENT = re.compile(r"^(\w{1,60}):", re.ASCII | re.MULTILINE)
+"""What a page of a call or a result calls an argument, or a field."""
 _HEADER = re.compile(rf"\A{HEADER_MARK}[^:\n]{{0,64}}:")
 _JUNK = re.compile(
     r"""[\\/*#.\-_\s"'<>|=:;,()\[\]{}]*|.*\\[nrt].*|[*#/]{2,}.*|.*[\n\t].*   # marks, escapes
@@ -119,7 +121,9 @@ def values_on(text: str) -> list[Fact]:
 
     What is defined on the page is worth most: it is asked for most often. What only looks like a value is left out.
     """
-    text = _without_marks(_HEADER.sub("", text))
+    plain = CALL_MARK.sub("", _HEADER.sub("", text))
+    arguments = {*_ARGUMENT.findall(plain)} if plain != text else set[str]()
+    text = _without_marks(plain)
     found = []
     for fact in extract(text):
         value = _PLACE.sub("", fact.value) if fact.kind == "path" else fact.value
@@ -128,7 +132,7 @@ def values_on(text: str) -> list[Fact]:
     defined = {*_DEFINED.findall(text)}
     found += [Fact("definition", word) for word in _WORD.findall(text) if word in defined]
     names = (match.group() for match in _NAME.finditer(text) if not _FIELD.match(text, match.end()))
-    return found + [Fact("name", name) for name in names if name not in defined]
+    return found + [Fact("name", name) for name in names if name not in defined and name not in arguments]
 
 
 def names_in(text: str) -> set[str]:
