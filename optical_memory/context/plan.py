@@ -29,6 +29,10 @@ class Shares:
     """A user's turn that costs more is shown as its request, with the rest folded."""
     group: float = 1 / 4
     """All pages of one group of turns cost at most this much of the budget, and are at most so many of the images."""
+    label: float = 1 / 200
+    """Exact values beside a page of a large result in the tail cost at most this much,"""
+    label_least: int = 40
+    """or this many tokens where that is more."""
     past_least: float = 1 / 8
     """The past gets this much where the tail leaves it."""
     words: float = 1 / 8

@@ -21,8 +21,6 @@ from optical_memory.turns import INSTRUCTION_ROLES, Turn, groups, transcript
 if TYPE_CHECKING:
     from optical_memory.context.gists import GistMaker
 
-FACTS_TOKENS, FACTS_SHARE = 80, 1 / 12
-"""Most tokens of the exact values beside a page of a large result in the tail, or this share of its price, if more."""
 LABEL_TOKENS = 32
 """Upper bound of a label (:func:`optical_memory.wording.page_label` without facts), in tokens, whatever its digits."""
 NEAR = 32
@@ -192,12 +190,11 @@ class Sealer:
         entry = _entry(digest, turns, segment, {"text": text_tokens + LABEL_TOKENS}, text_tokens, floor=floor)
         return Sealed(entry=entry, runs=tuple(runs), layout=None)
 
-    def facts(self, text: str, tokens: int) -> str:
-        """Return the line of facts beside a page of a large result with this text; the page costs ``tokens``."""
+    def facts(self, text: str, most: int) -> str:
+        """Return the line of at most ``most`` tokens of facts beside a page of a large result with this text."""
         from optical_memory.context.mentions import values_on  # slow to compile: not before the first page
         from optical_memory.facts import facts_line
 
-        most = max(FACTS_TOKENS, int(tokens * FACTS_SHARE))
         return facts_line(values_on(text), most, lambda part: count_tokens(part, self.profile))
 
 

@@ -314,7 +314,8 @@ class SessionView:
     # -- what the model sees -------------------------------------------------------------------------------------
 
     def _arrival(self, layout: Layout, tier: Tier) -> Page:
-        return self.gallery.page(layout, tier, gist=False, facts=self.sealer.facts(layout.text, tier.tokens))
+        most = max(int(self.settings.budget * SHARES.label), SHARES.label_least)
+        return self.gallery.page(layout, tier, gist=False, facts=self.sealer.facts(layout.text, most))
 
     def turns_on(self, page_id: str, line: int | None) -> list[Turn]:
         """Return the exact turns on a page, or on one line of it; see :meth:`Shelf.turns_on`."""

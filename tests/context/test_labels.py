@@ -9,7 +9,7 @@ import pytest
 from optical_memory import OpticalMemory
 from optical_memory.budget import count_tokens
 from optical_memory.context.mentions import values_on
-from optical_memory.context.sealing import FACTS_SHARE, FACTS_TOKENS
+from optical_memory.context.plan import SHARES
 from optical_memory.facts import listed
 from optical_memory.renderers.visible import HEADER_MARK
 
@@ -44,17 +44,18 @@ def test_names_of_fields_are_no_values() -> None:
 
 @pytest.mark.parametrize(("profile", "budget"), [("gpt-5", 8_000), ("claude-4.7", 16_000), ("deepseek-ocr", 8_000)])
 def test_labels_of_a_real_session(profile: str, budget: int, coding_session: dict[str, Any]) -> None:
-    labels: dict[str, tuple[str, int]] = {}
+    labels: dict[str, str] = {}
     with OpticalMemory("s", profile=profile, budget=budget, renderer="dense") as memory:
         for message in coding_session["messages"]:
             memory.extend([message])
             pages = [piece.page for piece in memory.context().latest if piece.page is not None]
-            labels |= {page.id: (page.facts, page.tokens) for page in pages}
+            labels |= {page.id: page.facts for page in pages}
         marks = {call.id[-6:] for turn in memory.turns() for call in turn.tool_calls}
     assert len(labels) > 5
-    assert sum(bool(facts) for facts, _ in labels.values()) > len(labels) // 2
-    for facts, tokens in labels.values():
-        assert count_tokens(facts, memory.profile) <= max(FACTS_TOKENS, tokens * FACTS_SHARE)
+    assert sum(map(bool, labels.values())) > len(labels) // 2
+    most = max(SHARES.label_least, budget * SHARES.label)
+    for facts in labels.values():
+        assert count_tokens(facts, memory.profile) <= most
         for value in listed(facts):
             assert len(value) >= 4 and any(letter.isalnum() for letter in value), facts
             assert not value.startswith(("//", "/*", "#", "680-")) and value not in marks, facts
