@@ -209,5 +209,5 @@ def test_an_empty_folder_with_the_name_of_a_package_is_no_tokenizer(
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.delitem(sys.modules, package)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert own_tokenizer("claude-4.8") is None
-    assert own_tokenizer("deepseek") is None
+    assert own_tokenizer.__wrapped__("claude-4.8") is None  # not what is remembered
+    assert own_tokenizer.__wrapped__("deepseek") is None
