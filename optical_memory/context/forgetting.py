@@ -185,11 +185,15 @@ def _without(view: SessionView, turns: Sequence[Turn], doomed: Mapping[int, str]
     view.shelf.put(out)
     sealed = [turn for turn in turns if turn.seq <= epoch.sealed_through]
     costs = {turn.id: count_message(turn, view.profile) for turn in sealed}
-    system_tokens = sum(costs[turn.id] for turn in sealed if turn.is_instruction)
+    lost = Totals(
+        turns=len(sealed),
+        text_tokens=sum(costs.values()),
+        system_tokens=sum(costs[turn.id] for turn in sealed if turn.is_instruction),
+    )
     return epoch.next(
         entries=tuple(item.entry for item in out),
         instructions=tuple(turn_id for turn_id in epoch.instructions if turn_id not in doomed.values()),
-        totals=_less(epoch.totals, len(sealed), sum(costs.values()), system_tokens),
+        totals=_less(epoch.totals, lost),
         notes=epoch.notes.without(gone, doomed, view.count),
     )
 
@@ -241,10 +245,6 @@ def _tier_of(entry: Entry, old: Entry) -> str:
     return old.tier if old.tier in entry.costs else list(entry.costs)[-1]
 
 
-def _less(totals: Totals, turns: int, text_tokens: int, system_tokens: int) -> Totals:
-    return replace(
-        totals,
-        turns=totals.turns - turns,
-        text_tokens=max(totals.text_tokens - text_tokens, 0),
-        system_tokens=max(totals.system_tokens - system_tokens, 0),
-    )
+def _less(totals: Totals, lost: Totals) -> Totals:
+    left = totals.plus(lost, -1)
+    return replace(left, text_tokens=max(left.text_tokens, 0), system_tokens=max(left.system_tokens, 0))

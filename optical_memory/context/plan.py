@@ -66,13 +66,17 @@ LEAST_TOKENS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Limits of one group of turns: tokens that a turn may cost as text, tokens and images of all its pages."""
+    """Limits of one group of turns: tokens that a turn may cost as text, tokens and images of all its pages.
+
+    ``label_tokens`` is what the exact values beside one page may cost.
+    """
 
     inline_tokens: int
     file_tokens: int
     said_tokens: int
     group_tokens: int
     group_images: int
+    label_tokens: int
     budget: int
     shares: Shares = SHARES
 
@@ -85,6 +89,7 @@ class Limits:
             said_tokens=max(int(budget * shares.said), LEAST_TOKENS),
             group_tokens=max(int(budget * shares.group), LEAST_TOKENS),
             group_images=int(profile.max_images * shares.group),
+            label_tokens=max(int(budget * shares.label), shares.label_least),
             budget=budget,
             shares=shares,
         )

@@ -62,6 +62,7 @@ class SessionView:
         self._accounts: Accounts | None = None
         self._shared: tuple[Lineage, Mapping[int, str], int] = (self.state.lineage, {}, 0)
         self._stale = False
+        self._limits = Limits.of(settings.budget, settings.profile)
         self._reset(Epoch())
 
     @property
@@ -171,7 +172,7 @@ class SessionView:
     def _reset(self, epoch: Epoch) -> None:
         self._epoch = epoch
         self._seen = epoch.sealed_through
-        self._tail: Tail = Tail(self.sealer, self._arrival, Limits.of(self.settings.budget, self.profile), epoch.totals)
+        self._tail: Tail = Tail(self.sealer, self._arrival, self._limits, epoch.totals)
         system = self.store.get(self.session, epoch.instructions) if epoch.instructions else []
         self._show_instructions([turn for turn in system if within(epoch.sealed, turn.seq)])
         self.shelf.keep_only(epoch.entries)
@@ -314,8 +315,8 @@ class SessionView:
     # -- what the model sees -------------------------------------------------------------------------------------
 
     def _arrival(self, layout: Layout, tier: Tier) -> Page:
-        most = max(int(self.settings.budget * SHARES.label), SHARES.label_least)
-        return self.gallery.page(layout, tier, gist=False, facts=self.sealer.facts(layout.text, most))
+        facts = self.sealer.facts(layout.text, self._limits.label_tokens)
+        return self.gallery.page(layout, tier, gist=False, facts=facts)
 
     def turns_on(self, page_id: str, line: int | None) -> list[Turn]:
         """Return the exact turns on a page, or on one line of it; see :meth:`Shelf.turns_on`."""

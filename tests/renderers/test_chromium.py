@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -30,17 +29,6 @@ from optical_memory.renderers.visible import NARROW, WIDE
 GRID = Grid(width=1024, height=1024, cell_width=10, cell_height=16)
 MARK = "\u0301"
 """A character with it depends on its neighbour: its page is drawn whole, in a picture of its own."""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[ChromiumRenderer]:
-    if not ChromiumRenderer.available():
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is missing")
-        pytest.skip("Chromium is not installed")
-    renderer = ChromiumRenderer()
-    yield renderer
-    renderer.close()
 
 
 def pixels(renderer: ChromiumRenderer, text: str, header: str = "") -> np.ndarray:

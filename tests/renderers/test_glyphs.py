@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +23,6 @@ CODE = (ROOT / "optical_memory/asking.py").read_text("utf-8")
 PROSE = (ROOT / "docs/keeping.md").read_text("utf-8")
 EAST_ASIAN = "中文的“长上下文”记忆：第１章。日本語のテキスト、한국어 문장. **강조** `코드` ｶﾅ ①②\n" * 30
 TEXTS = {"code": f"See `x=1` and *it*:\n```python\n{CODE}\n```\n", "prose": PROSE, "East Asian": EAST_ASIAN}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[ChromiumRenderer]:
-    if not ChromiumRenderer.available():
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is missing")
-        pytest.skip("Chromium is not installed")
-    renderer = ChromiumRenderer()
-    yield renderer
-    renderer.close()
 
 
 def grid_of(width: float, height: int) -> Grid:
